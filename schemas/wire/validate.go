@@ -1,0 +1,169 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/wattledger/wattledger/schemas/record"
+	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
+)
+
+// Reason is why a message was refused: a word of a closed list, used as a metric's label.
+type Reason string
+
+// The reasons.
+const (
+	ReasonUndecodable  Reason = "undecodable"   // the bytes are not the protobuf message of the topic
+	ReasonNoIdentity   Reason = "no_identity"   // node, run or sequence missing: repeats could not be recognised
+	ReasonShape        Reason = "shape"         // columns of unequal length, a device index outside the table
+	ReasonTime         Reason = "time"          // a tick out of order or outside any plausible time
+	ReasonInvalid      Reason = "invalid"       // a record inside breaks its own rules
+	ReasonUnknownTopic Reason = "unknown_topic" // nobody reads this topic
+)
+
+// RefusedError says why a message cannot be accepted. The message goes to TopicRefused with it.
+type RefusedError struct {
+	Reason Reason
+	Detail string
+}
+
+func (e *RefusedError) Error() string { return string(e.Reason) + ": " + e.Detail }
+
+func refuse(r Reason, format string, args ...any) error {
+	return &RefusedError{Reason: r, Detail: fmt.Sprintf(format, args...)}
+}
+
+// RunBytes is the length of a run id and of a boot id.
+const RunBytes = 16
+
+// Times outside these are refused: 2000-01-01 and 2100-01-01, in microseconds.
+const (
+	earliest = 946_684_800_000_000
+	latest   = 4_102_444_800_000_000
+)
+
+// ValidateSamples checks what ingest relies on: identity, equal columns, device indexes, order of ticks.
+// It returns a *RefusedError that names the first fault found, since a message is accepted or refused whole.
+func ValidateSamples(b *wl.SampleBatch) error {
+	if b.Node == "" || len(b.Run) != RunBytes {
+		return refuse(ReasonNoIdentity, "node is %q and run has %d bytes; a message needs a node and a run of %d bytes", b.Node, len(b.Run), RunBytes)
+	}
+	if len(b.BootId) != RunBytes {
+		return refuse(ReasonNoIdentity, "boot_id has %d bytes, needs %d", len(b.BootId), RunBytes)
+	}
+	if b.Site == "" {
+		return refuse(ReasonNoIdentity, "site is empty")
+	}
+	rows := len(b.TickUs)
+	if len(b.Device) != rows || len(b.EnergyTsUs) != rows {
+		return refuse(ReasonShape, "tick_us has %d rows, device %d, energy_ts_us %d; they must be equal", rows, len(b.Device), len(b.EnergyTsUs))
+	}
+	for i, d := range b.Devices {
+		if d.GetUuid() == "" || d.Kind == wl.DeviceKind_DEVICE_KIND_UNSPECIFIED || d.EnergySource == wl.EnergySource_ENERGY_SOURCE_UNSPECIFIED {
+			return refuse(ReasonShape, "device %d of the table lacks a uuid, kind or energy source", i)
+		}
+	}
+	if err := columnsEqual(b, rows); err != nil {
+		return err
+	}
+	var last int64
+	var lastDevice uint32
+	for i, tick := range b.TickUs {
+		if int(b.Device[i]) >= len(b.Devices) {
+			return refuse(ReasonShape, "row %d names device %d of a table of %d", i, b.Device[i], len(b.Devices))
+		}
+		if tick < earliest || tick > latest {
+			return refuse(ReasonTime, "row %d has tick %d µs, which is not between the years 2000 and 2100", i, tick)
+		}
+		if tick < last || (tick == last && b.Device[i] <= lastDevice && i > 0) {
+			return refuse(ReasonTime, "row %d (tick %d, device %d) is not after the row before it (tick %d, device %d)", i, tick, b.Device[i], last, lastDevice)
+		}
+		if ts := b.EnergyTsUs[i]; ts != AbsentTime && (ts < earliest || ts > latest) {
+			return refuse(ReasonTime, "row %d has energy_ts %d µs, which is not between the years 2000 and 2100", i, ts)
+		}
+		last, lastDevice = tick, b.Device[i]
+	}
+	if c := b.CompleteUpToUs; c != 0 && (c < earliest || c > latest) {
+		return refuse(ReasonTime, "complete_up_to is %d µs, which is not between the years 2000 and 2100", c)
+	}
+	return nil
+}
+
+func columnsEqual(b *wl.SampleBatch, rows int) error {
+	bad := func(name string, n int) error {
+		return refuse(ReasonShape, "column %s has %d values for %d rows; a column is empty or full", name, n, rows)
+	}
+	for i, c := range Counters(b) {
+		if n := len(*c); n != 0 && n != rows {
+			return bad(record.Counters[i].Name, n)
+		}
+	}
+	for i, c := range Gauges(b) {
+		if n := len(*c); n != 0 && n != rows {
+			return bad(record.Gauges[i].Name, n)
+		}
+	}
+	for i, c := range Codes(b) {
+		if n := len(*c); n != 0 && n != rows {
+			return bad(record.Codes[i].Name, n)
+		}
+	}
+	return nil
+}
+
+// ValidateAllocations checks identity and every allocation. A batch is accepted or refused whole; a producer that
+// wants its good rows to pass sends them without the bad one.
+func ValidateAllocations(b *wl.AllocationBatch) error {
+	if b.Source == "" || b.Site == "" || len(b.Run) != RunBytes {
+		return refuse(ReasonNoIdentity, "site is %q, source %q and run has %d bytes; a message needs all three", b.Site, b.Source, len(b.Run))
+	}
+	for i, a := range b.Allocations {
+		if err := AllocationOf(a).Validate(); err != nil {
+			return refuse(ReasonInvalid, "allocation %d (%s): %s", i, a.GetAllocationId(), oneLine(err))
+		}
+	}
+	return nil
+}
+
+// ValidateInventory checks that every record has its key.
+func ValidateInventory(b *wl.Inventory) error {
+	for i, s := range b.Sites {
+		if s.GetId() == "" || len(s.GetCountry()) != 2 || s.GetZone() == "" {
+			return refuse(ReasonInvalid, "site %d (%q): needs an id, a two-letter country and a grid zone", i, s.GetId())
+		}
+		if s.PueThousandths < 1000 {
+			return refuse(ReasonInvalid, "site %q: PUE × 1000 is %d; a PUE is at least 1 (ISO/IEC 30134-2)", s.Id, s.PueThousandths)
+		}
+	}
+	for i, n := range b.Nodes {
+		if n.GetId() == "" || n.GetSite() == "" || n.RestMw < 0 {
+			return refuse(ReasonInvalid, "node %d (%q): needs an id, a site and a draw that is not negative", i, n.GetId())
+		}
+	}
+	for i, d := range b.Devices {
+		if d.GetUuid() == "" || d.GetNode() == "" || d.Kind == wl.DeviceKind_DEVICE_KIND_UNSPECIFIED {
+			return refuse(ReasonInvalid, "device %d (%q): needs a uuid, a node and a kind", i, d.GetUuid())
+		}
+	}
+	for i, t := range b.Tenants {
+		if t.GetId() == "" {
+			return refuse(ReasonInvalid, "tenant %d has no id", i)
+		}
+	}
+	return nil
+}
+
+func oneLine(err error) string {
+	var out string
+	var join interface{ Unwrap() []error }
+	if errors.As(err, &join) {
+		for i, e := range join.Unwrap() {
+			if i > 0 {
+				out += "; "
+			}
+			out += e.Error()
+		}
+		return out
+	}
+	return err.Error()
+}
