@@ -6,6 +6,7 @@ CREATE TABLE {{.Table "cuts"}}
 (
     site LowCardinality(String), device String,
     epoch Int64 COMMENT 'time stamp of the epoch''s first sample, microseconds',
+    boot String, driver String,
     t Int64 COMMENT 'the edge, microseconds since 1970',
     t0 Int64, c0 UInt64, t1 Int64, c1 UInt64,
     c UInt64 COMMENT 'value of the counter at t, mJ',

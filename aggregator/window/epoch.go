@@ -1,0 +1,113 @@
+package window
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+// Point is one reading of an energy counter: the counter's own time stamp and its value.
+type Point struct {
+	T unit.Micros
+	C unit.Millijoules
+	// Boot and Driver: a counter never runs on across a change of the kernel's boot id or the driver's version.
+	Boot, Driver string
+	// Run is the collector's run and Integral its integral of power: a second opinion that runs on across a reset of the
+	// device, but not across runs. NoIntegral when it was not read.
+	Run      string
+	Integral unit.Millijoules
+}
+
+// NoIntegral is the Integral of a point at which power could not be read.
+const NoIntegral unit.Millijoules = -1
+
+// Epoch is a stretch of readings in which the counter only rises. Points are in order of time and of value.
+type Epoch struct {
+	ID     unit.Micros // time stamp of the first point
+	Points []Point
+	// Estimated says that no counter saw this stretch: its two points are the integral of power between two epochs.
+	Estimated bool
+}
+
+// First and Last are the epoch's outer readings.
+func (e Epoch) First() Point { return e.Points[0] }
+
+// Last is the epoch's last reading.
+func (e Epoch) Last() Point { return e.Points[len(e.Points)-1] }
+
+// Step says what the readings of one device did besides rising.
+type Step struct {
+	// ClockSteps counts readings left out of cutting because their time does not rise with their value.
+	ClockSteps int
+	// Resets counts epochs begun because the counter fell or rose faster than the device can draw.
+	Resets int
+}
+
+// headroomPercent is how far above the power limit the mean between two readings may lie before the rise is taken for a
+// new epoch: sensors read a little above the limit for short times (design §3: 1.05).
+const headroomPercent = 105
+
+// Epochs orders the readings of one device and splits them where the counter cannot have run on: the boot or driver
+// changed, the counter fell, or it rose faster than limit allows. A gap alone ends no epoch. Repeated readings count
+// once, and the order of arrival does not matter. limit 0 means that the limit is not known.
+func Epochs(points []Point, limit unit.Milliwatts) ([]Epoch, Step) {
+	ps := slices.Clone(points)
+	slices.SortFunc(ps, func(a, b Point) int {
+		return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.Boot, b.Boot), cmp.Compare(a.Driver, b.Driver), cmp.Compare(a.C, b.C))
+	})
+	var out []Epoch
+	var step Step
+	for _, p := range ps {
+		if len(out) > 0 {
+			e := &out[len(out)-1]
+			last := e.Last()
+			switch {
+			case last.Boot != p.Boot, last.Driver != p.Driver:
+			case p.T == last.T && p.C == last.C:
+				continue // the same reading again
+			case p.T == last.T:
+				step.ClockSteps++ // two values at one instant: the first is used
+				continue
+			case p.C < last.C, tooFast(last, p, limit):
+				step.Resets++
+			default:
+				e.Points = append(e.Points, p)
+				continue
+			}
+		}
+		out = append(out, Epoch{ID: p.T, Points: []Point{p}})
+	}
+	return out, step
+}
+
+// Bridge puts an estimated epoch between two epochs of one boot where the collector saw power all along: the energy no
+// counter saw. Across a reboot, or where the collector itself was away, nothing is estimated: that is a gap.
+func Bridge(epochs []Epoch) []Epoch {
+	var out []Epoch
+	for i, e := range epochs {
+		if i > 0 {
+			a, b := epochs[i-1].Last(), e.First()
+			if a.Boot == b.Boot && a.Run == b.Run && a.Integral != NoIntegral && b.Integral != NoIntegral &&
+				b.Integral > a.Integral && b.T > a.T {
+				out = append(out, Epoch{ID: a.T, Estimated: true, Points: []Point{
+					{T: a.T, Boot: a.Boot, Driver: b.Driver},
+					{T: b.T, C: b.Integral - a.Integral, Boot: a.Boot, Driver: b.Driver},
+				}})
+			}
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+func tooFast(a, b Point, limit unit.Milliwatts) bool {
+	if limit <= 0 {
+		return false
+	}
+	// mJ·10⁸ > mW·µs·105  ⇔  ΔC > 1.05·limit·Δt, in 128 bits.
+	lh, ll := bits.Mul64(uint64(b.C-a.C), 100_000_000)
+	rh, rl := bits.Mul64(uint64(limit)*headroomPercent, uint64(b.T-a.T))
+	return lh > rh || (lh == rh && ll > rl)
+}
