@@ -1,0 +1,151 @@
+# Wattledger's commands. `make` alone lists them; CONTRIBUTING.md explains them.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-builtin-rules --no-print-directory
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+GO       ?= go
+CC       := cc
+FUZZTIME ?= 30s
+ARGS     ?=
+
+# A pinned tool, in a module of its own so that it never moves the product's dependencies. Built once, kept in Go's cache.
+tool = $(GO) tool -modfile=$(CURDIR)/internal/tools/$(1)/go.mod $(1)
+say  = @printf '\n== %s\n'
+
+# What decides about energy, time and money, or shares memory between goroutines to do so: tested with -race too.
+CORE := $(addprefix ./,$(addsuffix /...,$(wildcard schemas/unit schemas/record schemas/wire collector/meter collector/agent \
+	collector/spool ingest/pipeline aggregator/window aggregator/attribution aggregator/carbon aggregator/sovereignty \
+	aggregator/tariff aggregator/ledger)))
+SIM  := $(wildcard collector/dcgm/sim/*)
+# The stamp carries the digest of the lock file, so a new lock fetches anew and an old checkout does not.
+LOCK := internal/tools/libchdb/package-lock.json
+LIB  := .cache/libchdb/$(shell sha256sum $(LOCK) 2>/dev/null | cut -c1-16).ok
+
+.PHONY: help
+help: ## List the commands
+	@echo 'usage: make COMMAND [ARGS=…]'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+##### Build and run
+
+.PHONY: setup
+setup: $(LIB) ## Check for a C compiler and fetch the ClickHouse engine into .cache, once
+	@command -v $(CC) >/dev/null || { echo 'make: no C compiler (cc). Install one: apt-get install gcc libc6-dev, or dnf install gcc' >&2; exit 1; }
+
+# Installed beside and moved into place, so that an interrupted download leaves nothing half done. npm checks the digests of the lock file.
+$(LIB):
+	@command -v npm >/dev/null || { echo 'make: no npm, which fetches the ClickHouse engine. Install Node.js 20 or newer: apt-get install npm, or dnf install nodejs-npm' >&2; exit 1; }
+	$(say) 'setup: fetch the ClickHouse engine into .cache/libchdb (about 150 MB, once)'
+	@rm -rf .cache/libchdb.new && mkdir -p .cache/libchdb.new
+	@cp internal/tools/libchdb/package.json $(LOCK) internal/tools/libchdb/.npmrc .cache/libchdb.new/
+	@npm ci --prefix .cache/libchdb.new --no-audit --no-fund --loglevel=error
+	@ls .cache/libchdb.new/node_modules/@chdb/*/libchdb.so >/dev/null 2>&1 || { echo "make: npm offers no ClickHouse engine for this platform ($$(uname -sm)); $(LOCK) lists those it has" >&2; exit 1; }
+	@touch .cache/libchdb.new/$(@F) && rm -rf .cache/libchdb && mv .cache/libchdb.new .cache/libchdb
+
+.PHONY: build
+build: ## Build bin/wattledger and bin/wattledger-collector
+	$(say) 'build: bin/wattledger and bin/wattledger-collector'
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+
+.PHONY: sim
+sim: bin/sim/libdcgm.so.4 ## Build the simulated libdcgm, so that all runs without a GPU
+
+# -ffp-contract=off: the same seed plays the same numbers on x86 and Arm.
+bin/sim/libdcgm.so.4: $(SIM)
+	$(say) 'sim: $@'
+	@mkdir -p $(@D)
+	@$(CC) -std=c11 -O2 -g -ffp-contract=off -fPIC -shared -pthread $(CFLAGS) -Wl,-soname,libdcgm.so.4 -o $@ $(filter %.c,$(SIM)) -lm
+
+.PHONY: demo
+demo: setup build sim ## Play a simulated day of two sites through everything, then serve it (ARGS=--once ends by itself)
+	@bin/wattledger demo $(ARGS)
+
+.PHONY: generate
+generate: ## Rebuild the generated code and pages
+	$(say) 'generate: protobuf, go generate'
+	@cd schemas/wire && $(call tool,buf) generate
+	@$(GO) generate ./...
+
+.PHONY: fmt
+fmt: ## Format all Go files
+	@$(call tool,gofumpt) -l -w .
+
+##### Test
+
+.PHONY: test
+test: setup build sim ## Everything a user should run: all tests as shipped (no cgo), and the core ones with -race
+	$(say) 'test: all packages'
+	@CGO_ENABLED=0 $(GO) test -json -p 2 -timeout 14m ./... | $(GO) run ./internal/testreport
+	$(say) 'test: core packages with the race detector'
+	@CGO_ENABLED=1 $(GO) test -json -race -p 2 -timeout 14m $(CORE) | $(GO) run ./internal/testreport
+
+.PHONY: test-long
+test-long: setup build sim ## Fuzz each target for FUZZTIME (30s), then the tests tagged long: kills and outages
+	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ {name[++n] = $$1} /^ok/ {for (i = 1; i <= n; i++) print $$2, name[i]; n = 0}' | \
+	while read -r package fuzz; do \
+		printf '\n== test-long: %s %s for %s\n' "$$package" "$$fuzz" "$(FUZZTIME)"; \
+		$(GO) test -run '^$$' -fuzz "^$$fuzz\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+	done
+	$(say) 'test-long: tests tagged long'
+	@$(GO) test -json -tags long -p 1 -timeout 2h ./... | $(GO) run ./internal/testreport
+
+.PHONY: bench
+bench: setup build sim ## Run the benchmarks; the last line is one JSON object of their figures
+	@$(GO) test -run '^$$' -bench . -benchmem -p 1 -timeout 1h ./... | $(GO) run ./internal/testreport -bench
+
+##### Check
+
+.PHONY: check
+check: check-generated check-format vet lint check-builds check-sim ## Generated code current, format, vet, lint, builds for both architectures
+	$(say) 'check: all is well'
+
+.PHONY: check-generated
+check-generated:
+	$(say) 'check: generated code is current'
+	@files() { git ls-files -z --cached --others --exclude-standard | xargs -0 sha256sum 2>/dev/null | sort -k 2; }; \
+	before=$$(files || true); $(MAKE) generate; after=$$(files || true); \
+	[ "$$before" = "$$after" ] || { echo 'make: generated files were out of date and are rebuilt now; look at them and commit:' >&2; \
+		diff <(echo "$$before") <(echo "$$after") | awk '/^>/ {print "  " $$3}' >&2; exit 1; }
+
+.PHONY: check-format
+check-format:
+	$(say) 'check: gofumpt'
+	@files=$$($(call tool,gofumpt) -l .); [ -z "$$files" ] || { echo "make: not formatted (make fmt does it):" $$files >&2; exit 1; }
+
+.PHONY: vet
+vet:
+	$(say) 'check: go vet'
+	@$(GO) vet ./...
+	@$(GO) vet -tags long ./...
+
+.PHONY: lint
+lint:
+	$(say) 'check: golangci-lint (its first run builds it: minutes)'
+	@$(call tool,golangci-lint) run ./...
+	@cd schemas/wire && $(call tool,buf) lint
+
+.PHONY: check-builds
+check-builds:
+	$(say) 'check: builds for linux/amd64 and linux/arm64'
+	@for arch in amd64 arm64; do CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -o /dev/null ./cmd/...; done
+
+.PHONY: check-sim
+check-sim:
+	$(say) 'check: the simulated libdcgm compiles without a warning'
+	@$(CC) -std=c11 -O2 -Wall -Wextra -Werror -fsyntax-only $(filter %.c,$(SIM))
+
+.PHONY: vuln
+vuln: ## Known vulnerabilities in what we depend on (asks the Go vulnerability database)
+	@$(call tool,govulncheck) ./...
+
+##### Clean
+
+.PHONY: clean
+clean: ## Remove what was built and what the demo wrote out
+	@rm -rf bin demo-out coverage.out
+
+.PHONY: clean-all
+clean-all: clean ## Remove the fetched engine and the demo's data directory as well
+	@rm -rf .cache .wattledger
