@@ -1,0 +1,100 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wattledger/wattledger/schemas/unit"
+	"github.com/wattledger/wattledger/schemas/wire"
+)
+
+// Config says which node this is and how its samples leave.
+type Config struct {
+	// Node and Site are the names the inventory knows.
+	Node string `yaml:"node"`
+	Site string `yaml:"site"`
+	// Period is the time between readings. Ticks fall on its multiples since 1970, moved by Phase.
+	Period time.Duration `yaml:"period"`
+	// Phase moves the ticks within a period, so that a fleet need not read in the same instant.
+	Phase time.Duration `yaml:"phase"`
+	// MaxAge is how old the oldest row of a message may grow before the message leaves, by the agent's clock.
+	MaxAge time.Duration `yaml:"max_age"`
+	// MaxBytes is the size at which a message leaves, before compression.
+	MaxBytes int `yaml:"max_bytes"`
+	// MaxTicks is the number of ticks at which a message leaves; 0 means no limit but the other two.
+	MaxTicks int `yaml:"max_ticks"`
+	// Queue is how many messages wait while the publisher is busy or away.
+	Queue int `yaml:"queue"`
+	// BlockWhenFull makes reading wait for room in the queue. That is for a virtual clock, which waits with it; under a
+	// real clock the oldest message is dropped and counted, and the ticks show the gap.
+	BlockWhenFull bool `yaml:"block_when_full"`
+	// RetryMin and RetryMax bound the wait between attempts to publish; it doubles from one to the other.
+	RetryMin time.Duration `yaml:"retry_min"`
+	RetryMax time.Duration `yaml:"retry_max"`
+	// StopTimeout is how long a stop waits for the queue to empty.
+	StopTimeout time.Duration `yaml:"stop_timeout"`
+	// Source names where readings come from, as messages say it.
+	Source string `yaml:"-"`
+	// Run identifies this run of the collector: random, or for a simulation the hash of seed and node.
+	Run [wire.RunBytes]byte `yaml:"-"`
+	// BootID is the kernel's boot id.
+	BootID [wire.RunBytes]byte `yaml:"-"`
+	// PreviousRun and PreviousLast are the run before this one and its last sequence, when known.
+	PreviousRun  []byte `yaml:"-"`
+	PreviousLast uint64 `yaml:"-"`
+	// Until ends the run after the last tick that is not later, as a clean stop at that instant. 0 means run until
+	// cancelled.
+	Until unit.Micros `yaml:"-"`
+}
+
+// DefaultConfig reads once a second and sends each second.
+func DefaultConfig() Config {
+	return Config{
+		Period: time.Second, MaxAge: time.Second, MaxBytes: 64 << 10, Queue: 64,
+		RetryMin: 100 * time.Millisecond, RetryMax: 10 * time.Second, StopTimeout: 10 * time.Second, Source: "dcgm",
+	}
+}
+
+// Validate reports every fault at once.
+func (c Config) Validate() error {
+	var faults []error
+	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if c.Node == "" {
+		bad("node: empty; name the node as the inventory does")
+	}
+	if c.Site == "" {
+		bad("site: empty; name the site as the inventory does")
+	}
+	if c.Period < time.Millisecond || c.Period > time.Hour || c.Period%time.Millisecond != 0 {
+		bad("period: %v; must be whole milliseconds from 1ms to 1h", c.Period)
+	}
+	if c.Phase < 0 || c.Phase >= max(c.Period, 1) {
+		bad("phase: %v; must lie within the period of %v", c.Phase, c.Period)
+	}
+	if c.MaxAge < 0 {
+		bad("max_age: %v; must not be negative", c.MaxAge)
+	}
+	if c.MaxBytes < 1024 || c.MaxBytes > wire.MaxMessageBytes {
+		bad("max_bytes: %d; must lie between 1024 and %d", c.MaxBytes, wire.MaxMessageBytes)
+	}
+	if c.MaxTicks < 0 {
+		bad("max_ticks: %d; must not be negative", c.MaxTicks)
+	}
+	if c.Queue < 1 {
+		bad("queue: %d; must hold at least one message", c.Queue)
+	}
+	if c.RetryMin <= 0 || c.RetryMax < c.RetryMin {
+		bad("retry_min: %v and retry_max: %v; must be above zero and in that order", c.RetryMin, c.RetryMax)
+	}
+	if c.StopTimeout < 0 {
+		bad("stop_timeout: %v; must not be negative", c.StopTimeout)
+	}
+	if c.Run == [wire.RunBytes]byte{} {
+		bad("run: all zeros; make one at random, or from what is replayed")
+	}
+	if c.BootID == [wire.RunBytes]byte{} {
+		bad("boot id: all zeros; take the kernel's")
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wattledger/wattledger/collector/meter"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+// metrics are what the agent says about itself. Several agents of a process share a registry: each has its node's label.
+type metrics struct {
+	node                                     string
+	devices, queued                          prometheus.Gauge
+	ticks, missed, read, published, messages prometheus.Counter
+	values, dropped, errors, xids            *prometheus.CounterVec
+	// One per state of a value, looked up once: they are counted at every tick.
+	stale, backwards, blank, clamped, refused, falls, gaps prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer, node string) *metrics {
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattledger_collector_" + name, Help: help}, append([]string{"node"}, labels...)))
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "wattledger_collector_" + name, Help: help}, []string{"node"})).WithLabelValues(node)
+	}
+	m := &metrics{
+		node:      node,
+		devices:   gauge("devices", "Devices that are read."),
+		queued:    gauge("queue_messages", "Finished messages that wait to be published."),
+		ticks:     vec("ticks_total", "Ticks at which the devices were read or should have been.").WithLabelValues(node),
+		missed:    vec("missed_ticks_total", "Ticks that passed while an earlier reading went on or the machine slept.").WithLabelValues(node),
+		read:      vec("samples_read_total", "Samples with at least one new value: one per device and tick.").WithLabelValues(node),
+		published: vec("samples_published_total", "Samples that the publisher acknowledged as durable, unread devices included.").WithLabelValues(node),
+		messages:  vec("messages_published_total", "Messages that the publisher acknowledged as durable.").WithLabelValues(node),
+		dropped:   vec("samples_dropped_total", "Samples that will not be published, by reason.", "reason"),
+		errors:    vec("errors_total", "Operations that failed, by operation and code.", "operation", "code"),
+		values:    vec("odd_values_total", "Values that were not taken at face value, by state.", "state"),
+		xids:      vec("xid_total", "XID events that devices reported.", "xid"),
+	}
+	for _, s := range []struct {
+		to    *prometheus.Counter
+		state string
+	}{
+		{&m.stale, "stale"}, {&m.backwards, "backwards"}, {&m.blank, "blank"}, {&m.clamped, "clamped"}, {&m.refused, "refused"},
+		{&m.falls, "fall"}, {&m.gaps, "gap"},
+	} {
+		*s.to = m.values.WithLabelValues(node, s.state)
+	}
+	return m
+}
+
+// count adds what one device's meter has counted since the tick before. Most ticks count nothing.
+func (m *metrics) count(t meter.Tally) {
+	if t == (meter.Tally{}) {
+		return
+	}
+	m.stale.Add(float64(t.Stale))
+	m.backwards.Add(float64(t.Backwards))
+	m.blank.Add(float64(t.Blank))
+	m.clamped.Add(float64(t.Clamped))
+	m.refused.Add(float64(t.Refused))
+	m.falls.Add(float64(t.Falls))
+	m.gaps.Add(float64(t.Gaps))
+}
+
+func (m *metrics) xid(number uint32) {
+	m.xids.WithLabelValues(m.node, strconv.FormatUint(uint64(number), 10)).Inc()
+}
+
+// register adds a collector, or returns the one that another agent of this process has added.
+func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
+	if reg == nil {
+		return c
+	}
+	var already prometheus.AlreadyRegisteredError
+	if err := reg.Register(c); errors.As(err, &already) {
+		if old, ok := already.ExistingCollector.(C); ok {
+			return old
+		}
+	}
+	return c
+}
+
+// reason is an error's own word for itself, when it has one: a code of DCGM, a reason of the publisher.
+func reason(err error) string {
+	var coded interface{ Code() string }
+	if errors.As(err, &coded) {
+		return coded.Code()
+	}
+	return "other"
+}
+
+// silence limits a repeating line: once a minute per operation and code, with the number that were kept back.
+type silence struct {
+	until      unit.Micros
+	suppressed int
+}
+
+func (a *Agent) fault(at unit.Micros, operation string, err error) {
+	code := reason(err)
+	a.met.errors.WithLabelValues(a.cfg.Node, operation, code).Inc()
+	key := operation + " " + code
+	s := a.quiet[key]
+	if s == nil {
+		s = &silence{}
+		a.quiet[key] = s
+	}
+	if at < s.until {
+		s.suppressed++
+		return
+	}
+	a.log.Warn("devices not read", "operation", operation, "code", code, "suppressed", s.suppressed, "error", err)
+	s.until, s.suppressed = at+60*unit.Second, 0
+}
