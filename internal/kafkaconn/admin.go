@@ -167,6 +167,9 @@ func Lag(ctx context.Context, cfg Config, group string, topics []string) ([]Part
 	if err == nil {
 		err = committed.Error
 	}
+	if errors.Is(err, kafka.GroupIdNotFound) { // some brokers say so, others answer with no offsets
+		committed, err = &kafka.OffsetFetchResponse{}, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lag of %s: committed offsets: %w", group, err)
 	}
