@@ -31,6 +31,7 @@ func (c Config) client() (*kafka.Client, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	tr.MetadataTTL = 250 * time.Millisecond // who asks here waits for something to change
 	return &kafka.Client{Addr: kafka.TCP(c.Brokers...), Timeout: c.RequestTimeout, Transport: tr}, tr.CloseIdleConnections, nil
 }
 
