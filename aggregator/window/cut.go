@@ -29,17 +29,21 @@ const InterpolatedAfter = 3
 func (e Epoch) At(t, period unit.Micros, limit unit.Milliwatts) (record.Cut, error) {
 	first, last := e.First(), e.Last()
 	cut := record.Cut{Epoch: e.ID, T: t, Boot: first.Boot, Driver: first.Driver}
+	left := func(p Point) { cut.T0, cut.C0, cut.Run, cut.Integral0 = p.T, p.C, p.Run, p.Integral }
 	switch {
 	case t <= first.T:
-		cut.T0, cut.C0, cut.T1, cut.C1, cut.C = first.T, first.C, first.T, first.C, first.C
+		left(first)
+		cut.T1, cut.C1, cut.C = first.T, first.C, first.C
 		cut.Low, cut.High = first.C, first.C
 		return cut, nil
 	case t == last.T:
-		cut.T0, cut.C0, cut.T1, cut.C1, cut.C = last.T, last.C, last.T, last.C, last.C
+		left(last)
+		cut.T1, cut.C1, cut.C = last.T, last.C, last.C
 		cut.Low, cut.High = last.C, last.C+1
 		return cut, nil
 	case t > last.T:
-		cut.T0, cut.C0, cut.C, cut.Open = last.T, last.C, last.C, true
+		left(last)
+		cut.C, cut.Open = last.C, true
 		cut.Low, cut.High = last.C, last.C
 		return cut, nil
 	}
@@ -50,7 +54,8 @@ func (e Epoch) At(t, period unit.Micros, limit unit.Milliwatts) (record.Cut, err
 	if err != nil {
 		return record.Cut{}, err
 	}
-	cut.T0, cut.C0, cut.T1, cut.C1, cut.C = a.T, a.C, b.T, b.C, c
+	left(a)
+	cut.T1, cut.C1, cut.C = b.T, b.C, c
 	cut.Interpolated = b.T-a.T > InterpolatedAfter*period
 	cut.Low, cut.High, err = bound(a, b, t, limit)
 	return cut, err

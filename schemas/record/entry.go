@@ -1,6 +1,10 @@
 package record
 
-import "github.com/wattledger/wattledger/schemas/unit"
+import (
+	"cmp"
+
+	"github.com/wattledger/wattledger/schemas/unit"
+)
 
 // EntryKind tells what closes an hour from what corrects one.
 type EntryKind string
@@ -96,7 +100,10 @@ type Cut struct {
 	// T0, C0 and T1, C1 are the samples around T. Without a right-hand sample T1 is 0 and Open is set.
 	T0, T1 unit.Micros
 	C0, C1 unit.Millijoules
-	C      unit.Millijoules
+	// Run and Integral0 are the collector's run and integral of power at T0; Integral0 is −1 when it was not read.
+	Run       string
+	Integral0 unit.Millijoules
+	C         unit.Millijoules
 	// Low and High bound C: it cannot have been outside, whatever the load did.
 	Low, High unit.Millijoules
 	Open      bool
@@ -119,4 +126,10 @@ type Seal struct {
 	Carbon     unit.MicrogramsCO2e
 	// Closing is "complete" when every expected node had declared the hour complete, "lateness" when the limit was reached.
 	Closing, Reason, Rules string
+}
+
+// CompareEntries is the order of a ledger's entries: by node, device, account, start and allocation.
+func CompareEntries(a, b Entry) int {
+	return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Device, b.Device), cmp.Compare(a.Account, b.Account),
+		cmp.Compare(a.From, b.From), cmp.Compare(a.Allocation, b.Allocation))
 }

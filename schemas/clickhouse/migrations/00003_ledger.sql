@@ -8,9 +8,10 @@ CREATE TABLE {{.Table "cuts"}}
     epoch Int64 COMMENT 'time stamp of the epoch''s first sample, microseconds',
     boot String, driver String,
     t Int64 COMMENT 'the edge, microseconds since 1970',
-    t0 Int64, c0 UInt64, t1 Int64, c1 UInt64,
-    c UInt64 COMMENT 'value of the counter at t, mJ',
-    low UInt64 COMMENT 'c cannot be less', high UInt64 COMMENT 'c cannot be more',
+    t0 Int64, c0 Int64, t1 Int64, c1 Int64,
+    run String, integral0 Int64 COMMENT 'integral of power at t0, −1 when it was not read',
+    c Int64 COMMENT 'value of the counter at t, mJ',
+    low Int64 COMMENT 'c cannot be less', high Int64 COMMENT 'c cannot be more',
     open Bool COMMENT 'no sample after t was known',
     interpolated Bool COMMENT 'the samples around t are more than three periods apart',
     edition UInt32

@@ -1,0 +1,55 @@
+package closing
+
+import (
+	"github.com/wattledger/wattledger/aggregator/window"
+	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+// work writes what the collector counted over [from, to) into an entry: the share part/whole of it.
+//
+// Activity and ticks are counters of the collector, so they start anew with each run; they are cut like energy. They
+// describe an entry and bill nothing.
+func (c *nodeCloser) work(e *record.Entry, d Device, from, to unit.Micros, part, whole int64) {
+	diff := func(value func(Work) int64) int64 {
+		var sum int64
+		for _, run := range runs(d.Work) {
+			sum += valueAt(run, to, value) - valueAt(run, from, value)
+		}
+		return sum
+	}
+	e.SMActive = unit.Micros(diff(func(w Work) int64 { return int64(w.SMActive) }) * part / whole)
+	e.TicksExpected = diff(func(w Work) int64 { return w.Expected })
+	e.TicksRead = diff(func(w Work) int64 { return w.Read })
+}
+
+// runs are the readings of each run of the collector, in order of time.
+func runs(work []Work) [][]Work {
+	var out [][]Work
+	for i, w := range work {
+		if i == 0 || w.Run != work[i-1].Run {
+			out = append(out, nil)
+		}
+		out[len(out)-1] = append(out[len(out)-1], w)
+	}
+	return out
+}
+
+// valueAt is a counter at t on the line between the readings around it, held at the outer ones.
+func valueAt(run []Work, t unit.Micros, value func(Work) int64) int64 {
+	for i, w := range run {
+		if w.T < t {
+			continue
+		}
+		if i == 0 || w.T == t {
+			return value(w)
+		}
+		a := run[i-1]
+		v, err := window.Value(a.T, w.T, unit.Millijoules(value(a)), unit.Millijoules(value(w)), t)
+		if err != nil {
+			return value(a) // two readings at one instant: there is no line between them
+		}
+		return int64(v)
+	}
+	return value(run[len(run)-1])
+}
