@@ -16,8 +16,8 @@ say  = @printf '\n== %s\n'
 
 # What decides about energy, time and money, or shares memory between goroutines to do so: tested with -race too.
 CORE := $(addprefix ./,$(addsuffix /...,$(wildcard schemas/unit schemas/record schemas/wire collector/meter collector/agent \
-	collector/spool ingest/pipeline aggregator/window aggregator/attribution aggregator/carbon aggregator/sovereignty \
-	aggregator/tariff aggregator/ledger)))
+	collector/spool ingest/pipeline aggregator/window aggregator/attribution aggregator/closing aggregator/carbon \
+	aggregator/sovereignty aggregator/tariff aggregator/ledger)))
 SIM  := $(wildcard collector/dcgm/sim/*)
 # The stamp carries the digest of the lock file, so a new lock fetches anew and an old checkout does not.
 LOCK := internal/tools/libchdb/package-lock.json

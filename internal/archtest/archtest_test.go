@@ -88,6 +88,7 @@ func TestRules(t *testing.T) {
 
 	// the life of the process
 	bad("ingest/kafka/a.go", file("kafka", "func f() { os.Exit(1) }", "os"), "only main ends the process")
+	good("internal/process/a.go", file("process", "func f() { os.Exit(1) }", "os"))
 	bad("ingest/kafka/a.go", file("kafka", "func f() { log.Fatalf(``) }", "log"), "past every defer")
 	bad("ingest/kafka/a.go", file("kafka", "func init() {}"), "nothing happens on import")
 	bad("ingest/kafka/a.go", file("kafka", "var l = slog.Default()", "log/slog"), "the logger is handed in")

@@ -18,7 +18,8 @@ var trees = []string{"collector", "ingest", "aggregator", "dashboards"}
 // pure packages decide about energy, time and money: same input, same bytes.
 var pure = []string{
 	"collector/meter",
-	"aggregator/window", "aggregator/attribution", "aggregator/carbon", "aggregator/sovereignty", "aggregator/tariff", "aggregator/ledger",
+	"aggregator/window", "aggregator/attribution", "aggregator/closing", "aggregator/carbon", "aggregator/sovereignty", "aggregator/tariff",
+	"aggregator/ledger",
 	"schemas/unit", "schemas/record", "schemas/wire", "schemas/factor", "schemas/region",
 }
 
@@ -27,7 +28,7 @@ var core = append([]string{"collector/agent", "ingest/pipeline"}, pure...)
 
 // accounts are the packages whose every figure ends in the ledger or on an invoice.
 var accounts = []string{
-	"aggregator/window", "aggregator/attribution", "aggregator/carbon", "aggregator/tariff", "aggregator/ledger",
+	"aggregator/window", "aggregator/attribution", "aggregator/closing", "aggregator/carbon", "aggregator/tariff", "aggregator/ledger",
 }
 
 // client is a library that only the adapters named after it know.
@@ -153,7 +154,8 @@ func checkClients(s source, report report) {
 	}
 }
 
-// checkProcess keeps the life of the process, and what is shared by all of it, in the hands of main.
+// checkProcess keeps the life of the process, and what is shared by all of it, in the hands of main
+// and of internal/process, which acts for every main.
 func checkProcess(s source, report report) {
 	if s.test {
 		return
@@ -168,7 +170,7 @@ func checkProcess(s source, report report) {
 		if !ok {
 			return true
 		}
-		if name, ok := selects(s, sel, "os"); ok && name == "Exit" && !within(s.dir, "cmd") && s.syntax.Name.Name != "main" {
+		if name, ok := selects(s, sel, "os"); ok && name == "Exit" && !within(s.dir, "cmd", "internal/process") && s.syntax.Name.Name != "main" {
 			report(s.line(sel.Pos()), "%s calls os.Exit, but only main ends the process: return an error", s.dir)
 		}
 		if name, ok := selects(s, sel, "log"); ok && strings.HasPrefix(name, "Fatal") {
