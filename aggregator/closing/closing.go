@@ -149,14 +149,14 @@ func flag(e *record.Entry, f string) {
 
 // The flags an entry may carry.
 const (
-	flagCounterReset  = "counter_reset"   // the counter fell: an epoch ended in the hour
-	flagClockStep     = "clock_step"      // readings whose time did not rise with their value were left out
-	flagNoReadings    = "no_readings"     // nothing was read in the hour
-	flagIntegrated    = "integrated"      // the device has no energy counter: power was integrated on the node
-	flagEstimated     = "estimated"       // part of the energy was seen by no counter
-	flagInterpolated  = "interpolated"    // part of the energy has no measured place in time
-	flagRestModelled  = "rest_modelled"   // node rest from declared watts
-	flagFacility      = "pue_modelled"    // facility energy from a declared PUE
+	flagCounterReset  = "counter_reset" // the counter fell: an epoch ended in the hour
+	flagClockStep     = "clock_step"    // readings whose time did not rise with their value were left out
+	flagNoReadings    = "no_readings"   // nothing was read in the hour
+	flagIntegrated    = "integrated"    // the device has no energy counter: power was integrated on the node
+	flagEstimated     = "estimated"     // part of the energy was seen by no counter
+	flagInterpolated  = "interpolated"  // part of the energy has no measured place in time
+	flagRestModelled  = "rest_modelled" // node rest from declared watts
+	flagFacility      = "pue_modelled"  // facility energy from a declared PUE
 	flagSharedUnknown = "it_shared_unmetered"
 	flagMIGBySlices   = "mig_by_slices" // activity could not be read for part of the hour
 	flagOverbooked    = "overbooked"    // an allocation asked for more than was free

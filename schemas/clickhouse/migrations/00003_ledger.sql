@@ -18,7 +18,8 @@ CREATE TABLE {{.Table "cuts"}}
 )
 ENGINE = {{.Engine "cuts" "ReplacingMergeTree" "edition"}}
 PARTITION BY intDiv(t, 2678400000000)
-ORDER BY (site, device, t, epoch, edition);
+ORDER BY (site, device, t, epoch, edition)
+{{.Settings ""}};
 -- +goose StatementEnd
 {{.Distributed "cuts" "cityHash64(device)"}}
 -- +goose StatementBegin
@@ -50,7 +51,8 @@ CREATE TABLE {{.Table "entries"}}
 )
 ENGINE = {{.Engine "entries" "ReplacingMergeTree"}}
 PARTITION BY toYYYYMM(hour)
-ORDER BY (site, batch, root, position);
+ORDER BY (site, batch, root, position)
+{{.Settings ""}};
 -- +goose StatementEnd
 {{.Distributed "entries" "cityHash64(site)"}}
 -- +goose StatementBegin
@@ -64,7 +66,8 @@ CREATE TABLE {{.Table "seals"}}
     inserted DateTime64(6, 'UTC') DEFAULT now64(6) COMMENT 'not part of any hash'
 )
 ENGINE = {{.Engine "seals" "ReplacingMergeTree"}}
-ORDER BY (site, batch);
+ORDER BY (site, batch)
+{{.Settings ""}};
 -- +goose StatementEnd
 {{.Distributed "seals" "cityHash64(site)"}}
 -- +goose StatementBegin

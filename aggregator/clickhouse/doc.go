@@ -1,0 +1,31 @@
+// Package clickhouse reads what closing needs from ClickHouse and writes what it makes.
+//
+// Set-based work runs in the database: it finds the readings around every edge and every break of a counter, so that a
+// device-hour arrives here as a handful of rows. Exact arithmetic is done by the packages that Store serves.
+package clickhouse
+
+import (
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/wattledger/wattledger/schemas/factor"
+)
+
+// Store is the ledger's database.
+type Store struct {
+	conn   driver.Conn
+	models map[string]factor.Model
+	grids  map[string]factor.Grid
+}
+
+// New makes a store over an open connection, which stays the caller's to close.
+func New(conn driver.Conn) (*Store, error) {
+	models, err := factor.Models()
+	if err != nil {
+		return nil, err
+	}
+	grids, err := factor.Grids()
+	if err != nil {
+		return nil, err
+	}
+	return &Store{conn: conn, models: models, grids: grids}, nil
+}

@@ -1,0 +1,301 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/wattledger/wattledger/aggregator/closing"
+	"github.com/wattledger/wattledger/aggregator/window"
+	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+// Lookahead is how far beyond an hour's end the sample to the right of it is sought. A device silent for longer has an
+// open cut, and the hour that sees it again goes on from there.
+const Lookahead = 15 * 60 * unit.Second
+
+// Load reads everything the entries of a site-hour are made from.
+func (s *Store) Load(ctx context.Context, site record.Site, start unit.Micros) (closing.Hour, error) {
+	h := closing.Hour{Site: site, Start: start}
+	grid, ok := s.grids[site.Zone]
+	if !ok {
+		return h, fmt.Errorf("no carbon factor for grid zone %q of site %s: name a zone of the table schemas/factor/ember_2024.csv", site.Zone, site.ID)
+	}
+	h.Grid = grid
+	nodes, err := s.nodes(ctx, site.ID, h.Start, h.End())
+	if err != nil {
+		return h, err
+	}
+	devices, err := s.devices(ctx, site.ID, h.Start, h.End())
+	if err != nil {
+		return h, err
+	}
+	readings, err := s.readings(ctx, site.ID, h.Start, h.End())
+	if err != nil {
+		return h, err
+	}
+	cuts, err := s.cutsAt(ctx, site.ID, h.Start)
+	if err != nil {
+		return h, err
+	}
+	allocations, err := s.allocations(ctx, site.ID, h.Start, h.End())
+	if err != nil {
+		return h, err
+	}
+	for _, n := range nodes {
+		node := closing.Node{Node: n}
+		for _, d := range devices[n.ID] {
+			r := readings[d.UUID]
+			dev := closing.Device{Device: d, Allocations: allocations[d.UUID]}
+			if d.Kind == record.KindMIG {
+				dev.Work = onParent(r, readings[d.Parent])
+			} else {
+				dev.Points, dev.Work = r.points, r.work
+			}
+			dev.Period = r.period
+			if c, ok := cuts[d.UUID]; ok {
+				dev.Stored = &c
+			}
+			node.Devices = append(node.Devices, dev)
+		}
+		h.Nodes = append(h.Nodes, node)
+	}
+	return h, nil
+}
+
+// series is what was read of one device.
+type series struct {
+	points []window.Point
+	work   []closing.Work
+	ticks  []int64
+	period unit.Micros
+}
+
+// onParent puts a MIG instance's counters at the energy time stamps of its GPU: both were read at the same tick.
+func onParent(instance, gpu series) []closing.Work {
+	at := make(map[int64]unit.Micros, len(gpu.ticks))
+	for i, tick := range gpu.ticks {
+		at[tick] = gpu.points[i].T
+	}
+	var out []closing.Work
+	for i, w := range instance.work {
+		if t, ok := at[instance.ticks[i]]; ok {
+			w.T = t
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// readings are the rows around every edge in time and every break of a counter, and all rows of GPUs in MIG mode (their
+// energy is split per sample interval) and of CPUs (cut at the edges of every GPU of their module).
+func (s *Store) readings(ctx context.Context, site string, start, end unit.Micros) (map[string]series, error) {
+	rows, err := s.conn.Query(with(ctx, "site", site, "start", start, "end", end, "lookahead", Lookahead), readingsSQL)
+	if err != nil {
+		return nil, fmt.Errorf("read samples of %s: %w", site, err)
+	}
+	defer rows.Close()
+	out := map[string]series{}
+	for rows.Next() {
+		var device, boot, driver, run string
+		var tick, ts, c, integral, sm, gr, expected, read int64
+		var period uint32
+		if err := rows.Scan(&device, &tick, &ts, &c, &boot, &driver, &run, &integral, &sm, &gr, &expected, &read, &period); err != nil {
+			return nil, fmt.Errorf("read samples of %s: %w", site, err)
+		}
+		r := out[device]
+		r.ticks = append(r.ticks, tick)
+		r.points = append(r.points, window.Point{
+			T: unit.Micros(ts), C: unit.Millijoules(c), Boot: boot, Driver: driver, Run: run, Integral: unit.Millijoules(integral),
+		})
+		r.work = append(r.work, closing.Work{
+			T: unit.Micros(ts), Run: run, SMActive: unit.Micros(sm), Activity: unit.Micros(gr), Expected: expected, Read: read,
+		})
+		r.period = max(r.period, unit.Micros(period)*unit.Millisecond)
+		out[device] = r
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read samples of %s: %w", site, err)
+	}
+	return out, nil
+}
+
+// readingsSQL keeps a row when an edge lies between it and a neighbour, when the counter cannot have run on between it and
+// a neighbour, and the outer rows of each device. Of the rows at or after the hour's end it keeps the first.
+const readingsSQL = `
+WITH
+  edges AS (
+    SELECT device, groupUniqArray(e) AS es
+    FROM (SELECT device, arrayJoin([start_us, end_us]) AS e FROM allocations FINAL WHERE site = {site:String})
+    WHERE e > {start:Int64} AND e < {end:Int64} GROUP BY device),
+  whole AS (
+    SELECT uuid FROM devices FINAL WHERE kind IN ('mig', 'cpu')
+    UNION ALL SELECT parent_uuid FROM devices FINAL WHERE kind = 'mig'),
+  limits AS (SELECT uuid, limit_mw FROM devices FINAL),
+  raw AS (
+    SELECT device, toUnixTimestamp64Micro(tick) AS tick_us, ifNull(energy_ts, toUnixTimestamp64Micro(tick)) AS ts,
+      toInt64(ifNull(energy_mj, 0)) AS c, boot, driver, run, toInt64(ifNull(toNullable(toInt64(power_integral_mj)), -1)) AS integral,
+      toInt64(ifNull(sm_active_us, 0)) AS sm, toInt64(ifNull(gr_engine_active_us, 0)) AS gr,
+      toInt64(ifNull(ticks_expected, 0)) AS expected, toInt64(ifNull(ticks_read, 0)) AS read, period_ms, energy_source
+    FROM sample
+    WHERE site = {site:String}
+      AND tick >= fromUnixTimestamp64Micro({start:Int64} - {lookahead:Int64}) AND tick < fromUnixTimestamp64Micro({end:Int64} + {lookahead:Int64})
+      AND (energy_source = 'none' OR (energy_ts IS NOT NULL AND energy_mj IS NOT NULL))
+    LIMIT 1 BY device, run, seq, tick_us),
+  near AS (
+    SELECT *,
+      row_number() OVER n AS at, count() OVER (PARTITION BY device) AS total,
+      lagInFrame(ts, 1, 0) OVER w AS ts0, leadInFrame(ts, 1, 0) OVER w AS ts1,
+      lagInFrame(c, 1, 0) OVER w AS c0, leadInFrame(c, 1, 0) OVER w AS c1,
+      lagInFrame(concat(boot, driver, run), 1, '') OVER w AS id0, leadInFrame(concat(boot, driver, run), 1, '') OVER w AS id1
+    FROM raw
+    WINDOW w AS (PARTITION BY device ORDER BY ts, c, tick_us ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING),
+      n AS (PARTITION BY device ORDER BY ts, c, tick_us ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW))
+SELECT device, tick_us, ts, c, boot, driver, run, integral, sm, gr, expected, read, period_ms
+FROM near
+LEFT JOIN edges ON edges.device = near.device
+LEFT JOIN limits ON limits.uuid = near.device
+WHERE (ts0 < {end:Int64} OR at = 1)
+  AND (device IN (SELECT uuid FROM whole) OR at = 1 OR at = total OR ts >= {end:Int64}
+    OR arrayExists(e -> e >= ts0 AND e <= ts1, arrayConcat(es, [{start:Int64}, {end:Int64}]))
+    OR concat(boot, driver, run) != id0 OR concat(boot, driver, run) != id1
+    OR c < c0 OR c1 < c
+    OR toInt128(c - c0) * 100000000 > toInt128(limit_mw) * 105 * (ts - ts0)
+    OR toInt128(c1 - c) * 100000000 > toInt128(limit_mw) * 105 * (ts1 - ts))
+ORDER BY device, ts, c, tick_us`
+
+// cutsAt are the newest editions of the cuts at an hour's start, the latest epoch of each device.
+func (s *Store) cutsAt(ctx context.Context, site string, t unit.Micros) (map[string]record.Cut, error) {
+	rows, err := s.conn.Query(with(ctx, "site", site, "t", t),
+		`SELECT device, epoch, boot, driver, t, t0, c0, t1, c1, run, integral0, c, low, high, open, interpolated, edition
+		 FROM cuts FINAL WHERE site = {site:String} AND t = {t:Int64} ORDER BY device, epoch DESC, edition DESC LIMIT 1 BY device`)
+	if err != nil {
+		return nil, fmt.Errorf("read cuts of %s: %w", site, err)
+	}
+	defer rows.Close()
+	out := map[string]record.Cut{}
+	for rows.Next() {
+		c := record.Cut{Site: site}
+		var epoch, at, t0, c0, t1, c1, integral, value, low, high int64
+		if err := rows.Scan(&c.Device, &epoch, &c.Boot, &c.Driver, &at, &t0, &c0, &t1, &c1, &c.Run, &integral, &value, &low, &high,
+			&c.Open, &c.Interpolated, &c.Edition); err != nil {
+			return nil, fmt.Errorf("read cuts of %s: %w", site, err)
+		}
+		c.Epoch, c.T, c.T0, c.T1 = unit.Micros(epoch), unit.Micros(at), unit.Micros(t0), unit.Micros(t1)
+		c.C0, c.C1, c.Integral0 = unit.Millijoules(c0), unit.Millijoules(c1), unit.Millijoules(integral)
+		c.C, c.Low, c.High = unit.Millijoules(value), unit.Millijoules(low), unit.Millijoules(high)
+		out[c.Device] = c
+	}
+	return out, rows.Err()
+}
+
+// allocations are those that hold a device in [from, to), by device. Of a device that is shared, all are read: where the
+// slots of one lie depends on those before it.
+func (s *Store) allocations(ctx context.Context, site string, from, to unit.Micros) (map[string][]record.Allocation, error) {
+	rows, err := s.conn.Query(with(ctx, "site", site, "from", from, "to", to),
+		`SELECT id, device, thousandths, start_us, end_us, tenant, project, workload, model_id, purpose, scheduler_ref, revision
+		 FROM allocations FINAL
+		 WHERE site = {site:String} AND start_us < {to:Int64}
+		   AND (end_us = 0 OR end_us > {from:Int64}
+		     OR device IN (SELECT device FROM allocations FINAL WHERE site = {site:String} AND thousandths < 1000))
+		 ORDER BY device, start_us, id`)
+	if err != nil {
+		return nil, fmt.Errorf("read allocations of %s: %w", site, err)
+	}
+	defer rows.Close()
+	out := map[string][]record.Allocation{}
+	for rows.Next() {
+		var a record.Allocation
+		var share uint32
+		var start, end int64
+		if err := rows.Scan(&a.ID, &a.Device, &share, &start, &end, &a.Tenant, &a.Project, &a.Workload, &a.ModelID, &a.Purpose,
+			&a.Scheduler, &a.Revision); err != nil {
+			return nil, fmt.Errorf("read allocations of %s: %w", site, err)
+		}
+		a.Share, a.Start, a.End = unit.Thousandths(share), unit.Micros(start), unit.Micros(end)
+		out[a.Device] = append(out[a.Device], a)
+	}
+	return out, rows.Err()
+}
+
+// Progress is how far a site has come.
+type Progress struct {
+	// Next is the hour to close next; 0 while nothing is known of the site.
+	Next unit.Micros
+	// Batch is the number of the batch that will close it, Previous the root of the one before.
+	Batch    uint64
+	Previous string
+	// Waiting names what has not declared the hour complete.
+	Waiting []string
+	// Newest is the furthest any node has come.
+	Newest unit.Micros
+}
+
+// Progress reads what is closed of a site and who has yet to declare the next hour complete.
+func (s *Store) Progress(ctx context.Context, site record.Site) (Progress, error) {
+	var p Progress
+	var hour time.Time
+	var n uint64
+	if err := s.conn.QueryRow(with(ctx, "site", site.ID),
+		`SELECT count(), max(hour), max(batch), argMax(root, batch) FROM seals FINAL WHERE site = {site:String}`).Scan(&n, &hour, &p.Batch, &p.Previous); err != nil {
+		return p, fmt.Errorf("read seals of %s: %w", site.ID, err)
+	}
+	if n > 0 {
+		p.Next, p.Batch = unit.MicrosOf(hour)+unit.Hour, p.Batch+1
+	} else {
+		var first int64
+		if err := s.conn.QueryRow(with(ctx, "site", site.ID),
+			`SELECT min(from_us) FROM nodes FINAL WHERE site = {site:String} AND from_us > 0`).Scan(&first); err != nil {
+			return p, fmt.Errorf("read the first hour of %s: %w", site.ID, err)
+		}
+		if first == 0 {
+			return p, nil
+		}
+		p.Next = unit.Micros(first).FloorHour()
+	}
+	return p, s.waiting(ctx, site, &p)
+}
+
+func (s *Store) waiting(ctx context.Context, site record.Site, p *Progress) error {
+	nodes, err := s.nodes(ctx, site.ID, p.Next, p.Next+unit.Hour)
+	if err != nil {
+		return err
+	}
+	rows, err := s.conn.Query(with(ctx, "site", site.ID),
+		`SELECT source, toUnixTimestamp64Micro(max(complete_up_to)) FROM messages WHERE site = {site:String} GROUP BY source`)
+	if err != nil {
+		return fmt.Errorf("read what is complete of %s: %w", site.ID, err)
+	}
+	defer rows.Close()
+	complete := map[string]unit.Micros{}
+	for rows.Next() {
+		var source string
+		var t int64
+		if err := rows.Scan(&source, &t); err != nil {
+			return fmt.Errorf("read what is complete of %s: %w", site.ID, err)
+		}
+		complete[source] = unit.Micros(t)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read what is complete of %s: %w", site.ID, err)
+	}
+	need := func(source string, until unit.Micros) {
+		if complete[source] < until {
+			p.Waiting = append(p.Waiting, source)
+		}
+	}
+	for _, n := range nodes {
+		until := p.Next + unit.Hour
+		if n.To != 0 {
+			until = min(until, n.To)
+		}
+		need(n.ID, until)
+		p.Newest = max(p.Newest, complete[n.ID])
+	}
+	if site.AllocationSource != "" {
+		need(site.AllocationSource, p.Next+unit.Hour)
+	}
+	return nil
+}
+

@@ -1,0 +1,64 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/wattledger/wattledger/aggregator/ledger"
+	"github.com/wattledger/wattledger/schemas/record"
+)
+
+// Append writes a batch: cuts and entries first, the seal last. The seal is the commit: readers join on it, so a batch
+// that was left half written is not seen, and writing it again with the same root changes nothing.
+func (s *Store) Append(ctx context.Context, seal record.Seal, lines []ledger.Line, cuts []record.Cut) error {
+	token := fmt.Sprintf("%s/%d/%s", seal.Site, seal.Batch, seal.Root)
+	if err := s.insert(ctx, "cuts", token, len(cuts), func(b driver.Batch, i int) error {
+		c := cuts[i]
+		return b.Append(c.Site, c.Device, int64(c.Epoch), c.Boot, c.Driver, int64(c.T), int64(c.T0), int64(c.C0), int64(c.T1), int64(c.C1),
+			c.Run, int64(c.Integral0), int64(c.C), int64(c.Low), int64(c.High), c.Open, c.Interpolated, c.Edition)
+	}); err != nil {
+		return err
+	}
+	if err := s.insert(ctx, "entries", token, len(lines), func(b driver.Batch, i int) error {
+		l := lines[i]
+		return b.Append(l.ID, l.Site, seal.Batch, seal.Root, uint32(i), seal.Hour.Time(), string(l.Kind), string(l.Account),
+			l.Node, l.Device, l.DeviceKind, l.Model, l.Tenant, l.Project, l.Allocation, l.Workload, l.ModelID, l.Purpose,
+			int64(l.From), int64(l.To), int64(l.DeviceTime), int64(l.Unavailable),
+			int64(l.GPU), int64(l.CPU), int64(l.NodeRest), int64(l.ITShared), int64(l.Facility),
+			int64(l.Measured), int64(l.Estimated), int64(l.Modelled), int64(l.Interpolated), int64(l.BoundLow), int64(l.BoundHigh),
+			int64(l.SMActive), l.TicksExpected, l.TicksRead, int64(l.Carbon),
+			l.Rules, l.Split, l.Factor, append([]string{}, l.Flags...), l.Corrects, l.Reason, string(l.Canonical))
+	}); err != nil {
+		return err
+	}
+	return s.insert(ctx, "seals (site, batch, root, previous, hour, entries, measured_mj, estimated_mj, modelled_mj, device_time, carbon_ug, closing, reason, rules)",
+		token, 1, func(b driver.Batch, _ int) error {
+			return b.Append(seal.Site, seal.Batch, seal.Root, seal.Previous, seal.Hour.Time(), uint32(seal.Entries),
+				int64(seal.Measured), int64(seal.Estimated), int64(seal.Modelled), int64(seal.DeviceTime), int64(seal.Carbon),
+				seal.Closing, seal.Reason, seal.Rules)
+		})
+}
+
+func (s *Store) insert(ctx context.Context, table, token string, rows int, add func(driver.Batch, int) error) error {
+	if rows == 0 {
+		return nil
+	}
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"insert_deduplication_token": token}))
+	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+table)
+	if err != nil {
+		return fmt.Errorf("insert into %.20s: %w", table, err)
+	}
+	defer batch.Close()
+	for i := range rows {
+		if err := add(batch, i); err != nil {
+			return fmt.Errorf("insert into %.20s, row %d: %w", table, i, err)
+		}
+	}
+	if err := batch.Send(); err != nil {
+		return fmt.Errorf("insert %d rows into %.20s: %w", rows, table, err)
+	}
+	return nil
+}
