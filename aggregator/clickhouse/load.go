@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wattledger/wattledger/aggregator/closer"
 	"github.com/wattledger/wattledger/aggregator/closing"
 	"github.com/wattledger/wattledger/aggregator/window"
 	"github.com/wattledger/wattledger/schemas/record"
@@ -219,22 +220,9 @@ func (s *Store) allocations(ctx context.Context, site string, from, to unit.Micr
 	return out, rows.Err()
 }
 
-// Progress is how far a site has come.
-type Progress struct {
-	// Next is the hour to close next; 0 while nothing is known of the site.
-	Next unit.Micros
-	// Batch is the number of the batch that will close it, Previous the root of the one before.
-	Batch    uint64
-	Previous string
-	// Waiting names what has not declared the hour complete.
-	Waiting []string
-	// Newest is the furthest any node has come.
-	Newest unit.Micros
-}
-
 // Progress reads what is closed of a site and who has yet to declare the next hour complete.
-func (s *Store) Progress(ctx context.Context, site record.Site) (Progress, error) {
-	var p Progress
+func (s *Store) Progress(ctx context.Context, site record.Site) (closer.Progress, error) {
+	var p closer.Progress
 	var hour time.Time
 	var n uint64
 	if err := s.conn.QueryRow(with(ctx, "site", site.ID),
@@ -257,7 +245,7 @@ func (s *Store) Progress(ctx context.Context, site record.Site) (Progress, error
 	return p, s.waiting(ctx, site, &p)
 }
 
-func (s *Store) waiting(ctx context.Context, site record.Site, p *Progress) error {
+func (s *Store) waiting(ctx context.Context, site record.Site, p *closer.Progress) error {
 	nodes, err := s.nodes(ctx, site.ID, p.Next, p.Next+unit.Hour)
 	if err != nil {
 		return err
@@ -298,4 +286,3 @@ func (s *Store) waiting(ctx context.Context, site record.Site, p *Progress) erro
 	}
 	return nil
 }
-

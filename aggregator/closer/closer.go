@@ -1,0 +1,211 @@
+// Package closer closes hours, one after another.
+//
+// It owns when: an hour of a site closes when every node the inventory expects, and the site's scheduler, have declared
+// it complete, or when the lateness limit is reached in event time, which the seal records with its reason. Sites are
+// closed in order of (hour, site); a site that waits holds up no other. Closing may be interrupted or repeated anywhere:
+// the seal row is the commit.
+package closer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wattledger/wattledger/aggregator/closing"
+	"github.com/wattledger/wattledger/aggregator/ledger"
+	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+// Progress is how far a site has come.
+type Progress struct {
+	// Next is the hour to close next; 0 while nothing is known of the site.
+	Next unit.Micros
+	// Batch is the number of the batch that will close it, Previous the root of the one before.
+	Batch    uint64
+	Previous string
+	// Waiting names what has not declared the hour complete.
+	Waiting []string
+	// Newest is the furthest any node has come.
+	Newest unit.Micros
+}
+
+// Store is the ledger and what it is made from.
+type Store interface {
+	Sites(ctx context.Context) ([]record.Site, error)
+	Progress(ctx context.Context, site record.Site) (Progress, error)
+	Load(ctx context.Context, site record.Site, hour unit.Micros) (closing.Hour, error)
+	// Append is atomic at its last write, the seal.
+	Append(ctx context.Context, seal record.Seal, lines []ledger.Line, cuts []record.Cut) error
+}
+
+// Config is when hours close.
+type Config struct {
+	// Lateness is how far another node may be past the end of an hour, in event time, before the hour closes without those
+	// that have not declared it complete. 0 waits for ever.
+	Lateness time.Duration `yaml:"lateness"`
+	// Poll is how long to wait when nothing can be closed.
+	Poll time.Duration `yaml:"poll"`
+}
+
+// DefaultConfig waits six hours for a silent node.
+func DefaultConfig() Config {
+	return Config{Lateness: 6 * time.Hour, Poll: time.Second}
+}
+
+// Validate reports every fault at once.
+func (c Config) Validate() error {
+	var errs []error
+	if c.Lateness < 0 {
+		errs = append(errs, fmt.Errorf("closer.lateness is %s; write 0 or more", c.Lateness))
+	}
+	if c.Poll <= 0 {
+		errs = append(errs, fmt.Errorf("closer.poll is %s; write more than 0", c.Poll))
+	}
+	return errors.Join(errs...)
+}
+
+// Closer closes hours.
+type Closer struct {
+	cfg     Config
+	store   Store
+	log     *slog.Logger
+	closed  *prometheus.CounterVec
+	refused prometheus.Counter
+	resets  prometheus.Counter
+	steps   prometheus.Counter
+	failed  prometheus.Counter
+	// OnClose is called after each batch, when set: progress for people.
+	OnClose func(seal record.Seal)
+}
+
+// New makes a closer.
+func New(cfg Config, store Store, log *slog.Logger, reg prometheus.Registerer) (*Closer, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "wattledger", Subsystem: "aggregator", Name: name, Help: help})
+	}
+	c := &Closer{
+		cfg: cfg, store: store, log: log,
+		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "wattledger", Subsystem: "aggregator", Name: "hours_closed_total", Help: "Site-hours closed, by how.",
+		}, []string{"closing"}),
+		refused: counter("allocations_refused_total", "Allocations that asked for more of a device than was free, per device-hour."),
+		resets:  counter("counter_resets_total", "Energy counters that fell or rose faster than the device can draw."),
+		steps:   counter("clock_steps_total", "Readings left out of cutting because their time did not rise with their value."),
+		failed:  counter("closing_errors_total", "Attempts to close an hour that ended in an error and will be made again."),
+	}
+	for _, m := range []prometheus.Collector{c.closed, c.refused, c.resets, c.steps, c.failed} {
+		if err := reg.Register(m); err != nil {
+			return nil, fmt.Errorf("register metrics of the closer: %w", err)
+		}
+	}
+	return c, nil
+}
+
+// Run closes hours until ctx ends. Errors of the store are counted and tried again: nothing is lost by waiting.
+func (c *Closer) Run(ctx context.Context) error {
+	for {
+		n, err := c.Once(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			c.failed.Inc()
+			c.log.Warn("hour not closed", "error", err)
+		}
+		if n > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(c.cfg.Poll):
+		}
+	}
+}
+
+// ready is a site-hour that can be closed.
+type ready struct {
+	site     record.Site
+	progress Progress
+	late     []string
+}
+
+// Once closes the next hour of each site that has one ready, in order of (hour, site), and says how many it closed.
+func (c *Closer) Once(ctx context.Context) (int, error) {
+	sites, err := c.store.Sites(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var list []ready
+	for _, s := range sites {
+		p, err := c.store.Progress(ctx, s)
+		if err != nil {
+			return 0, err
+		}
+		if p.Next == 0 {
+			continue
+		}
+		r := ready{site: s, progress: p}
+		if len(p.Waiting) > 0 {
+			limit := p.Next + unit.Hour + unit.Micros(c.cfg.Lateness.Microseconds())
+			if c.cfg.Lateness == 0 || p.Newest < limit {
+				continue
+			}
+			r.late = p.Waiting
+		}
+		list = append(list, r)
+	}
+	slices.SortStableFunc(list, func(a, b ready) int { return int(a.progress.Next - b.progress.Next) })
+	for i, r := range list {
+		if err := c.close(ctx, r); err != nil {
+			return i, err
+		}
+	}
+	return len(list), nil
+}
+
+func (c *Closer) close(ctx context.Context, r ready) error {
+	hour, err := c.store.Load(ctx, r.site, r.progress.Next)
+	if err != nil {
+		return err
+	}
+	res, err := closing.Close(hour)
+	if err != nil {
+		return err
+	}
+	lines, err := ledger.Lines(res.Entries)
+	if err != nil {
+		return err
+	}
+	seal := ledger.Seal(lines, r.site.ID, r.progress.Batch, r.progress.Previous)
+	seal.Hour, seal.Closing = r.progress.Next, "complete"
+	if len(r.late) > 0 {
+		seal.Closing, seal.Reason = "lateness", "no word from "+strings.Join(r.late, ", ")
+	}
+	if err := c.store.Append(ctx, seal, lines, res.Cuts); err != nil {
+		return err
+	}
+	for _, o := range res.Refused {
+		c.log.Warn("allocation refused", "site", r.site.ID, "allocation", o.Allocation.ID, "detail", o.Error())
+	}
+	c.closed.WithLabelValues(seal.Closing).Inc()
+	c.refused.Add(float64(len(res.Refused)))
+	c.resets.Add(float64(res.Resets))
+	c.steps.Add(float64(res.ClockSteps))
+	c.log.Info("hour closed", "site", r.site.ID, "hour", hour.Start.Time().Format(time.RFC3339), "entries", len(lines),
+		"closing", seal.Closing, "root", seal.Root)
+	if c.OnClose != nil {
+		c.OnClose(seal)
+	}
+	return nil
+}
