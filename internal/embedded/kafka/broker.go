@@ -58,7 +58,7 @@ func (b *Broker) Run(ctx context.Context) error {
 
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(1),
-		kfake.ListenFn(func(network, _ string) (net.Listener, error) { return listen(network, b.cfg.Listen) }),
+		kfake.ListenFn(func(_, _ string) (net.Listener, error) { return process.Listen(b.cfg.Listen, "--kafka-listen") }),
 		kfake.DataDir(filepath.Join(dir, "log")),
 		kfake.ClusterID("wattledger-embedded"),
 		kfake.GroupMinSessionTimeout(b.cfg.MinSessionTimeout),
@@ -103,14 +103,6 @@ func option(wanted bool, o kfake.Opt) kfake.Opt {
 		return o
 	}
 	return kfake.NumBrokers(1)
-}
-
-func listen(network, address string) (net.Listener, error) {
-	ln, err := net.Listen(network, address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("address %s is taken by another program; choose another with --kafka-listen, or --kafka-listen 127.0.0.1:0 for any free port: %w", address, err)
-	}
-	return ln, err
 }
 
 // lock takes the folder for this process; the kernel lets go of it when the process ends, however it ends.
