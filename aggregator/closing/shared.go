@@ -63,10 +63,10 @@ func addFacility(h Hour, entries []record.Entry) error {
 	for k, n := range nodes {
 		for _, i := range byNode[n] {
 			total += entries[i].Total()
-			it[k] += uint64(entries[i].Total())
+			it[k] += weight(entries[i])
 		}
 	}
-	overhead, err := unit.FloorMulDiv(int64(total), h.Site.PUEThousandths-1000, 1000)
+	overhead, err := unit.FloorMulDiv(int64(max(total, 0)), h.Site.PUEThousandths-1000, 1000)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func addFacility(h Hour, entries []record.Entry) error {
 	for k, n := range nodes {
 		weights := make([]uint64, len(byNode[n]))
 		for j, i := range byNode[n] {
-			weights[j] = uint64(entries[i].Total())
+			weights[j] = weight(entries[i])
 		}
 		split, err := attribution.Split(parts[k], weights)
 		if err != nil {
@@ -92,6 +92,10 @@ func addFacility(h Hour, entries []record.Entry) error {
 	}
 	return nil
 }
+
+// weight is an entry's IT energy. The difference of two virtual counters can fall by one mJ over a window in which next to
+// nothing was drawn; such an entry takes no part in what is spread.
+func weight(e record.Entry) uint64 { return uint64(max(e.Total(), 0)) }
 
 // addCarbon rounds each entry once; a total is the sum of entries.
 func addCarbon(h Hour, entries []record.Entry) error {
