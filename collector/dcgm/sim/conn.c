@@ -16,6 +16,7 @@ static Scenario *scenario;
 static Conn **conns; /* open ones; handle n is searched, since there are few */
 static int nconns, capconns;
 static dcgmHandle_t last_handle;
+static int64_t slow_us; /* WLSIM_SLOW_US: how long every call dawdles, to try timeouts and watchdogs */
 static _Thread_local char error[1024];
 
 void set_error(const char *fmt, ...)
@@ -162,6 +163,8 @@ int conn_init(void)
 {
 	pthread_mutex_lock(&mu);
 	initialised = true;
+	const char *slow = getenv("WLSIM_SLOW_US");
+	slow_us = slow ? strtoll(slow, NULL, 10) : 0;
 	pthread_mutex_unlock(&mu);
 	return ST_OK;
 }
@@ -180,7 +183,7 @@ int conn_open(const char *name, size_t len, bool embedded, bool persist, bool ma
 	if (s->wall)
 		engine_advance(n, wall_us());
 	bool up = n->up;
-	int boot = n->boots;
+	int epoch = n->epoch;
 	if (up && embedded)
 		n->manual = manual;
 	pthread_mutex_unlock(&n->mu);
@@ -199,7 +202,7 @@ int conn_open(const char *name, size_t len, bool embedded, bool persist, bool ma
 			}
 		}
 		if (nconns < capconns) {
-			*c = (Conn){.refs = 1, .persist = persist, .embedded = embedded, .scenario = s, .node = n, .boot = boot};
+			*c = (Conn){.refs = 1, .persist = persist, .embedded = embedded, .scenario = s, .node = n, .epoch = epoch};
 			if (!embedded && ++last_handle == EMBEDDED_HANDLE)
 				last_handle = 1;
 			c->handle = embedded ? EMBEDDED_HANDLE : last_handle;
@@ -242,7 +245,7 @@ static void hang_up(Conn *c)
 {
 	Node *n = c->node;
 	pthread_mutex_lock(&n->mu);
-	if (!c->persist && c->boot == n->boots && n->up) {
+	if (!c->persist && c->epoch == n->epoch && n->up) {
 		engine_unwatch(n, c->handle, false, 0, true, 0, true);
 		groups_drop_owner(n, c->handle);
 	}
@@ -297,7 +300,7 @@ int conn_resume(Conn *c)
 	pthread_mutex_lock(&n->mu);
 	if (c->scenario->wall)
 		engine_advance(n, wall_us());
-	if (n->up && n->boots == c->boot)
+	if (n->up && n->epoch == c->epoch)
 		return ST_OK;
 	pthread_mutex_unlock(&n->mu);
 	return ST_CONNECTION_NOT_VALID;
@@ -314,9 +317,14 @@ int conn_enter(dcgmHandle_t h, Conn **out)
 	pthread_mutex_lock(&mu);
 	Conn *c = initialised ? find(h, &at) : NULL;
 	bool ready = initialised;
+	int64_t slow = slow_us;
 	if (c)
 		c->refs++;
 	pthread_mutex_unlock(&mu);
+	if (slow > 0) {
+		struct timespec t = {slow / 1000000, slow % 1000000 * 1000};
+		nanosleep(&t, NULL);
+	}
 	if (!ready)
 		return ST_UNINITIALIZED;
 	if (!c)

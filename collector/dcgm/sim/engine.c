@@ -111,13 +111,24 @@ static void clock_sample(Node *n, Clock *c, int64_t t)
 			sampler_sample(n, s, t);
 }
 
-static void reboot(Node *n, const Power *p)
+/* restart is the host engine beginning anew: watches, groups, samples and connections are gone. */
+static void restart(Node *n)
 {
-	engine_clear(n); /* watches, groups and samples die with the host */
-	n->up = p->boot;
+	engine_clear(n);
 	n->manual = false;
-	if (p->boot)
-		n->boots++;
+	n->epoch++;
+}
+
+/* node_event passes the next boot, end or restart of the engine, whichever comes first. */
+static void node_event(Node *n, int64_t at)
+{
+	restart(n);
+	while (n->next_restart < n->nrestarts && n->restarts_ms[n->next_restart] * 1000 <= at)
+		n->next_restart++;
+	if (n->next_power >= n->npowers || n->powers[n->next_power].t_ms * 1000 > at)
+		return;
+	n->up = n->powers[n->next_power++].boot;
+	n->boots += n->up;
 }
 
 int engine_advance(Node *n, int64_t t)
@@ -126,6 +137,8 @@ int engine_advance(Node *n, int64_t t)
 		return -1;
 	for (;;) {
 		int64_t at = n->next_power < n->npowers ? n->powers[n->next_power].t_ms * 1000 : NEVER;
+		if (n->next_restart < n->nrestarts && n->restarts_ms[n->next_restart] * 1000 < at)
+			at = n->restarts_ms[n->next_restart] * 1000;
 		Clock *due = NULL;
 		for (Clock *c = n->clocks; c && !n->manual; c = c->next)
 			if (c->due_us < at) { /* at the same instant the boot comes first and takes the watches with it */
@@ -139,7 +152,7 @@ int engine_advance(Node *n, int64_t t)
 			clock_sample(n, due, at);
 			due->due_us += due->interval_us;
 		} else {
-			reboot(n, &n->powers[n->next_power++]);
+			node_event(n, at);
 		}
 	}
 	n->now_us = t;
@@ -410,7 +423,7 @@ static bool xid_seen(const Watch *w, const Node *n, const Xid *x)
 
 static void xid_value(const Xid *x, Value *out)
 {
-	memset(out, 0, sizeof *out);
+	out->status = ST_OK;
 	out->ts = x->t_us;
 	out->i64 = x->code;
 }

@@ -25,7 +25,7 @@ void scenario_devices(Node *n)
 			d->noise_mw = 2000;
 			d->mig_idle_mw = 0;
 			snprintf(d->serial, sizeof d->serial, "0x%016llX", (unsigned long long)mix64(d->seed));
-			derive_uuid(d->uuid, "CPU-", seed, n->name, "cpu", d->index, -1);
+			snprintf(d->uuid, sizeof d->uuid, "%s", d->serial); /* a socket has no other name */
 		} else {
 			d->idle_mw = n->model->idle_mw;
 			d->full_mw = d->limit_mw = n->model->limit_mw;
@@ -137,6 +137,17 @@ void lost_line(Parser *p)
 	add_time(p, &d->losts_ms, &d->nlosts, time_ms(p, "time of the loss"));
 }
 
+void restart_line(Parser *p)
+{
+	Node *n = take_node(p);
+	skip_space(p);
+	const char *at = p->at;
+	int64_t t = time_ms(p, "time of the restart");
+	if (t * 1000 < p->s->start_us)
+		fail(p, at, "the time lies before the start of the scenario");
+	add_time(p, &n->restarts_ms, &n->nrestarts, t);
+}
+
 void mark_line(Parser *p)
 {
 	add_time(p, &p->s->marks_ms, &p->s->nmarks, time_ms(p, "time of the mark"));
@@ -242,6 +253,7 @@ void scenario_finish(Parser *p)
 				fail(p, p->at, "out of memory");
 			n->powers[n->npowers++] = (Power){s->start_us / 1000, true};
 		}
+		sort(n->restarts_ms, n->nrestarts, sizeof *n->restarts_ms, by_time);
 		for (int k = 0; k < n->ngpu + n->ncpu; k++)
 			finish_device(p, &n->dev[k]);
 		engine_start(n);
@@ -267,6 +279,7 @@ void scenario_free(Scenario *s)
 		pthread_mutex_destroy(&n->mu);
 		free(n->ent);
 		free(n->powers);
+		free(n->restarts_ms);
 		free(n->dev);
 		free(n);
 	}

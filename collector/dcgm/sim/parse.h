@@ -49,6 +49,7 @@ void load_line(Parser *p);
 void power_line(Parser *p);
 void reset_line(Parser *p);
 void lost_line(Parser *p);
+void restart_line(Parser *p);
 void fault_line(Parser *p);
 void xid_line(Parser *p);
 void mark_line(Parser *p);

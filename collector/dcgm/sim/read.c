@@ -37,8 +37,8 @@ static const dcgm_field_meta_t *read_one(Node *n, uint32_t eg, uint32_t eid, uin
 {
 	const dcgm_field_meta_t *m = field_by_id(id);
 	Entity *e = engine_entity(n, eg, eid);
-	memset(v, 0, sizeof *v);
 	if (!m || !e) {
+		v->ts = 0;
 		const dcgm_field_meta_t *as = m ? m : &unknown_field;
 		value_blank(as, BLANK, v);
 		v->status = m ? ST_BADPARAM : ST_UNKNOWN_FIELD;

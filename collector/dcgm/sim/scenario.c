@@ -291,7 +291,7 @@ static const struct {
 } statements[] = {
 	{"seed", seed_line}, {"start", start_line}, {"clock", clock_line}, {"model", model_line}, {"node", node_line}, {"gpu", gpu_line},
 	{"mig", mig_line}, {"series", series_line}, {"load", load_line}, {"boot", power_line}, {"end", power_line}, {"reset", reset_line},
-	{"lost", lost_line}, {"missing", fault_line}, {"stuck", fault_line}, {"xid", xid_line}, {"mark", mark_line},
+	{"restart", restart_line}, {"lost", lost_line}, {"missing", fault_line}, {"stuck", fault_line}, {"xid", xid_line}, {"mark", mark_line},
 };
 
 static void read_line(Parser *p)

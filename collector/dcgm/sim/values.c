@@ -17,13 +17,12 @@ static const int pcie_tx[KINDS] = {2400, 3900, 1500, 1800}, pcie_rx[KINDS] = {52
 void value_blank(const dcgm_field_meta_t *m, int why, Value *v)
 {
 	static const char *const text[] = {"<<<NULL>>>", "<<<NOT_FOUND>>>", "<<<NOT_SUPPORTED>>>", "<<<NOT_PERM>>>"};
-	int64_t ts = v->ts;
-	memset(v, 0, sizeof *v);
-	v->ts = ts;
+	v->status = ST_OK;
+	v->blob = 0;
 	v->i64 = INT64_BLANK + why;
 	v->dbl = FP64_BLANK + why;
-	snprintf(v->str, sizeof v->str, "%s", text[why]);
-	(void)m;
+	if (m->fieldType == 's' || m->fieldType == 'b')
+		snprintf(v->str, sizeof v->str, "%s", text[why]);
 }
 
 void value_put(const Value *v, const dcgm_field_meta_t *m, dcgmValue_t *out)
@@ -31,11 +30,11 @@ void value_put(const Value *v, const dcgm_field_meta_t *m, dcgmValue_t *out)
 	if (m->fieldType == 'd')
 		out->dbl = v->dbl;
 	else if (m->fieldType == 's')
-		memcpy(out->str, v->str, sizeof out->str);
+		strcpy(out->str, v->str);
 	else if (m->fieldType == 'b' && v->blob)
 		memcpy(out->blob, v->str, (size_t)v->blob);
 	else if (m->fieldType == 'b')
-		memcpy(out->str, v->str, sizeof out->str); /* a blank */
+		strcpy(out->str, v->str); /* a blank */
 	else
 		out->i64 = v->i64;
 }
@@ -336,6 +335,7 @@ static Kind power(const Device *d, const dcgm_field_meta_t *m, const Snap *c, Va
 		if (d->model->arch < 10)
 			return BLANKED;
 		v->blob = 32;
+		memset(v->str, 0, 32);
 		if (m->fieldId == 167)
 			v->str[0] = 0x07;
 		return STR;
@@ -446,8 +446,9 @@ static Kind gpu_value(const Entity *e, const dcgm_field_meta_t *m, const Snap *c
 
 void value_of(const Entity *e, const dcgm_field_meta_t *m, const Snap *c, const Snap *prev, Value *v)
 {
-	memset(v, 0, sizeof *v);
+	v->status = ST_OK;
 	v->ts = c->t_us;
+	v->blob = 0;
 	bool stuck = prev == c;
 	if (stuck)
 		prev = NULL;

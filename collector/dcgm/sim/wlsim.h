@@ -239,12 +239,15 @@ struct Node {
 	int ngpu, ncpu;
 	Power *powers;
 	int npowers;
+	int64_t *restarts_ms; /* of the host engine alone */
+	int nrestarts;
 
 	int64_t now_us;
 	bool manual;
-	int boots;       /* boots passed so far: a handle of an earlier one is dead */
+	int boots;       /* passed so far */
+	int epoch;       /* of the host engine: a connection of an earlier one is dead */
 	bool up;
-	int next_power;
+	int next_power, next_restart;
 
 	Entity *ent;
 	int nent;
@@ -341,7 +344,7 @@ typedef struct Conn {
 	bool closed, persist, embedded;
 	Scenario *scenario;
 	Node *node;
-	int boot;
+	int epoch; /* of the node's engine when it was opened */
 	dcgmHandle_t handle;
 } Conn;
 /* conn_enter finds the node of a handle, plays it to now when it is on the wall clock, and locks it. */
