@@ -40,7 +40,6 @@ type Agent struct {
 	current   *batch
 	started   unit.Micros
 	completed unit.Micros // what we have declared; never falls
-	quiet     map[string]*silence
 }
 
 // New prepares a run. Nothing is read, published or registered under a name of another node before Run.
@@ -52,7 +51,7 @@ func New(cfg Config, source Source, publisher Publisher, clock Clock, log *slog.
 	log = log.With("node", cfg.Node)
 	return &Agent{
 		cfg: cfg, source: source, clock: clock, log: log, met: met, out: newOutbox(cfg, publisher, log, met),
-		period: unit.Micros(cfg.Period.Microseconds()), row: meter.NewRow(), quiet: map[string]*silence{},
+		period: unit.Micros(cfg.Period.Microseconds()), row: meter.NewRow(),
 	}, nil
 }
 
@@ -174,12 +173,12 @@ func (a *Agent) read(ctx context.Context, at unit.Micros) {
 	}
 	if err != nil {
 		a.readings.Reset()
-		a.fault(at, "read", err)
+		a.fault("read", err)
 		return
 	}
 	clear(a.xids)
 	if a.events, err = a.source.Events(ctx, a.events[:0]); err != nil {
-		a.fault(at, "events", err)
+		a.fault("events", err)
 	}
 	for _, e := range a.events {
 		if e.Device < 0 || e.Device >= len(a.xids) {

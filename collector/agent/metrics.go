@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/collector/meter"
-	"github.com/wattledger/wattledger/schemas/unit"
 )
 
 // metrics are what the agent says about itself. Several agents of a process share a registry: each has its node's label.
@@ -94,25 +93,9 @@ func reason(err error) string {
 	return "other"
 }
 
-// silence limits a repeating line: once a minute per operation and code, with the number that were kept back.
-type silence struct {
-	until      unit.Micros
-	suppressed int
-}
-
-func (a *Agent) fault(at unit.Micros, operation string, err error) {
+// fault counts and logs a failure of the source. The handler of the log keeps back what repeats with the same reason.
+func (a *Agent) fault(operation string, err error) {
 	code := reason(err)
 	a.met.errors.WithLabelValues(a.cfg.Node, operation, code).Inc()
-	key := operation + " " + code
-	s := a.quiet[key]
-	if s == nil {
-		s = &silence{}
-		a.quiet[key] = s
-	}
-	if at < s.until {
-		s.suppressed++
-		return
-	}
-	a.log.Warn("devices not read", "operation", operation, "code", code, "suppressed", s.suppressed, "error", err)
-	s.until, s.suppressed = at+60*unit.Second, 0
+	a.log.Warn("devices not read", "operation", operation, "reason", code, "error", err)
 }

@@ -137,7 +137,7 @@ func (o *outbox) publish(ctx context.Context, b *batch) error {
 		}
 		o.met.errors.WithLabelValues(o.cfg.Node, "publish", reason(err)).Inc()
 		if attempt == 1 || pause >= o.cfg.RetryMax {
-			o.log.Warn("publish will be tried again", "sequence", b.msg.Sequence, "attempt", attempt, "pause", pause, "error", err)
+			o.log.Warn("publish will be tried again", "reason", reason(err), "sequence", b.msg.Sequence, "attempt", attempt, "pause", pause, "error", err)
 		}
 		timer := time.NewTimer(pause)
 		select {

@@ -100,7 +100,7 @@ func TestBlanks(t *testing.T) {
 			t.Errorf("text %q was read as %q", s, got)
 		}
 	}
-	if !blankSmall(blankInt32) || !blankSmall(blankInt32+2) || blankSmall(1000) || blankSmall(math.MaxUint32) {
+	if !blankSmall(blankInt32) || !blankSmall(blankInt32+2) || blankSmall(1000) || !blankSmall(math.MaxUint32) {
 		t.Error("32-bit blanks are not told from values")
 	}
 }

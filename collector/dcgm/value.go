@@ -55,7 +55,7 @@ func blankInt(i int64) (reason int, blank bool) {
 }
 
 // blankSmall is for the 32-bit numbers of the attributes.
-func blankSmall(v uint32) bool { return v >= blankInt32 && v < 1<<31 }
+func blankSmall(v uint32) bool { return v >= blankInt32 }
 
 // number decodes a numeric value; ok is false for an error, a blank, a value never sampled, and what is not a number.
 func (v *fieldValueV2) number() (out meter.Value, ok bool) {
