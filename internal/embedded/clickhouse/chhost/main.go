@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -24,8 +25,13 @@ func main() {
 	flag.StringVar(&cfg.Listen, "listen", cfg.Listen, "loopback address")
 	flag.Int64Var(&cfg.MaxQueryMemory, "max-query-memory", cfg.MaxQueryMemory, "bytes one query may take")
 	flag.Int64Var(&cfg.MaxInsert, "max-insert", cfg.MaxInsert, "bytes of insert data in flight")
+	ephemeral := flag.Bool("ephemeral", false, "remove the data directory at the end")
 	flag.Parse()
-	if err := run(cfg); err != nil {
+	err := run(cfg)
+	if *ephemeral {
+		err = errors.Join(err, os.RemoveAll(cfg.Data))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "chhost:", err)
 		os.Exit(1)
 	}

@@ -2,7 +2,7 @@
 //
 // It starts one engine per test binary, as a process of its own, because the library has one data path per process
 // and its crash must not look like the test's. Every call answers a fresh, empty database that goes with the test.
-// The engine goes with the last test that uses it, or with the test binary, however that ends.
+// The engine ends with the test binary, however that ends, and takes its data with it.
 package chtest
 
 import (
@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,14 +25,35 @@ import (
 )
 
 var shared struct {
-	mu    sync.Mutex // guards all below
-	users int
-	host  *Process
-	made  int
+	mu   sync.Mutex // guards all below
+	host *Process
+	made int
 }
 
 // Start answers the connection to a fresh database. It fails the test when the library is missing: `make setup` installs it.
 func Start(t testing.TB) chconn.Config {
+	t.Helper()
+	host, name := acquire(t)
+	cfg := host.Config(t)
+	conn, err := chconn.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatalf("create database %s: %v", name, err)
+	}
+	if err := conn.Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatalf("create database %s: %v", name, err)
+	}
+	t.Cleanup(func() {
+		defer conn.Close()
+		// The test's own context has ended by now.
+		if err := conn.Exec(context.Background(), "DROP DATABASE "+name+" SYNC"); err != nil {
+			t.Errorf("drop database %s: %v", name, err)
+		}
+	})
+	cfg.Database = name
+	return cfg
+}
+
+func acquire(t testing.TB) (host *Process, database string) {
 	t.Helper()
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
@@ -43,39 +63,13 @@ func Start(t testing.TB) chconn.Config {
 		if err != nil {
 			t.Fatalf("start the engine: %v", err)
 		}
-		host, err := start(dir)
-		if err != nil {
+		if shared.host, err = start(dir, "-ephemeral"); err != nil {
 			_ = os.RemoveAll(dir)
 			t.Fatalf("start the engine: %v", err)
 		}
-		shared.host = host
 	}
-	shared.users++
-	t.Cleanup(func() {
-		shared.mu.Lock()
-		defer shared.mu.Unlock()
-		if shared.users--; shared.users == 0 {
-			host := shared.host
-			shared.host = nil
-			if err := errors.Join(host.Stop(), os.RemoveAll(host.Data)); err != nil {
-				t.Errorf("stop the engine: %v", err)
-			}
-		}
-	})
 	shared.made++
-	cfg := shared.host.Config(t)
-	name := fmt.Sprintf("test_%d", shared.made)
-	cfg.Database = "default"
-	conn, err := chconn.Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatalf("create database %s: %v", name, err)
-	}
-	defer conn.Close()
-	if err := conn.Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
-		t.Fatalf("create database %s: %v", name, err)
-	}
-	cfg.Database = name
-	return cfg
+	return shared.host, fmt.Sprintf("test_%d", shared.made)
 }
 
 // Process is an engine of a test's own, for tests that kill it.
@@ -138,11 +132,15 @@ func (p *Process) Stop() error {
 }
 
 func start(data string, args ...string) (*Process, error) {
-	library, err := clickhouse.FindLibrary(libraryInRepository())
+	root, err := repository()
+	if err != nil {
+		return nil, err
+	}
+	library, err := clickhouse.FindLibrary(libraryInRepository(root))
 	if err != nil {
 		return nil, fmt.Errorf("run make setup: %w", err)
 	}
-	binary, err := build()
+	binary, err := build(root)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +148,8 @@ func start(data string, args ...string) (*Process, error) {
 	p.cmd = exec.Command(binary, append([]string{"-data", data}, args...)...)
 	p.cmd.Env = append(os.Environ(), clickhouse.LibraryVariable+"="+library)
 	p.cmd.Stderr = p.errors
-	// A test binary that is killed runs no clean-up; then the kernel ends its engine.
+	// The engine ends when its standard input does, which happens however the test binary ends. It is kept out of the
+	// terminal's process group, so that Ctrl-C does not end it before the tests have cleaned up.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -176,41 +175,66 @@ func start(data string, args ...string) (*Process, error) {
 	return p, nil
 }
 
-// repository is the root of the checkout that this file was compiled from.
-func repository() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..", "..")
+// repository is the root of the checkout. Tests run in the folder of their package, below it.
+func repository() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("no go.mod above the working directory")
+		}
+	}
 }
 
 // libraryInRepository is what `make setup` installs, unless the environment names another.
-func libraryInRepository() string {
+func libraryInRepository(root string) string {
 	if os.Getenv(clickhouse.LibraryVariable) != "" {
 		return ""
 	}
-	found, _ := filepath.Glob(filepath.Join(repository(), ".cache", "libchdb", "node_modules", "@chdb", "lib-linux-*", "libchdb.so"))
+	found, _ := filepath.Glob(filepath.Join(root, ".cache", "libchdb", "node_modules", "@chdb", "lib-linux-*", "libchdb.so"))
 	if len(found) != 1 {
 		return ""
 	}
 	return found[0]
 }
 
-var build = sync.OnceValues(func() (string, error) {
+var built struct {
+	mu   sync.Mutex // guards path
+	path string
+}
+
+// build compiles chhost once per test binary. Test binaries run side by side, so the result is moved into place.
+func build(root string) (string, error) {
+	built.mu.Lock()
+	defer built.mu.Unlock()
+	if built.path != "" {
+		return built.path, nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	root := repository()
-	binary := filepath.Join(root, ".cache", "test", fmt.Sprintf("chhost-%d", os.Getpid()))
-	if err := os.MkdirAll(filepath.Dir(binary), 0o755); err != nil {
+	dir := filepath.Join(root, ".cache", "test")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
+	mine, final := filepath.Join(dir, fmt.Sprintf("chhost-%d", os.Getpid())), filepath.Join(dir, "chhost")
 	// Without cgo, as in production: that the library loads this way is part of what is tested.
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "./internal/embedded/clickhouse/chhost")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", mine, "./internal/embedded/clickhouse/chhost")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build chhost: %w: %s", err, out)
 	}
-	return binary, nil
-})
+	if err := os.Rename(mine, final); err != nil {
+		return "", err
+	}
+	built.path = final
+	return final, nil
+}
 
 // tail keeps the end of what a process says.
 type tail struct {
