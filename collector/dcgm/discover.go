@@ -152,9 +152,10 @@ func limit(a *deviceAttributesV3) unit.Milliwatts {
 	return 0
 }
 
-// hierarchy is the tree of MIG instances, empty when MIG is off everywhere.
+// hierarchy is the tree of MIG instances, empty when MIG is off everywhere. It is valid until the next call.
 func (c *Conn) hierarchy() ([]migEntry, error) {
-	m := &migHierarchyV2{Version: versionMIGV2}
+	m := &c.mig
+	m.Version, m.Count = versionMIGV2, 0
 	switch r := c.lib.migHierarchy(c.h, m); r {
 	case OK:
 		return m.List[:min(int(m.Count), len(m.List))], nil
@@ -206,15 +207,17 @@ func (c *Conn) instances(node string, gpus []entity) ([]entity, error) {
 	return out, nil
 }
 
-// sockets lists the Grace CPUs. There are none on x86, where the module is not loaded.
+// sockets lists the Grace CPUs. There are none on x86, where the module is not loaded. It is valid until the next call.
 func (c *Conn) sockets() (*cpuHierarchyV2, error) {
-	h := &cpuHierarchyV2{Version: versionCPUV2}
+	h := &c.cpu
+	h.Version, h.Count = versionCPUV2, 0
 	switch r := c.lib.cpuHierarchy(c.h, h); r {
 	case OK:
 		h.Count = min(h.Count, uint32(len(h.List)))
 		return h, nil
 	case NotSupported, ModuleNotLoaded, LibraryNotFound:
-		return &cpuHierarchyV2{}, nil
+		h.Count = 0
+		return h, nil
 	default:
 		return nil, check(r, "list the CPUs of %s", c.where())
 	}
