@@ -56,7 +56,8 @@ func (h *Host) configure(dir string) ([]string, error) {
 		}
 	}
 	store := filepath.Join(dir, "store")
-	if err := os.MkdirAll(store, 0o700); err != nil {
+	// libchdb 26.5 starts its clean-up tasks only where it finds metadata; on a wholly new path DROP … SYNC would wait for ever.
+	if err := os.MkdirAll(filepath.Join(store, "metadata"), 0o700); err != nil {
 		return nil, fmt.Errorf("embedded clickhouse: data directory: %w", err)
 	}
 	return []string{"clickhouse", "--config-file=" + configPath, "--path=" + store}, nil
