@@ -1,0 +1,95 @@
+// Package ingest brings what collectors, schedulers and inventories publish from Kafka into ClickHouse.
+//
+// It promises that nothing is lost and nothing is counted twice: a message is stored, recognised as a repeat, or put aside
+// on wl.refused.v1 with its reason, and its offset is committed after that. Kafka and ClickHouse may go away and come back
+// at any time. It decides nothing about energy or money; the aggregator reads what it stores.
+//
+// Below it: pipeline (what a batch is; pure), clickhouse (writes and recalls), kafka (consumes and publishes), quarantine
+// (keeps what was refused), allocations and inventory (files that people import).
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wattledger/wattledger/ingest/clickhouse"
+	"github.com/wattledger/wattledger/ingest/kafka"
+	"github.com/wattledger/wattledger/ingest/pipeline"
+	"github.com/wattledger/wattledger/ingest/quarantine"
+	"github.com/wattledger/wattledger/internal/chconn"
+	"github.com/wattledger/wattledger/internal/kafkaconn"
+	"github.com/wattledger/wattledger/schemas/wire"
+)
+
+// Config is everything about ingest but where Kafka and ClickHouse are.
+type Config struct {
+	// Batch says how large and how old a batch grows.
+	Batch pipeline.Config `yaml:"batch"`
+	// Consumer is how this process takes part in the group. Start more of them for more partitions at a time.
+	Consumer kafka.Config `yaml:"consumer"`
+	// Inserts is how many inserts of this process run at once.
+	Inserts int `yaml:"inserts"`
+	// BackoffMax is the longest wait between two tries while something is away.
+	BackoffMax time.Duration `yaml:"backoff_max"`
+}
+
+// DefaultConfig suits a laptop and a fleet.
+func DefaultConfig() Config {
+	return Config{Batch: pipeline.DefaultConfig(), Consumer: kafka.DefaultConfig(), Inserts: 4, BackoffMax: 5 * time.Second}
+}
+
+// Validate reports every fault at once.
+func (c Config) Validate() error {
+	faults := []error{c.Batch.Validate(), c.Consumer.Validate()}
+	if c.Inserts < 1 || c.Inserts > 64 {
+		faults = append(faults, fmt.Errorf("inserts: %d; must lie between 1 and 64", c.Inserts))
+	}
+	if c.BackoffMax < 10*time.Millisecond || c.BackoffMax > time.Hour {
+		faults = append(faults, fmt.Errorf("backoff_max: %v; must lie between 10ms and an hour", c.BackoffMax))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("ingest: %w", err)
+	}
+	return nil
+}
+
+// Ingester is one ingester of a group.
+type Ingester struct {
+	consumer *kafka.Consumer
+	store    *clickhouse.Store
+	refused  *kafka.Publisher
+}
+
+// New is inert. database is asked where ClickHouse is before the first connection and after each loss of one.
+func New(cfg Config, conn kafkaconn.Config, database func() (chconn.Config, error), log *slog.Logger, reg prometheus.Registerer) (*Ingester, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	refused, err := kafka.NewPublisher(conn, wire.TopicRefused, reg)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: %w", err)
+	}
+	store := clickhouse.New(database, cfg.Inserts, reg)
+	consumer, err := kafka.NewConsumer(conn, cfg.Consumer, cfg.Batch, store, pipeline.Deliverer{
+		Store: store, Quarantine: quarantine.New(refused, log, reg), Log: log,
+		Backoff: min(100*time.Millisecond, cfg.BackoffMax), BackoffMax: cfg.BackoffMax,
+	}, log, reg)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: %w", err)
+	}
+	return &Ingester{consumer: consumer, store: store, refused: refused}, nil
+}
+
+// Run ingests until ctx ends. It is called once.
+func (i *Ingester) Run(ctx context.Context) error {
+	err := i.consumer.Run(ctx)
+	return errors.Join(err, i.refused.Close(), i.store.Close())
+}
+
+// Topics are the topics that ingest reads and writes, for whoever creates them.
+func Topics() []string { return append(append([]string(nil), pipeline.Topics...), wire.TopicRefused) }

@@ -1,0 +1,215 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/wattledger/wattledger/ingest/pipeline"
+	"github.com/wattledger/wattledger/internal/kafkaconn"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+// Recaller tells what is stored.
+type Recaller interface {
+	// Recall tells what is stored of a partition from about the committed offset on; −1 stands for no commit.
+	Recall(ctx context.Context, topic string, partition int, committed int64) ([]pipeline.Stored, error)
+	// Histories tells which sequence numbers of the runs are stored.
+	Histories(ctx context.Context, topic string, runs []pipeline.Run) ([]pipeline.History, error)
+}
+
+// Config is how messages are consumed.
+type Config struct {
+	Group kafkaconn.GroupConfig `yaml:"group"`
+	// Grace is how long an insert under way may go on after the partition was taken away or the process was told to stop.
+	// It stays below the group's session timeout, so that what was stored can still be committed.
+	Grace time.Duration `yaml:"grace"`
+}
+
+// DefaultConfig joins the group wattledger-ingest on all topics that have a table.
+func DefaultConfig() Config {
+	g := kafkaconn.DefaultGroupConfig()
+	g.Group, g.Topics = "wattledger-ingest", pipeline.Topics
+	g.FetchBytes = 1 << 20 // compressed: some ten times that in rows
+	g.FetchWait = 100 * time.Millisecond
+	return Config{Group: g, Grace: 5 * time.Second}
+}
+
+// Validate reports every fault at once.
+func (c Config) Validate() error {
+	err := c.Group.Validate()
+	if c.Grace <= 0 || c.Grace >= c.Group.SessionTimeout {
+		err = errors.Join(err, fmt.Errorf("grace: %v; must lie between zero and the session timeout %v", c.Grace, c.Group.SessionTimeout))
+	}
+	return err
+}
+
+// Consumer is one ingester of the group.
+type Consumer struct {
+	cfg     Config
+	batches pipeline.Config
+	store   Recaller
+	deliver *pipeline.Deliverer
+	log     *slog.Logger
+	inner   *kafkaconn.Consumer
+	metrics *metrics
+}
+
+// NewConsumer is inert; Run does the work. The deliverer's Retries are the consumer's own.
+func NewConsumer(conn kafkaconn.Config, cfg Config, batches pipeline.Config, store Recaller, deliver pipeline.Deliverer, log *slog.Logger, reg prometheus.Registerer) (*Consumer, error) {
+	if err := errors.Join(cfg.Validate(), batches.Validate()); err != nil {
+		return nil, err
+	}
+	c := &Consumer{cfg: cfg, batches: batches, store: store, log: log, metrics: newMetrics(reg)}
+	deliver.Retries = c.metrics
+	c.deliver = &deliver
+	var err error
+	c.inner, err = kafkaconn.NewConsumer(conn, cfg.Group, c.handle, log, reg)
+	return c, err
+}
+
+// Run consumes until ctx ends. Kafka and the database may be away for as long as they like.
+func (c *Consumer) Run(ctx context.Context) error { return c.inner.Run(ctx) }
+
+// handle owns one partition for one generation.
+func (c *Consumer) handle(ctx context.Context, claim *kafkaconn.Claim) error {
+	topic, partition := claim.Topic(), claim.Partition()
+	defer c.metrics.forget(topic, partition)
+
+	var known []pipeline.Stored
+	err := c.persist(ctx, "recall", func() (err error) {
+		known, err = c.store.Recall(ctx, topic, partition, claim.Committed())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p := pipeline.New(c.batches, topic, partition, known)
+	for {
+		msgs, err := claim.Fetch(ctx, p.Wait(now()))
+		if err != nil {
+			return err
+		}
+		if err := c.take(ctx, claim, p, messages(msgs)); err != nil {
+			return err
+		}
+		c.metrics.lag(topic, partition, claim.End()-claim.Next())
+	}
+}
+
+// take offers the messages to the pipeline and stores every batch that is due.
+func (c *Consumer) take(ctx context.Context, claim *kafkaconn.Claim, p *pipeline.Pipeline, msgs []pipeline.Message) error {
+	if runs := p.Ask(msgs); len(runs) > 0 {
+		var found []pipeline.History
+		err := c.persist(ctx, "history", func() (err error) {
+			found, err = c.store.Histories(ctx, claim.Topic(), runs)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		p.Learn(runs, found)
+	}
+	for _, m := range msgs {
+		for !p.Offer(m, now()) {
+			if err := c.flush(ctx, claim, p); err != nil {
+				return err
+			}
+		}
+	}
+	if !p.Due(now()) {
+		return nil
+	}
+	return c.flush(ctx, claim, p)
+}
+
+// flush brings the batch into effect and commits it.
+func (c *Consumer) flush(ctx context.Context, claim *kafkaconn.Claim, p *pipeline.Pipeline) error {
+	// When the partition is taken away during an insert, the insert may still end, be it in success or not: one that is cut
+	// off may be stored without our knowing, after the next owner has looked.
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(c.cfg.Grace, cancel)
+		context.AfterFunc(work, func() { timer.Stop() })
+	})()
+
+	b := p.Batch()
+	if err := c.deliver.Deliver(work, b); err != nil {
+		return err
+	}
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := claim.Commit(b.Next)
+		if err == nil {
+			break
+		}
+		if errors.Is(err, kafkaconn.ErrFenced) || ctx.Err() != nil {
+			// All of it is stored. The next owner finds it beyond the committed offset and passes over it.
+			return err
+		}
+		c.metrics.Retried("commit")
+		c.log.Warn("offset not committed, trying again", "reason", "commit", "topic", b.Topic, "partition", b.Partition, "next", b.Next, "error", err)
+		if !sleep(ctx, wait) {
+			return ctx.Err()
+		}
+	}
+	c.count(b)
+	p.Done()
+	return nil
+}
+
+func (c *Consumer) count(b *pipeline.Batch) {
+	c.metrics.count(b, now())
+	if b.Missing > 0 {
+		c.log.Warn("sequence numbers missing", "reason", "gap", "topic", b.Topic, "partition", b.Partition, "next", b.Next, "missing", b.Missing)
+	}
+	if b.Redelivered > 0 {
+		c.log.Info("messages were stored already", "topic", b.Topic, "partition", b.Partition, "next", b.Next, "redelivered", b.Redelivered)
+	}
+}
+
+// persist does it until it is done or ctx ends: what is away comes back.
+func (c *Consumer) persist(ctx context.Context, what string, do func() error) error {
+	for wait := c.deliver.Backoff; ; wait = min(2*wait, c.deliver.BackoffMax) {
+		err := do()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		c.metrics.Retried(what)
+		c.log.Warn("database not read, trying again", "reason", what, "wait", wait, "error", err)
+		if !sleep(ctx, wait) {
+			return ctx.Err()
+		}
+	}
+}
+
+func messages(in []kafka.Message) []pipeline.Message {
+	out := make([]pipeline.Message, len(in))
+	for i, m := range in {
+		out[i] = pipeline.Message{
+			Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value, Received: unit.Micros(m.Time.UnixMicro()),
+		}
+	}
+	return out
+}
+
+func now() unit.Micros { return unit.Micros(time.Now().UnixMicro()) }
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,68 @@
+package kafka
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wattledger/wattledger/ingest/pipeline"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+type metrics struct {
+	stored, repeats, missing, late, retries *prometheus.CounterVec
+	behind                                  *prometheus.GaugeVec
+	delay                                   *prometheus.HistogramVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattledger_ingest_" + name, Help: help}, labels)
+	}
+	m := &metrics{
+		stored: vec("messages_total", "Messages stored for the first time.", "topic"),
+		repeats: vec("repeats_total", "Deliveries beyond the first that were passed over: of kind offset when a commit was lost, of kind identity when a producer sent again.",
+			"topic", "kind"),
+		missing: vec("missing_total", "Sequence numbers of a run that were passed over.", "topic"),
+		late:    vec("late_total", "Messages that filled a hole counted as missing before.", "topic"),
+		retries: vec("retries_total", "Things tried again because Kafka or the database was away or refused them, by what was tried.", "what"),
+		behind: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "wattledger_ingest_lag_messages", Help: "Messages of a partition that are not read yet."},
+			[]string{"topic", "partition"}),
+		delay: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "wattledger_ingest_delay_seconds", Help: "From the time of receipt of a batch's first message to its commit.", Buckets: prometheus.ExponentialBuckets(0.05, 2, 16),
+		}, []string{"topic"}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.stored, m.repeats, m.missing, m.late, m.retries, m.behind, m.delay)
+	}
+	return m
+}
+
+// Retried counts what was tried again.
+func (m *metrics) Retried(what string) { m.retries.WithLabelValues(what).Inc() }
+
+func (m *metrics) lag(topic string, partition int, n int64) {
+	m.behind.WithLabelValues(topic, strconv.Itoa(partition)).Set(float64(max(0, n)))
+}
+
+// forget takes the partition off the list: another member shows it now.
+func (m *metrics) forget(topic string, partition int) {
+	m.behind.DeleteLabelValues(topic, strconv.Itoa(partition))
+}
+
+func (m *metrics) count(b *pipeline.Batch, now unit.Micros) {
+	var first int
+	for _, e := range b.Entries {
+		if !e.Repeat && !e.Refused {
+			first++
+		}
+	}
+	m.stored.WithLabelValues(b.Topic).Add(float64(first))
+	m.repeats.WithLabelValues(b.Topic, "identity").Add(float64(b.Repeats))
+	m.repeats.WithLabelValues(b.Topic, "offset").Add(float64(b.Redelivered))
+	m.missing.WithLabelValues(b.Topic).Add(float64(b.Missing))
+	m.late.WithLabelValues(b.Topic).Add(float64(b.Late))
+	if len(b.Entries) > 0 {
+		m.delay.WithLabelValues(b.Topic).Observe(max(0, float64(now-b.Entries[0].Message.Received)/1e6))
+	}
+}

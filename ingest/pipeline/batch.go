@@ -1,0 +1,171 @@
+package pipeline
+
+import (
+	"math"
+
+	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
+	"github.com/wattledger/wattledger/schemas/wire"
+	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
+)
+
+// Entry is one accepted message: what the table messages says about it, and which rows of the batch are its own.
+type Entry struct {
+	Message       Message
+	Run           Run
+	Seq           uint64
+	PreviousRun   string
+	PreviousSeq   uint64
+	SchemaVersion uint32
+	CompleteUpTo  unit.Micros
+	FirstTick     unit.Micros
+	LastTick      unit.Micros
+	// Rows is how many rows the message brought to its tables; 0 for a repeat.
+	Rows int
+	// Repeat says that the same message was stored from another offset.
+	Repeat bool
+	// Refused says that the store refused the rows of this message, and that it is among the batch's refusals.
+	Refused bool
+
+	// Boot, Driver and PeriodMS are the same for every row of a sample message.
+	Boot, Driver string
+	PeriodMS     uint32
+
+	// Rows of the batch that this message brought, by table: [From, To). Empty when they are stored already.
+	Samples, Allocations, Sites, Nodes, Devices, Tenants Range
+}
+
+// Range is rows [From, To) of a table's part in a batch.
+type Range struct{ From, To int }
+
+// Len is how many rows the range has.
+func (r Range) Len() int { return r.To - r.From }
+
+// Samples are the rows for the table samples by column. What is constant in a message stands in its Entry.
+type Samples struct {
+	// UUIDs are the devices of the batch; Device points into them.
+	UUIDs        []string
+	index        map[string]uint32
+	Device       []uint32
+	EnergySource []int8
+	Tick         []int64
+	EnergyTS     []uint64
+	// Counters, Gauges and Codes are in the order of schemas/record, each with a value per row.
+	Counters [][]uint64
+	Gauges   [][]float32
+	Codes    [][]uint32
+}
+
+// Revised is a row of a dimension table with the revision that orders it.
+type Revised[T any] struct {
+	Site     string
+	Revision uint64
+	Value    T
+}
+
+// Batch is what is stored, and committed, together: messages of one partition that came in one day.
+type Batch struct {
+	Topic     string
+	Partition int
+	// Next is the offset after the last message that was looked at.
+	Next    int64
+	Entries []Entry
+	Refused []Refusal
+
+	Samples     Samples
+	Allocations []Revised[record.Allocation]
+	Sites       []Revised[record.Site]
+	Nodes       []Revised[record.Node]
+	Devices     []Revised[record.Device]
+	Tenants     []Revised[record.Tenant]
+
+	// Repeats are entries that were stored from another offset; Redelivered are messages that were stored from this very
+	// offset before their commit was lost; Missing are sequence numbers passed over; Late are those of them that came after all.
+	Repeats, Redelivered, Late int
+	Missing                    uint64
+
+	day   int64
+	since unit.Micros // when the first message was offered, by the caller's clock
+	seen  int         // messages looked at
+	bytes int         // of messages held
+}
+
+// Rows is how many rows wait to be inserted.
+func (b *Batch) Rows() int {
+	return len(b.Samples.Tick) + len(b.Allocations) + len(b.Sites) + len(b.Nodes) + len(b.Devices) + len(b.Tenants)
+}
+
+// Empty says that there is nothing to store, to refuse or to commit.
+func (b *Batch) Empty() bool { return b.seen == 0 }
+
+func newSamples() Samples {
+	return Samples{
+		index:    map[string]uint32{},
+		Counters: make([][]uint64, len(record.Counters)),
+		Gauges:   make([][]float32, len(record.Gauges)),
+		Codes:    make([][]uint32, len(record.Codes)),
+	}
+}
+
+// reset empties the batch; columns keep their room.
+func (b *Batch) reset() {
+	s := &b.Samples
+	clear(s.index)
+	s.UUIDs, s.Device, s.EnergySource, s.Tick, s.EnergyTS = s.UUIDs[:0], s.Device[:0], s.EnergySource[:0], s.Tick[:0], s.EnergyTS[:0]
+	for i := range s.Counters {
+		s.Counters[i] = s.Counters[i][:0]
+	}
+	for i := range s.Gauges {
+		s.Gauges[i] = s.Gauges[i][:0]
+	}
+	for i := range s.Codes {
+		s.Codes[i] = s.Codes[i][:0]
+	}
+	clear(b.Entries) // lets go of the messages' bytes
+	clear(b.Refused)
+	*b = Batch{
+		Topic: b.Topic, Partition: b.Partition, Next: b.Next, Samples: *s, Entries: b.Entries[:0], Refused: b.Refused[:0],
+		Allocations: b.Allocations[:0], Sites: b.Sites[:0], Nodes: b.Nodes[:0], Devices: b.Devices[:0], Tenants: b.Tenants[:0],
+	}
+}
+
+// add appends the rows of a valid message, column by column.
+func (s *Samples) add(m *wl.SampleBatch) Range {
+	from, rows := len(s.Tick), len(m.TickUs)
+	slot := make([]uint32, len(m.Devices))
+	for i, d := range m.Devices {
+		at, ok := s.index[d.GetUuid()]
+		if !ok {
+			at = uint32(len(s.UUIDs))
+			s.UUIDs, s.index[d.GetUuid()] = append(s.UUIDs, d.GetUuid()), at
+		}
+		slot[i] = at
+	}
+	for _, d := range m.Device {
+		s.Device = append(s.Device, slot[d])
+		s.EnergySource = append(s.EnergySource, int8(m.Devices[d].EnergySource))
+	}
+	s.Tick = append(s.Tick, m.TickUs...)
+	s.EnergyTS = append(s.EnergyTS, m.EnergyTsUs...)
+	for i, c := range wire.Counters(m) {
+		s.Counters[i] = appendColumn(s.Counters[i], *c, rows, record.AbsentCounter)
+	}
+	for i, c := range wire.Gauges(m) {
+		s.Gauges[i] = appendColumn(s.Gauges[i], *c, rows, float32(math.NaN()))
+	}
+	for i, c := range wire.Codes(m) {
+		s.Codes[i] = appendColumn(s.Codes[i], *c, rows, record.AbsentCode)
+	}
+	return Range{from, from + rows}
+}
+
+// appendColumn appends a column of a message, or the sentinel for each row when no device supports the metric.
+func appendColumn[T any](to, column []T, rows int, absent T) []T {
+	if len(column) > 0 {
+		return append(to, column...)
+	}
+	for range rows {
+		to = append(to, absent)
+	}
+	return to
+}

@@ -1,0 +1,106 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/wattledger/wattledger/schemas/wire"
+)
+
+// ErrRows means that the store will never take these rows, however often they are offered: one of them is at fault.
+// Any other error of a Store is met by waiting and offering the same bytes under the same token.
+var ErrRows = errors.New("rows refused by the store")
+
+// Store writes a batch. A nil error means that what was asked for is durable. Each call is one insert per table, atomic,
+// and the same call on the same batch is the same insert, so that repeating it changes nothing.
+type Store interface {
+	// InsertRows writes the rows of the entries [from, to).
+	InsertRows(ctx context.Context, b *Batch, from, to int) error
+	// InsertMessages writes a line for each entry that is not refused.
+	InsertMessages(ctx context.Context, b *Batch) error
+}
+
+// Quarantine keeps refused messages. A nil error means that they are durable.
+type Quarantine interface {
+	Keep(ctx context.Context, refused []Refusal) error
+}
+
+// Retries is told of everything that is tried again.
+type Retries interface {
+	Retried(what string)
+}
+
+// Deliverer brings batches into effect. It is used by many goroutines.
+type Deliverer struct {
+	Store      Store
+	Quarantine Quarantine
+	Retries    Retries
+	Log        *slog.Logger
+	// Backoff is the first wait after a failure; it doubles up to BackoffMax.
+	Backoff, BackoffMax time.Duration
+}
+
+// Deliver brings the batch into effect; then its offset may be committed. It ends early only with ctx.
+//
+// Rows first, then the line of their message, then the refused, and the offset by the caller at last. A crash between any
+// two of them repeats the later steps: rows without a line are recognised by their offset, lines by the identity of
+// their message, and a refused message may stand twice in its topic under one offset.
+func (d *Deliverer) Deliver(ctx context.Context, b *Batch) error {
+	if err := d.rows(ctx, b, 0, len(b.Entries)); err != nil {
+		return err
+	}
+	err := d.retry(ctx, "messages", b, func(ctx context.Context) error { return d.Store.InsertMessages(ctx, b) })
+	if err != nil {
+		return err
+	}
+	if len(b.Refused) == 0 {
+		return nil
+	}
+	return d.retry(ctx, "refused", b, func(ctx context.Context) error { return d.Quarantine.Keep(ctx, b.Refused) })
+}
+
+// rows inserts the rows of the entries [from, to). When the store refuses them for what they are, it halves them until
+// the message at fault is alone.
+func (d *Deliverer) rows(ctx context.Context, b *Batch, from, to int) error {
+	if from == to {
+		return nil
+	}
+	err := d.retry(ctx, "rows", b, func(ctx context.Context) error { return d.Store.InsertRows(ctx, b, from, to) })
+	if err == nil || !errors.Is(err, ErrRows) {
+		return err
+	}
+	if to-from == 1 {
+		e := &b.Entries[from]
+		e.Refused = true
+		b.Refused = append(b.Refused, Refusal{Message: e.Message, Reason: wire.ReasonInvalid, Detail: "the store refused its rows: " + err.Error()})
+		return nil
+	}
+	middle := (from + to) / 2
+	if err := d.rows(ctx, b, from, middle); err != nil {
+		return err
+	}
+	return d.rows(ctx, b, middle, to)
+}
+
+// retry does it until it is done, ctx ends, or the rows are at fault.
+func (d *Deliverer) retry(ctx context.Context, what string, b *Batch, do func(context.Context) error) error {
+	for wait := d.Backoff; ; wait = min(2*wait, d.BackoffMax) {
+		err := do(ctx)
+		if err == nil || errors.Is(err, ErrRows) && what == "rows" {
+			return err
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s of %s partition %d before offset %d: %w", what, b.Topic, b.Partition, b.Next, err)
+		}
+		d.Retries.Retried(what)
+		d.Log.Warn("not stored, trying again", "reason", what, "topic", b.Topic, "partition", b.Partition, "next", b.Next, "wait", wait, "error", err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return fmt.Errorf("%s of %s partition %d before offset %d: %w (%w)", what, b.Topic, b.Partition, b.Next, err, ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,396 @@
+package pipeline
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/wattledger/wattledger/schemas/unit"
+	"github.com/wattledger/wattledger/schemas/wire"
+	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
+)
+
+// Config says how large a batch grows.
+type Config struct {
+	// BatchRows is how many rows one insert carries. More is cheaper and later, and takes memory: about 700 bytes a row and
+	// partition while a batch is under way.
+	BatchRows int `yaml:"batch_rows"`
+	// BatchBytes is how many bytes of messages one batch holds at most, decoded from Kafka's compression.
+	BatchBytes int `yaml:"batch_bytes"`
+	// BatchAge is how long a message waits for company before its batch is stored.
+	BatchAge time.Duration `yaml:"batch_age"`
+}
+
+// DefaultConfig stores a live message within a second, and a backlog in inserts that are cheap for the engine.
+func DefaultConfig() Config {
+	return Config{BatchRows: 50_000, BatchBytes: 32 << 20, BatchAge: 500 * time.Millisecond}
+}
+
+// Validate reports every fault at once.
+func (c Config) Validate() error {
+	var faults []error
+	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if c.BatchRows < 1 || c.BatchRows > 1_000_000 {
+		// An insert beyond a million rows is cut by the engine into several, and one of them could be lost alone.
+		bad("batch_rows: %d; must lie between 1 and 1000000", c.BatchRows)
+	}
+	if c.BatchBytes < 1<<20 || c.BatchBytes > 128<<20 {
+		bad("batch_bytes: %d; must lie between %d and %d", c.BatchBytes, 1<<20, 128<<20)
+	}
+	if c.BatchAge < time.Millisecond || c.BatchAge > time.Minute {
+		bad("batch_age: %v; must lie between a millisecond and a minute", c.BatchAge)
+	}
+	return errors.Join(faults...)
+}
+
+// Stored is a message whose rows the database holds at an offset that may be delivered again.
+type Stored struct {
+	Offset int64
+	Run    Run
+	Seq    uint64
+	// Noted says that the table messages has its line: it is done. Without, a crash came between the rows and the line.
+	Noted bool
+	// Rows is how many rows of a message without a line are there.
+	Rows int
+}
+
+// Pipeline gathers the messages of one partition, for one generation of the consumer group.
+type Pipeline struct {
+	cfg    Config
+	batch  Batch
+	runs   map[Run]*seen
+	stored map[int64][]Stored // by offset; taken out as they are met
+	msg    wl.SampleBatch     // refilled for every message
+}
+
+// maxRuns bounds the memory of a partition's runs. Those forgotten are asked about again.
+const maxRuns = 50_000
+
+// New starts with what the database holds of the partition from about the committed offset on.
+func New(cfg Config, topic string, partition int, known []Stored) *Pipeline {
+	p := &Pipeline{
+		cfg: cfg, batch: Batch{Topic: topic, Partition: partition, Samples: newSamples()},
+		runs: map[Run]*seen{}, stored: map[int64][]Stored{},
+	}
+	for _, k := range known {
+		p.stored[k.Offset] = append(p.stored[k.Offset], k)
+		if !k.Noted {
+			continue // its line is still to be written, so it is not a repeat when it comes
+		}
+		s := p.runs[k.Run]
+		if s == nil {
+			s = &seen{from: k.Seq}
+			p.runs[k.Run] = s
+		}
+		s.from = min(s.from, k.Seq)
+		s.add(k.Seq)
+	}
+	return p
+}
+
+// Ask lists the runs among the messages of which only the database knows what is stored. Their histories go to Learn
+// before the messages are offered.
+func (p *Pipeline) Ask(msgs []Message) []Run {
+	var out []Run
+	asked := map[Run]bool{}
+	ask := func(r Run) {
+		if !asked[r] {
+			asked[r] = true
+			out = append(out, r)
+		}
+	}
+	for _, m := range msgs {
+		id, ok := peek(m.Topic, m.Value)
+		if !ok {
+			continue
+		}
+		s := p.runs[id.run]
+		if s == nil || s.judge(id.seq) == unknown {
+			ask(id.run)
+		}
+		if previous := (Run{id.run.Site, id.run.Source, id.previous}); s == nil && id.hasPrevious && p.runs[previous] == nil {
+			ask(previous)
+		}
+	}
+	return out
+}
+
+// Learn takes the whole histories of the runs asked about. A run that the database does not know has no history.
+func (p *Pipeline) Learn(asked []Run, found []History) {
+	for _, r := range asked {
+		if p.runs[r] == nil {
+			p.runs[r] = &seen{}
+		}
+		p.runs[r].from = 0
+	}
+	for _, h := range found {
+		if s := p.runs[h.Run]; s != nil {
+			s.learn(h.Spans)
+		}
+	}
+}
+
+// Due says whether the batch has to be stored now.
+func (p *Pipeline) Due(now unit.Micros) bool {
+	b := &p.batch
+	return !b.Empty() && (b.Rows() >= p.cfg.BatchRows || b.seen >= p.cfg.BatchRows || b.bytes >= p.cfg.BatchBytes ||
+		now-b.since >= unit.Micros(p.cfg.BatchAge.Microseconds()))
+}
+
+// Wait is how long the batch may still wait for company.
+func (p *Pipeline) Wait(now unit.Micros) time.Duration {
+	if p.batch.Empty() {
+		return p.cfg.BatchAge
+	}
+	return max(0, p.cfg.BatchAge-time.Duration(now-p.batch.since)*time.Microsecond)
+}
+
+// Batch is what waits to be stored. It is the pipeline's: after it took effect, or was given up, call Done.
+func (p *Pipeline) Batch() *Batch { return &p.batch }
+
+// Done empties the batch, which has taken effect.
+func (p *Pipeline) Done() {
+	p.batch.reset()
+	if len(p.runs) > maxRuns {
+		clear(p.runs) // every message known is stored by now, so that the database can be asked again
+	}
+}
+
+const day = 24 * unit.Hour
+
+// Times of receipt outside these years would be another's mistake made ours: the table ages by them.
+const (
+	earliest = unit.Micros(946_684_800_000_000)
+	latest   = unit.Micros(4_102_444_800_000_000)
+)
+
+// Offer takes the message into the batch, or answers false when the batch has to be stored first. Messages are offered
+// in the order of their offsets, after Ask.
+func (p *Pipeline) Offer(m Message, now unit.Micros) bool {
+	b := &p.batch
+	today := int64(m.Received / day)
+	if !b.Empty() && (today != b.day || p.Due(b.since)) {
+		return false
+	}
+	if b.Empty() {
+		b.day, b.since = today, now
+	}
+	b.seen++
+	b.bytes += len(m.Key) + len(m.Value)
+	b.Next = m.Offset + 1
+	if err := p.take(m); err != nil {
+		reason, detail := wire.ReasonUndecodable, err.Error()
+		var refused *wire.RefusedError
+		if errors.As(err, &refused) {
+			reason, detail = refused.Reason, refused.Detail
+		}
+		b.Refused = append(b.Refused, Refusal{Message: m, Reason: reason, Detail: detail})
+	}
+	return true
+}
+
+func (p *Pipeline) take(m Message) error {
+	if m.Received < earliest || m.Received > latest {
+		return &wire.RefusedError{Reason: wire.ReasonTime, Detail: fmt.Sprintf(
+			"the record's time is %d µs, which is not between the years 2000 and 2100; set message.timestamp.type=LogAppendTime on the topic, or the producer's clock", m.Received)}
+	}
+	switch m.Topic {
+	case wire.TopicSample:
+		return p.takeSamples(m)
+	case wire.TopicAllocation:
+		return p.takeAllocations(m)
+	case wire.TopicInventory:
+		return p.takeInventory(m)
+	default:
+		return &wire.RefusedError{Reason: wire.ReasonUnknownTopic, Detail: fmt.Sprintf("topic %s has no table to go to", m.Topic)}
+	}
+}
+
+func (p *Pipeline) takeSamples(m Message) error {
+	msg := &p.msg
+	clearSamples(msg)
+	if err := decode(m.Value, msg); err != nil {
+		return err
+	}
+	if err := wire.ValidateSamples(msg); err != nil {
+		return err
+	}
+	if err := checkTable(msg.Devices); err != nil {
+		return err
+	}
+	e := Entry{
+		Message: m, Run: Run{msg.Site, msg.Node, [wire.RunBytes]byte(msg.Run)}, Seq: msg.Sequence,
+		PreviousRun: hexID(msg.PreviousRun), PreviousSeq: msg.PreviousRunLastSequence, SchemaVersion: msg.SchemaVersion,
+		CompleteUpTo: unit.Micros(msg.CompleteUpToUs), Rows: len(msg.TickUs),
+		Boot: hexID(msg.BootId), Driver: msg.DriverVersion, PeriodMS: msg.PeriodMs,
+	}
+	if n := len(msg.TickUs); n > 0 {
+		e.FirstTick, e.LastTick = unit.Micros(msg.TickUs[0]), unit.Micros(msg.TickUs[n-1])
+	}
+	var previous *Run
+	if len(msg.PreviousRun) == wire.RunBytes {
+		previous = &Run{e.Run.Site, e.Run.Source, [wire.RunBytes]byte(msg.PreviousRun)}
+	}
+	p.place(&e, previous, func() { e.Samples = p.batch.Samples.add(msg) })
+	return nil
+}
+
+func (p *Pipeline) takeAllocations(m Message) error {
+	var msg wl.AllocationBatch
+	if err := decode(m.Value, &msg); err != nil {
+		return err
+	}
+	if err := wire.ValidateAllocations(&msg); err != nil {
+		return err
+	}
+	e := Entry{
+		Message: m, Run: Run{msg.Site, msg.Source, [wire.RunBytes]byte(msg.Run)}, Seq: msg.Sequence,
+		SchemaVersion: msg.SchemaVersion, CompleteUpTo: unit.Micros(msg.CompleteUpToUs), Rows: len(msg.Allocations),
+	}
+	if e.CompleteUpTo != 0 && (e.CompleteUpTo < earliest || e.CompleteUpTo > latest) {
+		return &wire.RefusedError{Reason: wire.ReasonTime, Detail: fmt.Sprintf("complete_up_to is %d µs, which is not between the years 2000 and 2100", e.CompleteUpTo)}
+	}
+	p.place(&e, nil, func() {
+		e.Allocations.From = len(p.batch.Allocations)
+		for _, a := range msg.Allocations {
+			p.batch.Allocations = append(p.batch.Allocations, revised(msg.Site, a.Revision, wire.AllocationOf(a)))
+		}
+		e.Allocations.To = len(p.batch.Allocations)
+	})
+	return nil
+}
+
+func (p *Pipeline) takeInventory(m Message) error {
+	var msg wl.Inventory
+	if err := decode(m.Value, &msg); err != nil {
+		return err
+	}
+	if err := wire.ValidateInventory(&msg); err != nil {
+		return err
+	}
+	if err := checkInventory(&msg); err != nil {
+		return err
+	}
+	// An inventory has no run and no sequence: rows replace rows by revision. Its content is its identity.
+	sum := sha256.Sum256(m.Value)
+	e := Entry{
+		Message: m, Run: Run{string(m.Key), "inventory", [wire.RunBytes]byte(sum[:])}, SchemaVersion: msg.SchemaVersion,
+		Rows: len(msg.Sites) + len(msg.Nodes) + len(msg.Devices) + len(msg.Tenants),
+	}
+	b := &p.batch
+	site := string(m.Key)
+	appendRevised(&b.Sites, &e.Sites, site, msg.Revision, msg.Sites, wire.SiteOf)
+	appendRevised(&b.Nodes, &e.Nodes, site, msg.Revision, msg.Nodes, wire.NodeOf)
+	appendRevised(&b.Devices, &e.Devices, site, msg.Revision, msg.Devices, wire.DeviceOf)
+	appendRevised(&b.Tenants, &e.Tenants, site, msg.Revision, msg.Tenants, wire.TenantOf)
+	for _, k := range p.stored[m.Offset] {
+		if k.Run == e.Run {
+			b.Redelivered++
+			p.dropRows(&e)
+			return nil
+		}
+	}
+	b.Entries = append(b.Entries, e)
+	return nil
+}
+
+// dropRows takes back the rows of an inventory that was stored already.
+func (p *Pipeline) dropRows(e *Entry) {
+	b := &p.batch
+	b.Sites, b.Nodes, b.Devices, b.Tenants = b.Sites[:e.Sites.From], b.Nodes[:e.Nodes.From], b.Devices[:e.Devices.From], b.Tenants[:e.Tenants.From]
+}
+
+// place decides whether a valid message is new, and adds its rows if it is.
+func (p *Pipeline) place(e *Entry, previous *Run, addRows func()) {
+	b := &p.batch
+	here := p.atOffset(e)
+	if here != nil && here.Noted {
+		b.Redelivered++ // stored from this very offset: there is nothing left to do
+		return
+	}
+	s := p.runs[e.Run]
+	newRun := s == nil
+	if newRun {
+		s = &seen{}
+		p.runs[e.Run] = s
+	}
+	highest, any := s.highest()
+	if s.judge(e.Seq) == repeated {
+		e.Repeat, e.Rows = true, 0
+		b.Repeats++
+		b.Entries = append(b.Entries, *e)
+		return
+	}
+	switch {
+	case !any && e.Seq > 0:
+		b.Missing += e.Seq
+	case any && e.Seq > highest+1:
+		b.Missing += e.Seq - highest - 1
+	case any && e.Seq < highest:
+		b.Late++
+	}
+	if previous != nil && !any {
+		if before := p.runs[*previous]; before != nil {
+			if last, ok := before.highest(); ok && last < e.PreviousSeq {
+				b.Missing += e.PreviousSeq - last
+			}
+		}
+	}
+	s.add(e.Seq)
+	if here != nil && here.Rows == e.Rows {
+		b.Redelivered++ // its rows are there, its line is not: the crash came between the two
+	} else {
+		addRows()
+	}
+	b.Entries = append(b.Entries, *e)
+}
+
+// atOffset is what the database holds of this message from this very offset. A topic made anew counts its offsets from 0
+// again, so the offset alone says nothing.
+func (p *Pipeline) atOffset(e *Entry) *Stored {
+	for i, k := range p.stored[e.Message.Offset] {
+		if k.Run.Source == e.Run.Source && k.Run.ID == e.Run.ID && k.Seq == e.Seq {
+			return &p.stored[e.Message.Offset][i]
+		}
+	}
+	return nil
+}
+
+func revised[T any](site string, revision uint64, v T) Revised[T] {
+	return Revised[T]{Site: site, Revision: revision, Value: v}
+}
+
+func appendRevised[M, T any](to *[]Revised[T], at *Range, site string, revision uint64, list []M, of func(M) T) {
+	at.From = len(*to)
+	for _, v := range list {
+		*to = append(*to, revised(site, revision, of(v)))
+	}
+	at.To = len(*to)
+}
+
+// decode merges the bytes into an empty message, whose columns keep their room.
+func decode(value []byte, into proto.Message) error {
+	if err := (proto.UnmarshalOptions{Merge: true, DiscardUnknown: true}).Unmarshal(value, into); err != nil {
+		return fmt.Errorf("%d bytes are not a %s: %w", len(value), into.ProtoReflect().Descriptor().Name(), err)
+	}
+	return nil
+}
+
+// clearSamples empties a message as proto.Reset would, but keeps the room of its columns.
+func clearSamples(m *wl.SampleBatch) {
+	m.SchemaVersion, m.Site, m.Node, m.Run, m.Sequence, m.BootId = 0, "", "", nil, 0, nil
+	m.PreviousRun, m.PreviousRunLastSequence, m.DriverVersion, m.CompleteUpToUs, m.PeriodMs, m.Source = nil, 0, "", 0, 0, ""
+	m.Devices, m.Device, m.TickUs, m.EnergyTsUs = nil, m.Device[:0], m.TickUs[:0], m.EnergyTsUs[:0]
+	for _, c := range wire.Counters(m) {
+		*c = (*c)[:0]
+	}
+	for _, c := range wire.Gauges(m) {
+		*c = (*c)[:0]
+	}
+	for _, c := range wire.Codes(m) {
+		*c = (*c)[:0]
+	}
+}
