@@ -254,3 +254,38 @@ func TestInstancesShareTheirGPU(t *testing.T) {
 		}
 	}
 }
+
+// The truth of instances is the rule of SCENARIO.md, here from power read at every millisecond.
+func TestTruthOfInstancesFollowsTheRule(t *testing.T) {
+	start(t, fmt.Sprintf("start %d\nmodel M base=hgx-b200 mig_idle_w=141\nnode n M\nmig n 0 2 3 1\nload n 0.0 %d %d const:0.4\nload n 0.1 %d %d const:0.8\nmark %d\nmark %d\n",
+		t0, t0+5*second, t0+25*second, t0+15*second, t0+25*second, t0+14321000, t0+29*second))
+	h := connect(t, "n")
+	watch(t, h, 1000, 157)
+	got := map[int64][3]float64{}
+	var part [3]float64
+	slices := [3]float64{2, 3, 1}
+	for ms := range int64(29001) {
+		got[ms] = part
+		advance(t, "n", t0+ms*1000)
+		p := float64(milliwatts(latest(t, h, 1, 0, 157)))
+		weight := slices
+		if ms >= 5000 && ms < 15000 {
+			weight = [3]float64{1, 0, 0}
+		} else if ms >= 15000 && ms < 25000 {
+			weight = [3]float64{0.8, 2.4, 0}
+		}
+		base := min(p, 141000)
+		for i := range part {
+			part[i] += base*slices[i]/7 + (p-base)*weight[i]/(weight[0]+weight[1]+weight[2])
+		}
+	}
+	all := truth(t)
+	for i := range 3 {
+		rows := all[migUUID(t, "n", 0, int32(i))]
+		for _, ms := range []int64{0, 5000, 14321, 15000, 25000, 29000} {
+			if uj, have := rows[t0+ms*1000]; !have || math.Abs(float64(uj)-got[ms][i]) > 20 {
+				t.Errorf("instance %d at %d ms: %d µJ (%v), want %.0f", i, ms, uj, have, got[ms][i])
+			}
+		}
+	}
+}
