@@ -57,7 +57,7 @@ func (s *Store) nodes(ctx context.Context, site string, from, to unit.Micros) ([
 // devices are the devices of a site's nodes by node, in order of uuid, completed from the table of models.
 func (s *Store) devices(ctx context.Context, site string, from, to unit.Micros) (map[string][]record.Device, error) {
 	rows, err := s.conn.Query(with(ctx, "site", site, "from", from, "to", to),
-		`SELECT uuid, parent_uuid, node, CAST(kind, 'Int8'), model, serial, driver, vbios, index, slices, CAST(energy_source, 'Int8'),
+		`SELECT uuid, parent_uuid, node, CAST(kind, 'Int8'), model, serial, driver, vbios, gpu_index, slices, CAST(energy_source, 'Int8'),
 		   limit_mw, idle_mw, from_us, to_us
 		 FROM devices FINAL
 		 WHERE node IN (SELECT id FROM nodes FINAL WHERE site = {site:String})

@@ -23,7 +23,7 @@ CREATE TABLE {{.Table "devices"}}
 (
     uuid String, parent_uuid String, node String, kind Enum8('unknown' = 0, 'gpu' = 1, 'mig' = 2, 'cpu' = 3),
     model LowCardinality(String), serial String, driver LowCardinality(String), vbios LowCardinality(String),
-    index UInt32, slices UInt32,
+    gpu_index UInt32, slices UInt32,
     energy_source Enum8('unknown' = 0, 'hardware' = 1, 'integrated' = 2, 'none' = 3),
     limit_mw Int64, idle_mw Int64, from_us Int64, to_us Int64, revision UInt64
 )

@@ -1,0 +1,86 @@
+package clickhouse_test
+
+import (
+	"io/fs"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/wattledger/wattledger/internal/chconn"
+	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
+	"github.com/wattledger/wattledger/schemas/clickhouse"
+	"github.com/wattledger/wattledger/schemas/record"
+)
+
+func TestMigrate(t *testing.T) {
+	cfg := chtest.Start(t)
+	db, err := chconn.OpenDB(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	applied, err := clickhouse.Migrate(t.Context(), db, clickhouse.Flavour{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := clickhouse.Migrate(t.Context(), db, clickhouse.Flavour{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(applied) == 0 || len(again) != 0 {
+		t.Errorf("%d migrations applied, then %d; want some, then none", len(applied), len(again))
+	}
+	have, want, err := clickhouse.Version(t.Context(), db, clickhouse.Flavour{})
+	if err != nil || have != want {
+		t.Errorf("version %d of %d, %v", have, want, err)
+	}
+	for _, m := range record.Metrics {
+		var n uint64
+		if err := db.QueryRowContext(t.Context(), "SELECT count() FROM system.columns WHERE database = currentDatabase() AND table IN ('samples', 'sample') AND name = '"+m.Name+"'").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		if n != 2 {
+			t.Errorf("metric %s is in %d of the table and its view", m.Name, n)
+		}
+	}
+}
+
+// The cluster flavour cannot run here: it needs Keeper. The engine's own parser reads every statement of it.
+func TestClusterFlavourParses(t *testing.T) {
+	cfg := chtest.Start(t)
+	db, err := chconn.OpenDB(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	fsys, err := clickhouse.Render(clickhouse.Flavour{Cluster: "main"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := fs.Glob(fsys, "*.sql")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("migrations: %v, %v", names, err)
+	}
+	block := regexp.MustCompile(`(?s)-- \+goose StatementBegin\n(.*?)-- \+goose StatementEnd`)
+	statements := 0
+	for _, name := range names {
+		text, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range block.FindAllStringSubmatch(string(text), -1) {
+			statements++
+			sql := strings.TrimSuffix(strings.TrimSpace(m[1]), ";")
+			var formatted string
+			if err := db.QueryRowContext(t.Context(), "SELECT formatQuery(?)", sql).Scan(&formatted); err != nil {
+				t.Errorf("%s: %v\n%s", name, err, sql)
+			}
+			if !strings.Contains(sql, "ON CLUSTER 'main'") {
+				t.Errorf("%s: not for the cluster:\n%s", name, sql)
+			}
+		}
+	}
+	if statements < 20 {
+		t.Errorf("only %d statements", statements)
+	}
+}
