@@ -22,6 +22,7 @@ type Claim struct {
 	next      int64 // the next offset to hand out; -1 before the log's start is known
 	end       int64 // the log's end, as the latest fetch told it
 	fetches   chan fetched
+	failed    error // what ended the fetching; every later Fetch says it again
 	started   bool
 	cancel    context.CancelFunc
 	fetcher   sync.WaitGroup
@@ -74,6 +75,9 @@ func (c *Claim) Fetch(ctx context.Context, wait time.Duration) ([]kafka.Message,
 	if err := ctx.Err(); err != nil {
 		return nil, err // checked first, so that a stop is not outrun by a full log
 	}
+	if c.failed != nil {
+		return nil, c.failed
+	}
 	if !c.started {
 		c.started = true
 		run, cancel := context.WithCancel(ctx)
@@ -86,6 +90,7 @@ func (c *Claim) Fetch(ctx context.Context, wait time.Duration) ([]kafka.Message,
 	select {
 	case f := <-c.fetches:
 		if f.err != nil {
+			c.failed = f.err
 			return nil, f.err
 		}
 		c.next, c.end = f.next, f.end
@@ -98,8 +103,9 @@ func (c *Claim) Fetch(ctx context.Context, wait time.Duration) ([]kafka.Message,
 	}
 }
 
-// Commit puts on record that everything below next is stored. ErrFenced means that the generation is
-// over and nothing was recorded; the messages come again. Any other error may be tried again.
+// Commit puts on record that everything below next is stored. ErrFenced means that the claim is over:
+// return it, and what is not on record comes again in a later generation. Trying again is no use, because
+// the membership lives and dies with one connection. Any other error is for good, such as a missing right.
 func (c *Claim) Commit(next int64) error {
 	if next < c.committed || next > c.next {
 		return fmt.Errorf("commit topic %s partition %d: offset %d lies outside [%d, %d], which is what was fetched", c.topic, c.partition, next, c.committed, c.next)
@@ -115,6 +121,10 @@ func (c *Claim) Commit(next int64) error {
 		return nil
 	case fenced(err):
 		c.consumer.metrics.commits.WithLabelValues("fenced").Inc()
+		return fmt.Errorf("commit topic %s partition %d offset %d: %w (%w)", c.topic, c.partition, next, ErrFenced, err)
+	case Temporary(err):
+		// The coordinator is away or has moved. It may or may not have heard us; joining anew tells.
+		c.consumer.metrics.commits.WithLabelValues("lost").Inc()
 		return fmt.Errorf("commit topic %s partition %d offset %d: %w (%w)", c.topic, c.partition, next, ErrFenced, err)
 	default:
 		c.consumer.metrics.commits.WithLabelValues("failed").Inc()

@@ -159,6 +159,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 		JoinGroupBackoff:       500 * time.Millisecond,
 		StartOffset:            kafka.FirstOffset,
 		Timeout:                c.conn.RequestTimeout,
+		Logger: kafka.LoggerFunc(func(format string, args ...any) {
+			if c.log.Enabled(ctx, slog.LevelDebug) {
+				c.log.Debug("consumer group", "group", c.cfg.Group, "detail", fmt.Sprintf(format, args...))
+			}
+		}),
 	})
 	if err != nil {
 		return fmt.Errorf("consumer group %s: %w", c.cfg.Group, err)
@@ -232,7 +237,11 @@ func (c *Consumer) start(ctx context.Context, gen *kafka.Generation, dialer *kaf
 			gen.Start(func(context.Context) {
 				defer handlers.Done()
 				err := claim.run(genCtx, c.handle)
-				if genCtx.Err() != nil || errors.Is(err, ErrFenced) {
+				if errors.Is(err, ErrFenced) {
+					c.log.Warn("claim lost, joining anew", "reason", "fenced", "topic", topic, "partition", claim.partition, "error", err)
+					return
+				}
+				if genCtx.Err() != nil {
 					return // the end of the generation is no fault; what it left behind comes again
 				}
 				if err == nil {

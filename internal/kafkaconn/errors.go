@@ -13,9 +13,10 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// ErrFenced means the partition belongs to a later generation: what was stored since the last
-// commit will be delivered again, to us or to another member. Drop the claim and return.
-var ErrFenced = errors.New("partition claimed by a later generation")
+// ErrFenced means that this claim is over: the partition belongs to a later generation, or the
+// connection that our membership hangs on is gone. What was stored since the last commit on record
+// is delivered again, to us or to another member. Drop the claim and return this error.
+var ErrFenced = errors.New("the claim on the partition is over")
 
 // RangeError means the broker does not hold the offset we have to read next. Data between
 // Wanted and First is gone if Wanted < First; the log lost its tail if Wanted > End.

@@ -137,6 +137,6 @@ func (l logger) Logf(level kfake.LogLevel, format string, args ...any) {
 		to = slog.LevelWarn
 	}
 	if l.log.Enabled(context.Background(), to) {
-		l.log.Log(context.Background(), to, "embedded kafka", "reason", "broker", "detail", fmt.Sprintf(format, args...))
+		l.log.Log(context.Background(), to, "embedded kafka", "detail", fmt.Sprintf(format, args...))
 	}
 }
