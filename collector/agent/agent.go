@@ -215,6 +215,9 @@ func (a *Agent) rediscover() {
 	}
 	a.current.reset(a.layout)
 	a.met.devices.Set(float64(n))
+	if a.cfg.Announce != nil {
+		a.cfg.Announce(slices.Clone(a.devices))
+	}
 }
 
 func (a *Agent) expect(ticks uint64) {

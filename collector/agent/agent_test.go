@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"slices"
@@ -385,7 +386,13 @@ func TestNewDevicesMeanANewTable(t *testing.T) {
 		}
 		return nil
 	}
-	play(t, config(), s, k, &clock{start})
+	cfg := config()
+	var announced []int
+	cfg.Announce = func(devices []Device) { announced = append(announced, len(devices)) }
+	play(t, cfg, s, k, &clock{start})
+	if !slices.Equal(announced, []int{2, 2}) {
+		t.Errorf("announced %v devices", announced)
+	}
 	counts := map[string]uint64{}
 	for _, b := range k.batches {
 		for i, d := range b.Device {
@@ -449,4 +456,19 @@ func TestConfigNamesEveryFault(t *testing.T) {
 			t.Errorf("%q is not among the faults:\n%v", want, err)
 		}
 	}
+}
+
+func FuzzParseID(f *testing.F) {
+	f.Add("01234567-89ab-cdef-0123-456789abcdef\n")
+	f.Add("")
+	f.Fuzz(func(t *testing.T, text string) {
+		id, err := ParseID(text)
+		if err != nil {
+			return
+		}
+		again, err := ParseID(hex.EncodeToString(id[:]))
+		if err != nil || again != id {
+			t.Errorf("%q made %x, which reads as %x, %v", text, id, again, err)
+		}
+	})
 }

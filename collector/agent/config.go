@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/wattledger/wattledger/schemas/unit"
@@ -46,6 +48,9 @@ type Config struct {
 	// Until ends the run after the last tick that is not later, as a clean stop at that instant. 0 means run until
 	// cancelled.
 	Until unit.Micros `yaml:"-"`
+	// Announce, if set, is told the devices at the start of the run and whenever they change. It is called by the loop
+	// and must not block.
+	Announce func(devices []Device) `yaml:"-"`
 }
 
 // DefaultConfig reads once a second and sends each second.
@@ -97,4 +102,14 @@ func (c Config) Validate() error {
 		bad("boot id: all zeros; take the kernel's")
 	}
 	return errors.Join(faults...)
+}
+
+// ParseID reads 16 bytes from the text of a UUID, as the kernel writes its boot id.
+func ParseID(text string) (id [wire.RunBytes]byte, err error) {
+	raw, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(text), "-", ""))
+	if err != nil || len(raw) != len(id) {
+		return id, fmt.Errorf("%q is not the text of 16 bytes, such as 01234567-89ab-cdef-0123-456789abcdef", text)
+	}
+	copy(id[:], raw)
+	return id, nil
 }

@@ -44,8 +44,13 @@ func newMetrics(reg prometheus.Registerer, node string) *metrics {
 		to    *prometheus.Counter
 		state string
 	}{
-		{&m.stale, "stale"}, {&m.backwards, "backwards"}, {&m.blank, "blank"}, {&m.clamped, "clamped"}, {&m.refused, "refused"},
-		{&m.falls, "fall"}, {&m.gaps, "gap"},
+		{&m.stale, "stale"},
+		{&m.backwards, "backwards"},
+		{&m.blank, "blank"},
+		{&m.clamped, "clamped"},
+		{&m.refused, "refused"},
+		{&m.falls, "fall"},
+		{&m.gaps, "gap"},
 	} {
 		*s.to = m.values.WithLabelValues(node, s.state)
 	}

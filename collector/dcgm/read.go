@@ -56,8 +56,9 @@ func (s *Source) rowOf(g entityGroup, id uint32) int {
 	return int(s.rows[g][id])
 }
 
-// decode puts the values of a class into the readings, wherever the engine put them. It says whether there was any.
-func (s *Source) decode(k *class, r *meter.Readings) (any bool) {
+// decode puts the values of a class into the readings, wherever the engine put them. It says whether there was any, and
+// whether the engine knows nothing of our watches: it was restarted under us.
+func (s *Source) decode(k *class, r *meter.Readings) (any, lost bool) {
 	values := k.values()
 	unwatched := 0
 	for i := range values {
@@ -85,8 +86,5 @@ func (s *Source) decode(k *class, r *meter.Readings) (any bool) {
 		r.Row(row)[s.index[v.FieldID]] = n
 		any = true
 	}
-	if unwatched == len(values) {
-		s.rebuild = true // the engine was restarted under us
-	}
-	return any
+	return any, unwatched == len(values)
 }

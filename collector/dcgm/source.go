@@ -72,7 +72,6 @@ type Source struct {
 	index    *slotIndex
 	shape    string
 
-	rebuild  bool        // the watches are lost: make them again before the next reading
 	lookAt   unit.Micros // when to compare the shape next
 	retryAt  unit.Micros // when to connect next
 	backoff  unit.Micros
@@ -107,7 +106,7 @@ func (s *Source) open() error {
 		s.drop(err)
 		return s.skew(err)
 	}
-	s.away, s.backoff, s.timeouts = nil, 0, 0
+	s.away, s.timeouts = nil, 0
 	return nil
 }
 
@@ -159,7 +158,6 @@ func (s *Source) build() error {
 		}
 		e.device.Energy = energyOf(e.device.Kind, s.slots[i])
 	}
-	s.rebuild = false
 	return nil
 }
 
@@ -216,21 +214,26 @@ func (s *Source) Read(ctx context.Context, tick unit.Micros, r *meter.Readings) 
 		if err := s.fetch(k); err != nil {
 			return s.failed(tick, err)
 		}
-		any = s.decode(k, r) || any
+		read, lost := s.decode(k, r)
+		if lost {
+			return s.failed(tick, check(NotConfigured, "find the watches of %d devices in %s", len(k.pairs), s.conn.where()))
+		}
+		any = any || read
 	}
 	s.timeouts = 0
 	if !any && len(s.classes) > 0 {
 		return errBlind
 	}
+	s.backoff = 0
 	return nil
 }
 
 // look compares what the engine has with what we watch, now and then and after a sign of change.
 func (s *Source) look(tick unit.Micros) (changed bool, err error) {
-	if tick < s.lookAt && !s.rebuild {
+	if tick < s.lookAt {
 		return false, nil
 	}
-	if s.lookAt == 0 && !s.rebuild { // the first reading after a build
+	if s.lookAt == 0 { // the first reading after a build
 		s.lookAt = tick + unit.Micros(s.cfg.Rediscover.Microseconds())
 		return false, nil
 	}
@@ -239,7 +242,7 @@ func (s *Source) look(tick unit.Micros) (changed bool, err error) {
 	if err != nil {
 		return false, s.failed(tick, err)
 	}
-	if shape == s.shape && !s.rebuild {
+	if shape == s.shape {
 		return false, nil
 	}
 	for _, k := range s.classes {
@@ -266,11 +269,9 @@ func (s *Source) failed(tick unit.Micros, err error) error {
 			return err
 		}
 		fallthrough
-	case e.Return.dead():
+	case e.Return.dead(), e.Return == NotConfigured, e.Return == BadParam: // our groups are gone, or an entity is
 		s.drop(err)
 		s.pause(tick)
-	case e.Return == NotConfigured || e.Return == BadParam: // our groups are gone, or an entity is
-		s.rebuild = true
 	}
 	return s.skew(err)
 }
@@ -297,9 +298,8 @@ func (s *Source) reopen(tick unit.Micros) error {
 	if tick < s.retryAt {
 		return s.away
 	}
-	backoff := s.backoff
 	if err := s.open(); err != nil {
-		s.away, s.backoff = err, backoff
+		s.away = err
 		s.pause(tick)
 		return err
 	}
@@ -329,7 +329,7 @@ func (s *Source) Unsupported() []string {
 	for _, x := range s.slots {
 		all |= x
 	}
-	var out []string
+	out := []string{}
 	for _, m := range record.Metrics {
 		if slot, ok := meter.SlotOf(m.Field); ok && !all.Has(slot) {
 			out = append(out, m.Name)

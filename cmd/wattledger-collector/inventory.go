@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/wattledger/wattledger/collector/agent"
+	"github.com/wattledger/wattledger/collector/kafka"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+// inventory publishes the devices that the agent announces, the newest list first if several wait.
+type inventory struct {
+	publisher *kafka.Publisher
+	cfg       agent.Config
+	log       *slog.Logger
+	newest    chan []agent.Device
+	started   unit.Micros
+}
+
+func newInventory(p *kafka.Publisher, cfg agent.Config, log *slog.Logger) *inventory {
+	return &inventory{publisher: p, cfg: cfg, log: log, newest: make(chan []agent.Device, 1), started: now()}
+}
+
+// announce is called by the agent's loop only, so what it takes out is what it put in before.
+func (v *inventory) announce(devices []agent.Device) {
+	select {
+	case <-v.newest:
+	default:
+	}
+	v.newest <- devices
+}
+
+// run publishes until ctx ends. An inventory that cannot be published is tried again: samples do not wait for it.
+func (v *inventory) run(ctx context.Context) error {
+	var devices []agent.Device
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	<-retry.C
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case devices = <-v.newest:
+		case <-retry.C:
+		}
+		err := v.publisher.PublishInventory(ctx, v.cfg.Site, uint64(now()), v.started, devices)
+		if err != nil && ctx.Err() == nil {
+			v.log.Warn("inventory not published", "reason", "publish", "error", err)
+			retry.Reset(v.cfg.RetryMax)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+// Command wattledger-collector measures on a GPU node: it reads the devices through DCGM and publishes to Kafka.
+//
+// It owns the flags, the configuration and the order of start and stop; everything else is in collector.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/wattledger/wattledger/collector/agent"
+	"github.com/wattledger/wattledger/collector/dcgm"
+	"github.com/wattledger/wattledger/collector/kafka"
+	"github.com/wattledger/wattledger/collector/wallclock"
+	"github.com/wattledger/wattledger/internal/kafkaconn"
+	"github.com/wattledger/wattledger/internal/process"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+const description = `Measure the GPUs of this node and publish the samples to Kafka.
+
+Without --dcgm-address the DCGM engine runs inside this process; where nv-hostengine runs already, give its address.
+Metrics are on http://127.0.0.1:9400/metrics.
+
+Examples:
+  wattledger-collector --once                              one reading of every device, as a table
+  wattledger-collector --once --json                       the same as one JSON object
+  wattledger-collector --site fra1 --brokers kafka-1:9092,kafka-2:9092
+  wattledger-collector --site fra1 --dcgm-address unix:///tmp/nv-hostengine
+  wattledger-collector --once --dcgm-library bin/sim/libdcgm.so.4   simulated devices, no GPU needed
+  wattledger-collector --check                             stop after wiring up`
+
+// config is everything that can be configured, by flag, environment or file.
+type config struct {
+	Agent agent.Config     `yaml:"agent"`
+	DCGM  dcgm.Config      `yaml:"dcgm"`
+	Kafka kafkaconn.Config `yaml:"kafka"`
+}
+
+type cli struct {
+	process.Flags
+	Run runCommand `cmd:"" default:"withargs" help:"Read the devices and publish, or print one reading with --once."`
+}
+
+type runCommand struct {
+	DCGMLibrary string `name:"dcgm-library" help:"File of libdcgm.so.4, when the loader does not find it." placeholder:"FILE"`
+	DCGMAddress string `name:"dcgm-address" help:"Host engine to read from: HOST, HOST:PORT or unix:///PATH. Without it the engine runs in this process." placeholder:"ADDRESS"`
+	Node        string `help:"Name of this node, as the inventory has it; the host name by default." placeholder:"NAME"`
+	Site        string `help:"Name of the site, as the inventory has it." placeholder:"NAME"`
+	Period      string `help:"Time between readings; 1s by default." placeholder:"DURATION"`
+	Brokers     string `help:"Kafka brokers to start from, separated by commas." placeholder:"HOST:PORT,…"`
+	Once        bool   `help:"Print one reading of every device and stop. Kafka is not needed."`
+}
+
+func main() {
+	var c cli
+	process.Program{Name: "wattledger-collector", Description: description}.Main(&c, &c.Flags)
+}
+
+// Run is the program: read the configuration, wire up, run until told to stop.
+func (c *runCommand) Run(ctx context.Context, env *process.Env) error {
+	cfg, err := c.config(env)
+	if err != nil {
+		return err
+	}
+	library, err := dcgm.Load(cfg.DCGM.Library)
+	if err != nil {
+		return err
+	}
+	source, err := dcgm.Open(library, cfg.DCGM, env.Log)
+	if err != nil {
+		return err
+	}
+	if c.Once {
+		return errors.Join(printOnce(ctx, env, cfg, source), source.Close())
+	}
+	publisher, err := kafka.NewPublisher(cfg.Kafka, env.Metrics)
+	if err != nil {
+		return errors.Join(err, source.Close())
+	}
+	inventory := newInventory(publisher, cfg.Agent, env.Log)
+	cfg.Agent.Announce = inventory.announce
+	a, err := agent.New(cfg.Agent, source, publisher, wallclock.Clock{}, env.Log, env.Metrics)
+	if err != nil {
+		return errors.Join(err, publisher.Close(), source.Close())
+	}
+	env.Log.Info("collector starts", "node", cfg.Agent.Node, "site", cfg.Agent.Site, "devices", len(source.Devices()),
+		"library", library.Path(), "unsupported", source.Unsupported())
+	env.ServeMetrics("127.0.0.1:9400")
+	// The agent empties its queue before it returns, so the publisher is closed after it, and the devices last.
+	return errors.Join(env.Run(ctx, a.Run, inventory.run), publisher.Close(), source.Close())
+}
+
+func (c *runCommand) config(env *process.Env) (config, error) {
+	cfg := config{Agent: agent.DefaultConfig(), DCGM: dcgm.DefaultConfig(), Kafka: kafkaconn.DefaultConfig()}
+	cfg.Kafka.ClientID = "wattledger-collector"
+	host, err := os.Hostname()
+	if err != nil {
+		return cfg, fmt.Errorf("host name: %w; give --node", err)
+	}
+	cfg.Agent.Node, cfg.DCGM.Node = host, host
+	if c.Once {
+		cfg.Agent.Site = "none" // nothing is published
+	}
+	if _, err := rand.Read(cfg.Agent.Run[:]); err != nil {
+		return cfg, fmt.Errorf("make a run id: %w", err)
+	}
+	if cfg.Agent.BootID, err = bootID(); err != nil {
+		return cfg, err
+	}
+	env.Override("dcgm.library", "--dcgm-library", c.DCGMLibrary)
+	env.Override("dcgm.address", "--dcgm-address", c.DCGMAddress)
+	env.Override("agent.node", "--node", c.Node)
+	env.Override("agent.site", "--site", c.Site)
+	env.Override("agent.period", "--period", c.Period)
+	env.Override("kafka.brokers", "--brokers", c.Brokers)
+	if err := env.Load(&cfg); err != nil {
+		return cfg, err
+	}
+	cfg.DCGM.Node, cfg.DCGM.Period = cfg.Agent.Node, cfg.Agent.Period
+	return cfg, nil
+}
+
+// bootID is the kernel's, which changes at every boot: counters that fall with it have started anew.
+func bootID() ([16]byte, error) {
+	const file = "/proc/sys/kernel/random/boot_id"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return [16]byte{}, fmt.Errorf("kernel boot id: %w", err)
+	}
+	id, err := agent.ParseID(string(text))
+	if err != nil {
+		return id, fmt.Errorf("kernel boot id in %s: %w", file, err)
+	}
+	return id, nil
+}
+
+func now() unit.Micros { return wallclock.Clock{}.Now() }
