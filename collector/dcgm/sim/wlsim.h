@@ -325,12 +325,21 @@ void value_of(const Entity *e, const dcgm_field_meta_t *m, const Snap *cur, cons
 void value_blank(const dcgm_field_meta_t *m, int why, Value *out);
 void value_put(const Value *v, const dcgm_field_meta_t *m, dcgmValue_t *out);
 
-/* engine.c: watches and the virtual clock. Callers hold node->mu. */
+/* sampler.c */
+void *must(void *p);
+void snap(Node *n, const Entity *e, int64_t t_us, Snap *s); /* not in the past of its device */
+Snap *ring_at(const Sampler *s, int64_t i);                 /* 0 is the oldest */
+void clock_sample(Node *n, Clock *c, int64_t t_us);
+Sampler *sampler_get(Node *n, Entity *e, int64_t interval_us); /* in phase with now */
+void sampler_drop(Node *n, Sampler *s);
+
+/* engine.c and watch.c: the virtual clock and the watches. Callers hold node->mu. */
 void engine_start(Node *n);
 void engine_clear(Node *n);
 int engine_advance(Node *n, int64_t t_us);
 void engine_sample_due(Node *n);
-int engine_watch(Node *n, Request *r);
+int engine_watch(Node *n, Request *r); /* takes r over */
+void request_free(Request *r);
 void engine_unwatch(Node *n, dcgmHandle_t owner, bool any_owner, dcgmGpuGrp_t g, bool any_group, dcgmFieldGrp_t f, bool any_fields);
 Entity *engine_entity(Node *n, uint32_t group, uint32_t id);
 void engine_latest(Node *n, Entity *e, const dcgm_field_meta_t *m, Value *out);
