@@ -127,13 +127,13 @@ func (s *Store) readings(ctx context.Context, site string, start, end unit.Micro
 const readingsSQL = `
 WITH
   edges AS (
-    SELECT device, groupUniqArray(e) AS es
-    FROM (SELECT device, arrayJoin([start_us, end_us]) AS e FROM allocations FINAL WHERE site = {site:String})
-    WHERE e > {start:Int64} AND e < {end:Int64} GROUP BY device),
+    SELECT held AS edge_device, groupUniqArray(e) AS es
+    FROM (SELECT device AS held, arrayJoin([start_us, end_us]) AS e FROM allocations FINAL WHERE site = {site:String})
+    WHERE e > {start:Int64} AND e < {end:Int64} GROUP BY held),
   whole AS (
     SELECT uuid FROM devices FINAL WHERE kind IN ('mig', 'cpu')
     UNION ALL SELECT parent_uuid FROM devices FINAL WHERE kind = 'mig'),
-  limits AS (SELECT uuid, limit_mw FROM devices FINAL),
+  limits AS (SELECT uuid AS limit_device, limit_mw FROM devices FINAL),
   raw AS (
     SELECT device, toUnixTimestamp64Micro(tick) AS tick_us, ifNull(energy_ts, toUnixTimestamp64Micro(tick)) AS ts,
       toInt64(ifNull(energy_mj, 0)) AS c, boot, driver, run, toInt64(ifNull(toNullable(toInt64(power_integral_mj)), -1)) AS integral,
@@ -155,8 +155,8 @@ WITH
       n AS (PARTITION BY device ORDER BY ts, c, tick_us ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW))
 SELECT device, tick_us, ts, c, boot, driver, run, integral, sm, gr, expected, read, period_ms
 FROM near
-LEFT JOIN edges ON edges.device = near.device
-LEFT JOIN limits ON limits.uuid = near.device
+LEFT JOIN edges ON edge_device = near.device
+LEFT JOIN limits ON limit_device = near.device
 WHERE (ts0 < {end:Int64} OR at = 1)
   AND (device IN (SELECT uuid FROM whole) OR at = 1 OR at = total OR ts >= {end:Int64}
     OR arrayExists(e -> e >= ts0 AND e <= ts1, arrayConcat(es, [{start:Int64}, {end:Int64}]))

@@ -22,16 +22,7 @@ func (s *Store) Append(ctx context.Context, seal record.Seal, lines []ledger.Lin
 	}); err != nil {
 		return err
 	}
-	if err := s.insert(ctx, "entries", token, len(lines), func(b driver.Batch, i int) error {
-		l := lines[i]
-		return b.Append(l.ID, l.Site, seal.Batch, seal.Root, uint32(i), seal.Hour.Time(), string(l.Kind), string(l.Account),
-			l.Node, l.Device, l.DeviceKind, l.Model, l.Tenant, l.Project, l.Allocation, l.Workload, l.ModelID, l.Purpose,
-			int64(l.From), int64(l.To), int64(l.DeviceTime), int64(l.Unavailable),
-			int64(l.GPU), int64(l.CPU), int64(l.NodeRest), int64(l.ITShared), int64(l.Facility),
-			int64(l.Measured), int64(l.Estimated), int64(l.Modelled), int64(l.Interpolated), int64(l.BoundLow), int64(l.BoundHigh),
-			int64(l.SMActive), l.TicksExpected, l.TicksRead, int64(l.Carbon),
-			l.Rules, l.Split, l.Factor, append([]string{}, l.Flags...), l.Corrects, l.Reason, string(l.Canonical))
-	}); err != nil {
+	if err := s.insertEntries(ctx, seal, lines); err != nil {
 		return err
 	}
 	return s.insert(ctx, "seals (site, batch, root, previous, hour, entries, measured_mj, estimated_mj, modelled_mj, device_time, carbon_ug, closing, reason, rules)",
@@ -40,6 +31,20 @@ func (s *Store) Append(ctx context.Context, seal record.Seal, lines []ledger.Lin
 				int64(seal.Measured), int64(seal.Estimated), int64(seal.Modelled), int64(seal.DeviceTime), int64(seal.Carbon),
 				seal.Closing, seal.Reason, seal.Rules)
 		})
+}
+
+func (s *Store) insertEntries(ctx context.Context, seal record.Seal, lines []ledger.Line) error {
+	token := fmt.Sprintf("%s/%d/%s", seal.Site, seal.Batch, seal.Root)
+	return s.insert(ctx, "entries", token, len(lines), func(b driver.Batch, i int) error {
+		l := lines[i]
+		return b.Append(l.ID, l.Site, seal.Batch, seal.Root, uint32(i), seal.Hour.Time(), string(l.Kind), string(l.Account),
+			l.Node, l.Device, l.DeviceKind, l.Model, l.Tenant, l.Project, l.Allocation, l.Workload, l.ModelID, l.Purpose,
+			int64(l.From), int64(l.To), int64(l.DeviceTime), int64(l.Unavailable),
+			int64(l.GPU), int64(l.CPU), int64(l.NodeRest), int64(l.ITShared), int64(l.Facility),
+			int64(l.Measured), int64(l.Estimated), int64(l.Modelled), int64(l.Interpolated), int64(l.BoundLow), int64(l.BoundHigh),
+			int64(l.SMActive), l.TicksExpected, l.TicksRead, int64(l.Carbon),
+			l.Rules, l.Split, l.Factor, append([]string{}, l.Flags...), l.Corrects, l.Reason, string(l.Canonical))
+	})
 }
 
 func (s *Store) insert(ctx context.Context, table, token string, rows int, add func(driver.Batch, int) error) error {

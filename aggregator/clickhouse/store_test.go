@@ -1,0 +1,175 @@
+package clickhouse
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/wattledger/wattledger/aggregator/closing"
+	"github.com/wattledger/wattledger/aggregator/ledger"
+	"github.com/wattledger/wattledger/internal/chconn"
+	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
+	schema "github.com/wattledger/wattledger/schemas/clickhouse"
+	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+const hour0 = 1_790_000_000_000_000 / unit.Hour * unit.Hour
+
+// open is a store on a fresh, migrated database.
+func open(t *testing.T) (*Store, driver.Conn) {
+	t.Helper()
+	cfg := chtest.Start(t)
+	db, err := chconn.OpenDB(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := schema.Migrate(t.Context(), db, schema.Flavour{}); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := chconn.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	s, err := New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, conn
+}
+
+func exec(t *testing.T, conn driver.Conn, format string, args ...any) {
+	t.Helper()
+	if err := conn.Exec(t.Context(), fmt.Sprintf(format, args...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// plant is a site with one node, two whole GPUs, one MIG GPU and its instance; two hours read every 10 s at 500 W.
+func plant(t *testing.T, conn driver.Conn) record.Site {
+	t.Helper()
+	exec(t, conn, `INSERT INTO sites VALUES ('s', 'FR', 'FR', 'op', 'FR', 1200, 'sched', 1)`)
+	exec(t, conn, `INSERT INTO nodes VALUES ('n', 's', 'r', 'HGX B200', 1000000, %d, 0, 1)`, hour0)
+	exec(t, conn, `INSERT INTO devices VALUES
+		('GPU-a', '', 'n', 'gpu', 'NVIDIA B200', '', 'd', 'v', 0, 0, 'hardware', 1000000, 0, %[1]d, 0, 1),
+		('GPU-b', '', 'n', 'gpu', 'NVIDIA B200', '', 'd', 'v', 1, 0, 'hardware', 1000000, 0, %[1]d, 0, 1),
+		('GPU-m', '', 'n', 'gpu', 'NVIDIA B200', '', 'd', 'v', 2, 7, 'hardware', 1000000, 0, %[1]d, 0, 1),
+		('MIG-1', 'GPU-m', 'n', 'mig', 'NVIDIA B200', '', 'd', 'v', 0, 3, 'none', 0, 0, %[1]d, 0, 1)`, hour0)
+	exec(t, conn, `INSERT INTO allocations VALUES
+		('one', 's', 'GPU-a', 1000, %d, %d, 't1', 'p', 'w', 'm', 'training', 'x', 1),
+		('two', 's', 'MIG-1', 1000, %d, 0, 't2', 'p', 'w', 'm', 'inference', 'x', 1)`, hour0+600_123_000, hour0+unit.Hour+17_000, hour0+1_000_000)
+	var values []string
+	add := func(device, source string, tick, ts, energy unit.Micros, active int64, seq int) {
+		values = append(values, fmt.Sprintf("('s', 'n', '%s', 'run', %d, 'boot', 'd', '%s', fromUnixTimestamp64Micro(%d), %d, 10000, now(), 0, 0, %d, %d, %d, %d, 7, 7)",
+			device, seq, source, tick, uint64(ts), uint64(energy), uint64(energy), active, active))
+	}
+	for i := range 721 {
+		tick := hour0 + unit.Micros(i)*10*unit.Second
+		ts := tick - 30_000
+		if i == 0 {
+			ts = tick
+		}
+		mj := (ts - hour0) / 2 // 500 W
+		for range 1 + i%100/99 {  // now and then a delivery comes twice
+			add("GPU-a", "hardware", tick, ts, mj, int64(i), i)
+			add("GPU-b", "hardware", tick, ts, mj, int64(i), i)
+			add("GPU-m", "hardware", tick, ts, mj, int64(i), i)
+			add("MIG-1", "none", tick, -1, -1, int64(i)*1000, i)
+		}
+	}
+	exec(t, conn, `INSERT INTO samples (site, node, device, run, seq, boot, driver, energy_source, tick, energy_ts, period_ms, received, kafka_partition,
+		kafka_offset, energy_mj, power_integral_mj, gr_engine_active_us, sm_active_us, ticks_expected, ticks_read) VALUES %s`, strings.Join(values, ","))
+	for i, source := range []string{"n", "sched"} {
+		exec(t, conn, `INSERT INTO messages VALUES ('wl', 's', '%s', 'run', 0, '', 0, 1, fromUnixTimestamp64Micro(%d), 1, now(), now(), now(), 0, %d)`, source, hour0+2*unit.Hour, i)
+	}
+	return record.Site{ID: "s", Country: "FR", Zone: "FR", PUEThousandths: 1200, AllocationSource: "sched"}
+}
+
+func TestLoadKeepsWhatClosingNeeds(t *testing.T) {
+	s, conn := open(t)
+	site := plant(t, conn)
+	p, err := s.Progress(t.Context(), site)
+	if err != nil || p.Next != hour0 || len(p.Waiting) != 0 {
+		t.Fatalf("progress %+v, %v", p, err)
+	}
+	h, err := s.Load(t.Context(), site, hour0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]int{}
+	for _, d := range h.Nodes[0].Devices {
+		rows[d.UUID] = len(d.Points) + len(d.Work)
+	}
+	// GPU-a is cut at its edges and the hour's, GPU-b at the hour's only; the MIG GPU needs every interval.
+	if rows["GPU-a"] > 24 || rows["GPU-b"] > 12 || rows["GPU-m"] < 2*361 || rows["MIG-1"] < 360 {
+		t.Errorf("rows by device: %v", rows)
+	}
+	closed, err := closing.Close(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var measured unit.Millijoules
+	byTenant := map[string]unit.Millijoules{}
+	for _, e := range closed.Entries {
+		measured += e.Measured
+		byTenant[e.Tenant] += e.GPU
+	}
+	if want := unit.Millijoules(3 * 3600 * 500_000); measured != want {
+		t.Errorf("measured %d mJ, want %d", measured, want)
+	}
+	if want := unit.Millijoules((3600_000 - 600_123) * 500); byTenant["t1"] != want {
+		t.Errorf("t1 has %d mJ, want %d", byTenant["t1"], want)
+	}
+}
+
+// Two hours one after the other sum to what the counters rose by; writing a batch twice changes nothing.
+func TestAppendIsIdempotent(t *testing.T) {
+	s, conn := open(t)
+	site := plant(t, conn)
+	for range 2 {
+		p, err := s.Progress(t.Context(), site)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := s.Load(t.Context(), site, p.Next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := closing.Close(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, err := ledger.Lines(res.Entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seal := ledger.Seal(lines, site.ID, p.Batch, p.Previous)
+		seal.Hour, seal.Closing = p.Next, "complete"
+		for range 2 {
+			if err := s.Append(t.Context(), seal, lines, res.Cuts); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// A rival attempt that never sealed is not seen.
+		rival := seal
+		rival.Root = "rival"
+		if err := s.insertEntries(t.Context(), rival, lines); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var n, measured int64
+	if err := conn.QueryRow(t.Context(), "SELECT toInt64(count()), sum(measured_mj) FROM entry").Scan(&n, &measured); err != nil {
+		t.Fatal(err)
+	}
+	if want := int64(3 * (7200_000 - 30) * 500); measured != want {
+		t.Errorf("%d entries measure %d mJ, want %d", n, measured, want)
+	}
+	p, err := s.Progress(t.Context(), site)
+	if err != nil || p.Batch != 2 || len(p.Waiting) != 2 {
+		t.Errorf("progress %+v, %v", p, err)
+	}
+}

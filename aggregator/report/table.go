@@ -1,0 +1,114 @@
+package report
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Table is what a terminal shows: text already formatted, so that whoever draws it computes nothing.
+type Table struct {
+	Title   string
+	Columns []Column
+	Rows    [][]string
+	// Totals is the last row, set apart; nil for none.
+	Totals []string
+	// Notes stand below.
+	Notes []string
+}
+
+// Column is a heading and how the cells below it stand.
+type Column struct {
+	Name string
+	// Right is set for numbers.
+	Right bool
+}
+
+// columns reads "name" and ">name", the latter for numbers.
+func columns(names ...string) []Column {
+	out := make([]Column, len(names))
+	for i, n := range names {
+		name, right := strings.CutPrefix(n, ">")
+		out[i] = Column{name, right}
+	}
+	return out
+}
+
+// Text draws the table with spaces, for files.
+func (t Table) Text() string {
+	widths := make([]int, len(t.Columns))
+	for i, c := range t.Columns {
+		widths[i] = utf8.RuneCountInString(c.Name)
+	}
+	rows := t.Rows
+	if t.Totals != nil {
+		rows = append(append([][]string{}, rows...), t.Totals)
+	}
+	for _, r := range rows {
+		for i, cell := range r {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b strings.Builder
+	line := func(cell func(i int) string) {
+		var l strings.Builder
+		for i, c := range t.Columns {
+			text := cell(i)
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text))
+			if c.Right {
+				text = pad + text
+			} else {
+				text += pad
+			}
+			if i > 0 {
+				l.WriteString("  ")
+			}
+			l.WriteString(text)
+		}
+		b.WriteString(strings.TrimRight(l.String(), " ") + "\n")
+	}
+	rule := func() { line(func(i int) string { return strings.Repeat("-", widths[i]) }) }
+	if t.Title != "" {
+		b.WriteString(t.Title + "\n\n")
+	}
+	line(func(i int) string { return t.Columns[i].Name })
+	rule()
+	for i, r := range rows {
+		if t.Totals != nil && i == len(rows)-1 {
+			rule()
+		}
+		line(func(i int) string { return r[i] })
+	}
+	for _, n := range t.Notes {
+		b.WriteString("\n" + n + "\n")
+	}
+	return b.String()
+}
+
+// CSV writes rows below a header (RFC 4180, with bare newlines).
+func CSV(header []string, rows [][]string) ([]byte, error) {
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	if err := w.Write(header); err != nil {
+		return nil, fmt.Errorf("write CSV: %w", err)
+	}
+	if err := w.WriteAll(rows); err != nil {
+		return nil, fmt.Errorf("write CSV: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// JSON writes a document, indented, its keys in the order of the struct.
+func JSON(document any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(document); err != nil {
+		return nil, fmt.Errorf("write JSON: %w", err)
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,111 @@
+// Package verify proves a ledger by other means.
+//
+// It recomputes every entry from the samples as stored, in rational arithmetic and from the statements of the design
+// alone: it shares no arithmetic with the packages that close an hour. It sets the ledger against the raw counters, the
+// wall time of the devices, the messages that were stored and, where a simulator knows it, the true energy. It promises
+// that an entry dropped, doubled, moved or changed by one unit, and a sample dropped, doubled or moved, shows in one of
+// its figures. It mends nothing, and leaves reading the database to the Store it is handed.
+package verify
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+// Period is a stretch of whole hours, [From, To).
+type Period struct{ From, To unit.Micros }
+
+func (p Period) hours() []unit.Micros {
+	var out []unit.Micros
+	for h := p.From; h < p.To; h += unit.Hour {
+		out = append(out, h)
+	}
+	return out
+}
+
+func (p Period) clip(from, to unit.Micros) (unit.Micros, unit.Micros) {
+	if to == 0 {
+		to = p.To
+	}
+	from = max(from, p.From)
+	return from, max(from, min(to, p.To))
+}
+
+// Lookahead is how far beyond the end of an hour its closing looks for the sample to the right of it.
+const Lookahead = 15 * 60 * unit.Second
+
+// Absent is the value of a counter that was not read.
+const Absent = -1
+
+// Sample is what was read of a device at a tick, as far as energy depends on it. What was not read is Absent.
+type Sample struct {
+	Tick, At unit.Micros // At is the energy counter's own time stamp
+	Energy   unit.Millijoules
+	Integral unit.Millijoules // of power, by the collector
+	Activity unit.Micros      // time the graphics or compute engine was busy
+	Identity int32            // index into Series.Identities
+}
+
+// Identity is what a counter never runs on across: the kernel's boot and the driver, and for the collector's own the run.
+type Identity struct{ Boot, Driver, Run string }
+
+// Series is what was read of a device. Neither order nor repeats matter.
+type Series struct {
+	Identities []Identity
+	Samples    []Sample
+}
+
+// Metered is what the raw counter of a device rose by within a period, over all its epochs.
+type Metered struct {
+	Device string
+	Epochs int
+	Energy unit.Millijoules
+}
+
+// Counts says what is stored. A sample is (run, sequence, device, tick).
+type Counts struct {
+	Rows   int64 `json:"rows"`
+	Stored int64 `json:"stored"` // distinct samples
+	// Repeated are deliveries beyond the first.
+	Repeated int64 `json:"repeated"`
+	// Declared are the rows of all messages stored, each once. Mismatched is how far the messages' samples are from what
+	// they declared, summed message by message.
+	Declared   int64 `json:"declared"`
+	Mismatched int64 `json:"mismatched"`
+}
+
+// Store reads what was stored and what was booked.
+type Store interface {
+	Sites(ctx context.Context) ([]record.Site, error)
+	// Closed is the stretch of the site's sealed hours within p, and whether it begins with the first hour of the ledger.
+	Closed(ctx context.Context, site string, p Period) (closed Period, first bool, err error)
+	// Nodes and Devices are the inventory as declared, of any time that touches p. Devices are in order of node and uuid.
+	Nodes(ctx context.Context, site string, p Period) ([]record.Node, error)
+	Devices(ctx context.Context, site string, p Period) ([]record.Device, error)
+	// Allocations are all of the site that start before an instant, by device, whenever they ended.
+	Allocations(ctx context.Context, site string, before unit.Micros) (map[string][]record.Allocation, error)
+	// Samples are those of some devices with a tick in p and, unless first, the newest before it.
+	Samples(ctx context.Context, site string, devices []string, p Period, first bool) (map[string]Series, error)
+	// Metered is found by a query of its own from the first and last counter of each epoch. limits are per device.
+	Metered(ctx context.Context, site string, devices []record.Device, p Period, first bool) ([]Metered, error)
+	Entries(ctx context.Context, site string, p Period) ([]record.Entry, error)
+	// Cuts are the newest editions of those with p.From < t ≤ p.To, and those at p.From.
+	Cuts(ctx context.Context, site string, p Period) ([]record.Cut, error)
+	Counts(ctx context.Context) (Counts, error)
+}
+
+// Report is what was proved. Every figure but those that measure size is 0 for a ledger that is right.
+type Report struct {
+	Samples Counts `json:"samples"`
+	Energy  Energy `json:"energy_mj"`
+	Time    Time   `json:"device_ms"`
+	Truth   Truth  `json:"truth"`
+	// Differences names the first entries that do not agree.
+	Differences []string `json:"differences,omitempty"`
+}
+
+// JSON is the report on one line.
+func (r Report) JSON() ([]byte, error) { return json.Marshal(r) }
