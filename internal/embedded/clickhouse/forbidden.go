@@ -30,6 +30,9 @@ func (p *parser) forbidden(t token) error {
 		return refuse(codeAccessDenied, "outfile", "INTO OUTFILE is not available over HTTP: write the response to a file")
 	case p.last.is("FROM") && t.is("INFILE"):
 		return refuse(codeAccessDenied, "infile", "FROM INFILE is not available over HTTP: send the file as the request's body")
+	case p.create && p.last.is("FROM") && t.kind == tokenString:
+		// ATTACH TABLE … FROM 'path' moves a directory of the machine into the engine's own.
+		return refuse(codeAccessDenied, "outside", "FROM with a path is not available in the embedded engine")
 	case p.create && name && p.afterEngine() && deniedEngines[strings.ToLower(t.text)]:
 		return refuse(codeAccessDenied, "engine", "ENGINE = %s is not available in the embedded engine, because it reaches outside the data directory", t.text)
 	}

@@ -203,7 +203,7 @@ func (j *job) preamble(mark string) []string {
 	if j.st.kind == kindRead {
 		// 1 locks every setting and 2 only itself; a SETTINGS clause needs 2, and its names have been checked.
 		level := "1"
-		if len(j.st.settings) > 0 && !j.st.locked {
+		if len(j.st.settings) > 0 {
 			level = "2"
 		}
 		sets = append(sets, "readonly = "+level)

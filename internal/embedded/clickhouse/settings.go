@@ -52,8 +52,6 @@ type settingsClause struct {
 	state clauseState
 	depth int // of the brackets around the clause
 	name  string
-	// loose says that some SETTINGS was no name = value; the engine runs such a statement with all settings locked.
-	loose bool
 }
 
 type clauseState uint8
@@ -79,11 +77,11 @@ func (c *settingsClause) observe(t token, depth int) (string, error) {
 	case clauseFirstName:
 		c.name, c.state = t.text, clauseFirstEqual
 		if !isName {
-			c.state, c.loose = clauseNone, true
+			c.state = clauseNone
 		}
 	case clauseFirstEqual:
 		if !t.isPunct('=') {
-			c.state, c.loose = clauseNone, true
+			c.state = clauseNone
 			return "", nil
 		}
 		c.state = clauseValue

@@ -25,8 +25,6 @@ type statement struct {
 	format string
 	// settings are the names in SETTINGS clauses; they pass the same list as the request's parameters.
 	settings []string
-	// locked says that a SETTINGS clause could not be read for sure, so a read runs with all settings locked.
-	locked bool
 	// streamable says that the engine can give the result piece by piece.
 	streamable bool
 
@@ -54,11 +52,7 @@ func wordSet(words string) map[string]bool {
 // complete says that input holds all there is; if it does not, only an insert's data may be cut off.
 func parseStatement(input []byte, complete bool) (statement, error) {
 	p := parser{lexer: lexer{src: input}, complete: complete}
-	st, err := p.statement()
-	if err == nil {
-		return st, nil
-	}
-	return statement{}, err
+	return p.statement()
 }
 
 type parser struct {
@@ -142,13 +136,13 @@ func (p *parser) rest(first token) error {
 	if !p.complete {
 		return refuse(codeQueryTooLarge, "too_large", "Query is longer than %d bytes", len(p.src))
 	}
-	p.st.text, p.st.locked = string(p.src[:p.last.end]), p.clause.loose
+	p.st.text = string(p.src[:p.last.end])
 	return nil
 }
 
 // finish accepts semicolons, blanks and comments after the statement, and nothing else.
 func (p *parser) finish(semicolon token) error {
-	p.st.text, p.st.locked = string(p.src[:semicolon.start]), p.clause.loose
+	p.st.text = string(p.src[:semicolon.start])
 	for {
 		t := p.next()
 		switch {
