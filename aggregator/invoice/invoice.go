@@ -187,7 +187,7 @@ func (b *Builder) Invoice() (Invoice, error) {
 		Buyer:     Buyer{b.tenant.ID, cmp.Or(b.tenant.Name, b.tenant.ID), b.tenant.Country, b.tenant.VATID},
 		Entries:   int64(b.all.count),
 		PriceList: PriceList{l.Name, l.Digest()}, EntriesRoot: b.all.root(),
-		Provenance: b.basis.Provenance(b.opts.AsOf, b.opts.Seals),
+		Provenance: b.basis.Provenance(b.opts.Log),
 	}
 	b.dates(&inv)
 	total := b.lines(&inv, treatment)
@@ -264,11 +264,14 @@ func (b *Builder) notes(t tariff.Treatment) []string {
 			note = "Energy that no counter saw is not billed."
 		}
 		if e.Basis != tariff.BasisDevices {
-			for _, m := range b.basis.Provenance(nil, nil).Modelled {
+			for _, m := range b.basis.Modelled() {
 				note += " In the energy line: " + m + "."
 			}
 		}
 		notes = append(notes, note)
+	}
+	for _, site := range b.opts.Log.Open() {
+		notes = append(notes, "Not in this invoice, because not closed: "+site+".")
 	}
 	return append(notes, "Device time that nobody held is the operator's and is not billed.")
 }

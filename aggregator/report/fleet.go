@@ -109,7 +109,7 @@ func NewFleet(sites []record.Site, opts Options) *Fleet {
 	for _, s := range sites {
 		f.sites[s.ID] = s
 	}
-	for _, s := range opts.Seals {
+	for _, s := range opts.Log.seals {
 		f.batches[batchKey{s.Site, s.Batch}] = &Sums{}
 	}
 	return f
@@ -145,9 +145,9 @@ func (f *Fleet) Add(b Booked) error {
 // Document is the report of what was added.
 func (f *Fleet) Document() FleetDocument {
 	d := FleetDocument{
-		Document: "fleet", From: stamp(f.opts.Period.From), To: stamp(f.opts.Period.To), Limit: quotient(int64(f.opts.IdleLimit), 1000, 3),
+		Document: "fleet", From: Stamp(f.opts.Period.From), To: Stamp(f.opts.Period.To), Limit: quotient(int64(f.opts.IdleLimit), 1000, 3),
 		Totals: f.overall.finish(), Tenants: f.tenants.finish(), Unallocated: f.idle.finish(), Carbon: carbonByBoundary(f.carbon),
-		Sites: []SiteRow{}, Rows: []FleetRow{}, Seals: []SealRow{}, Provenance: f.basis.Provenance(f.opts.AsOf, f.opts.Seals),
+		Sites: []SiteRow{}, Rows: []FleetRow{}, Seals: []SealRow{}, Provenance: f.basis.Provenance(f.opts.Log),
 	}
 	if len(f.carbon) > 1 { // of two boundaries there is no sum
 		for _, s := range []*Sums{&d.Totals, &d.Tenants, &d.Unallocated} {
@@ -175,18 +175,15 @@ func (f *Fleet) Document() FleetDocument {
 		return cmp.Or(cmp.Compare(a.Site, b.Site), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Boundary, b.Boundary))
 	})
 	d.Check = f.check()
-	for _, s := range f.opts.Seals {
-		d.Seals = append(d.Seals, SealRow{s.Site, s.Batch, stamp(s.Hour), s.Root, s.Previous, s.Entries, s.Closing, s.Reason})
+	for _, s := range f.opts.Log.seals {
+		d.Seals = append(d.Seals, SealRow{s.Site, s.Batch, Stamp(s.Hour), s.Root, s.Previous, s.Entries, s.Closing, s.Reason})
 	}
-	slices.SortFunc(d.Seals, func(a, b SealRow) int {
-		return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.Site, b.Site), cmp.Compare(a.Batch, b.Batch))
-	})
 	return d
 }
 
 func (f *Fleet) check() SealCheck {
-	c := SealCheck{Seals: len(f.opts.Seals), Differ: []string{}}
-	for _, s := range f.opts.Seals {
+	c := SealCheck{Seals: len(f.opts.Log.seals), Differ: []string{}}
+	for _, s := range f.opts.Log.seals {
 		got := f.batches[batchKey{s.Site, s.Batch}]
 		d := SealCheck{
 			Entries: int64(s.Entries) - got.Entries, Measured: s.Measured - got.Measured, Estimated: s.Estimated - got.Estimated,

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -66,9 +65,10 @@ func (p Period) Label() string {
 }
 
 // String is the period as people write it.
-func (p Period) String() string { return stamp(p.From) + " to " + stamp(p.To) }
+func (p Period) String() string { return Stamp(p.From) + " to " + Stamp(p.To) }
 
-func stamp(t unit.Micros) string { return t.Time().Format(time.RFC3339) }
+// Stamp is an instant as documents write it.
+func Stamp(t unit.Micros) string { return t.Time().Format(time.RFC3339) }
 
 // AsOf says how much of the ledger a document was made from: the first batches of each site. Batches of a site follow one
 // another, so this names a set of seals that never changes, whatever other sites do meanwhile.
@@ -117,9 +117,4 @@ func ParseAsOf(s string) (AsOf, error) {
 		a[site] = n
 	}
 	return a, nil
-}
-
-// CompareSeals is the order of the log: by hour, site and batch.
-func CompareSeals(a, b record.Seal) int {
-	return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.Site, b.Site), cmp.Compare(a.Batch, b.Batch))
 }

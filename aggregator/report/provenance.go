@@ -1,11 +1,9 @@
 package report
 
 import (
-	"encoding/hex"
 	"slices"
 	"strings"
 
-	"github.com/wattledger/wattledger/aggregator/ledger"
 	"github.com/wattledger/wattledger/schemas/factor"
 	"github.com/wattledger/wattledger/schemas/record"
 )
@@ -21,19 +19,6 @@ type Provenance struct {
 	Factors   []Factor   `json:"carbon_factors"`
 	Modelled  []string   `json:"modelled"`
 	Flags     []FlagSeen `json:"flags"`
-}
-
-// SiteLog is the part of a site's log whose hours lie in the period.
-type SiteLog struct {
-	Site       string `json:"site"`
-	Seals      int    `json:"seals"`
-	FirstBatch uint64 `json:"first_batch"`
-	LastBatch  uint64 `json:"last_batch"`
-	LastRoot   string `json:"last_root"`
-	// Digest is the RFC 6962 tree hash over the seals' roots in order of batch.
-	Digest string `json:"roots_digest"`
-	// Late are the hours that closed by the lateness limit.
-	Late []string `json:"closed_by_lateness"`
 }
 
 // Factor is a carbon factor that entries name.
@@ -90,11 +75,11 @@ func (b *Basis) Add(e record.Entry) {
 	}
 }
 
-// Provenance is what the entries rest on. seals are those whose hour lies in the period.
-func (b *Basis) Provenance(asOf AsOf, seals []record.Seal) Provenance {
+// Provenance is what the entries rest on.
+func (b *Basis) Provenance(log *Log) Provenance {
 	p := Provenance{
-		AsOf: asOf.String(), AsOfSeals: asOf.Seals(), Rules: keys(b.rules), Sites: siteLogs(seals),
-		Factors: []Factor{}, Modelled: []string{}, Flags: []FlagSeen{},
+		AsOf: log.asOf.String(), AsOfSeals: log.asOf.Seals(), Rules: keys(b.rules), Sites: log.sites,
+		Factors: []Factor{}, Modelled: b.Modelled(), Flags: []FlagSeen{},
 	}
 	for _, ref := range keys(b.factors) {
 		p.Factors = append(p.Factors, factorOf(ref))
@@ -102,40 +87,16 @@ func (b *Basis) Provenance(asOf AsOf, seals []record.Seal) Provenance {
 	for _, f := range keys(b.flags) {
 		p.Flags = append(p.Flags, FlagSeen{f, b.flags[f], meanings[f]})
 	}
-	for _, f := range modelledFlags {
-		if b.flags[f] > 0 {
-			p.Modelled = append(p.Modelled, meanings[f])
-		}
-	}
 	return p
 }
 
-func siteLogs(seals []record.Seal) []SiteLog {
-	sorted := slices.Clone(seals)
-	slices.SortFunc(sorted, CompareSeals)
-	bySite := map[string][]record.Seal{}
-	for _, s := range sorted {
-		bySite[s.Site] = append(bySite[s.Site], s)
-	}
-	out := []SiteLog{}
-	for _, site := range keys(bySite) {
-		list := bySite[site]
-		last := list[len(list)-1]
-		log := SiteLog{Site: site, Seals: len(list), FirstBatch: list[0].Batch, LastBatch: last.Batch, LastRoot: last.Root, Late: []string{}}
-		leaves := make([][32]byte, len(list))
-		for i, s := range list {
-			root, err := hex.DecodeString(s.Root)
-			if err != nil {
-				root = []byte(s.Root) // not a root of ours; the digest still covers it
-			}
-			leaves[i] = ledger.LeafHash(root)
-			if s.Closing != "complete" {
-				log.Late = append(log.Late, stamp(s.Hour)+": "+s.Reason)
-			}
+// Modelled says what in the entries was not measured, in words.
+func (b *Basis) Modelled() []string {
+	out := []string{}
+	for _, f := range modelledFlags {
+		if b.flags[f] > 0 {
+			out = append(out, meanings[f])
 		}
-		digest := ledger.RootHash(leaves)
-		log.Digest = hex.EncodeToString(digest[:])
-		out = append(out, log)
 	}
 	return out
 }

@@ -128,6 +128,11 @@ func provenanceNotes(p Provenance) []string {
 	if len(factors) > 0 {
 		notes = append(notes, "Carbon, location-based: "+strings.Join(factors, "; ")+".")
 	}
+	for _, site := range p.Sites {
+		if len(site.NotClosed) > 0 {
+			notes = append(notes, "Not in these figures, because not closed: "+site.Site+", "+strings.Join(site.NotClosed, "; ")+".")
+		}
+	}
 	return append(notes, fmt.Sprintf("Rules %s; as of %d seals (%s).", strings.Join(p.Rules, ", "), p.AsOfSeals, p.AsOf))
 }
 

@@ -22,7 +22,7 @@ type SovereigntyDocument struct {
 // NewSovereigntyDocument makes the document of a judge's findings; with a tenant, of that tenant's part of them alone.
 func NewSovereigntyDocument(f sovereignty.Findings, tenant string, opts Options, p Provenance) SovereigntyDocument {
 	d := SovereigntyDocument{
-		Document: "sovereignty", Tenant: tenant, From: stamp(opts.Period.From), To: stamp(opts.Period.To), Findings: f, Provenance: p,
+		Document: "sovereignty", Tenant: tenant, From: Stamp(opts.Period.From), To: Stamp(opts.Period.To), Findings: f, Provenance: p,
 	}
 	if tenant != "" {
 		d.Findings = f.Of(tenant)

@@ -12,9 +12,7 @@ import (
 // Options are what every report is told.
 type Options struct {
 	Period Period
-	AsOf   AsOf
-	// Seals are those whose hour lies in the period.
-	Seals []record.Seal
+	Log    *Log
 	// IdleLimit is the SM activity, in thousandths, under which held time is called held idle.
 	IdleLimit unit.Thousandths
 }
@@ -146,9 +144,9 @@ func sums[K comparable](m map[K]*Sums, k K) *Sums {
 // Document is the statement of what was added.
 func (u *Usage) Document() UsageDocument {
 	d := UsageDocument{
-		Document: "usage", Tenant: PartyOf(u.tenant), From: stamp(u.opts.Period.From), To: stamp(u.opts.Period.To),
+		Document: "usage", Tenant: PartyOf(u.tenant), From: Stamp(u.opts.Period.From), To: Stamp(u.opts.Period.To),
 		Limit: quotient(int64(u.opts.IdleLimit), 1000, 3), Totals: u.totals.finish(), Carbon: carbonByBoundary(u.carbon),
-		Rows: []UsageRow{}, Hours: []HourRow{}, Provenance: u.basis.Provenance(u.opts.AsOf, u.opts.Seals),
+		Rows: []UsageRow{}, Hours: []HourRow{}, Provenance: u.basis.Provenance(u.opts.Log),
 		MeanWatts: watts(u.totals.Energy, u.opts.Period.To-u.opts.Period.From),
 	}
 	if len(u.carbon) > 1 {
@@ -161,7 +159,7 @@ func (u *Usage) Document() UsageDocument {
 	for h, s := range u.hours {
 		f := s.finish()
 		d.Hours = append(d.Hours, HourRow{
-			Hour: stamp(h), DeviceTime: s.DeviceTime, Energy: s.Energy, GPU: s.GPU,
+			Hour: Stamp(h), DeviceTime: s.DeviceTime, Energy: s.Energy, GPU: s.GPU,
 			MeanWatts: watts(s.Energy, unit.Hour), GPUWatts: f.MeanGPU, Carbon: s.Carbon,
 		})
 	}
