@@ -146,7 +146,7 @@ func devicesBlock(rows []pipeline.Revised[record.Device]) *block {
 	out.add("serial", "String", text(rows, func(r *row) string { return r.Value.Serial }))
 	out.add("driver", word, each(rows, func(r *row) string { return r.Value.Driver }))
 	out.add("vbios", word, each(rows, func(r *row) string { return r.Value.VBIOS }))
-	out.add("index", "UInt32", number(rows, func(r *row) uint32 { return r.Value.Index }))
+	out.add("gpu_index", "UInt32", number(rows, func(r *row) uint32 { return r.Value.Index }))
 	out.add("slices", "UInt32", number(rows, func(r *row) uint32 { return r.Value.Slices }))
 	out.add("energy_source", energy, number(rows, func(r *row) int8 { return int8(r.Value.Energy) }))
 	out.add("limit_mw", "Int64", number(rows, func(r *row) int64 { return int64(r.Value.LimitMilliwatts) }))

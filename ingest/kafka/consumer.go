@@ -120,6 +120,9 @@ func (c *Consumer) take(ctx context.Context, claim *kafkaconn.Claim, p *pipeline
 			if err := c.flush(ctx, claim, p); err != nil {
 				return err
 			}
+			if ctx.Err() != nil {
+				return ctx.Err() // what is left comes again, to whom the partition belongs then
+			}
 		}
 	}
 	if !p.Due(now()) {
