@@ -45,7 +45,7 @@ type Sample struct {
 	Tick, At unit.Micros // At is the energy counter's own time stamp
 	Energy   unit.Millijoules
 	Integral unit.Millijoules // of power, by the collector
-	Activity unit.Micros      // time the graphics or compute engine was busy
+	Activity unit.Micros      // time SMs had work
 	Identity int32            // index into Series.Identities
 }
 

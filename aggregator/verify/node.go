@@ -152,7 +152,7 @@ func span(w window, d record.Device) (from, to int64) {
 	if d.To != 0 {
 		to = min(to, int64(d.To))
 	}
-	return from, to
+	return from, max(from, to)
 }
 
 // gpu splits the hour of a GPU over those who held it, or its instances, and nobody.

@@ -1,0 +1,227 @@
+package verify_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/wattledger/wattledger/aggregator/verify"
+	"github.com/wattledger/wattledger/schemas/factor"
+	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+const begin = 1_790_000_000_000_000 / unit.Hour * unit.Hour
+
+// fleet is a small site with everything that can happen to a counter, made from a seed.
+type fleet struct {
+	site  record.Site
+	grid  factor.Grid
+	nodes []verify.Node
+	hours int
+
+	rng  *rand.Rand
+	long bool // silences of more than the look-ahead
+}
+
+func newFleet(seed uint64, long bool) *fleet {
+	rng := rand.New(rand.NewPCG(seed, 7))
+	f := &fleet{
+		site:  record.Site{ID: "site-a", Zone: "FR", PUEThousandths: 1000 + rng.Int64N(900)},
+		grid:  factor.Grid{Zone: "FR", MicrogramsPerKWh: 44_180_000},
+		hours: 1 + rng.IntN(4), rng: rng, long: long,
+	}
+	for i := range 1 + rng.IntN(3) {
+		f.addNode(i)
+	}
+	return f
+}
+
+func (f *fleet) period() verify.Period {
+	return verify.Period{From: begin, To: begin + unit.Micros(f.hours)*unit.Hour}
+}
+
+func (f *fleet) chance(n int) bool { return f.rng.IntN(n) == 0 }
+
+func (f *fleet) addNode(i int) {
+	n := verify.Node{
+		Node:   record.Node{ID: fmt.Sprintf("node-%d", i), Site: f.site.ID, RestMilliwatts: unit.Milliwatts(f.rng.Int64N(5_000_000))},
+		Series: map[string]verify.Series{}, Allocations: map[string][]record.Allocation{},
+	}
+	switch f.rng.IntN(4) {
+	case 0:
+		n.From = begin + unit.Micros(f.rng.Int64N(int64(unit.Hour)))
+	case 1:
+		n.To = f.period().To - unit.Micros(f.rng.Int64N(int64(unit.Hour)))
+	}
+	cpus := f.rng.IntN(3)
+	for g := range 1 + f.rng.IntN(4) {
+		d := record.Device{
+			UUID: fmt.Sprintf("GPU-%d-%d", i, g), Node: n.ID, Kind: record.KindGPU, Index: uint32(g), Model: "NVIDIA B200",
+			Energy: record.EnergyHardware, LimitMilliwatts: 1_000_000, IdleMilliwatts: 140_000, From: n.From, To: n.To,
+		}
+		if cpus > 0 {
+			d.Parent = fmt.Sprintf("CPU-%d-%d", i, g%cpus)
+		}
+		switch f.rng.IntN(6) {
+		case 0:
+			d.Energy = record.EnergyIntegrated
+		case 1:
+			d.From = max(d.From, begin+unit.Micros(f.rng.Int64N(int64(unit.Hour))))
+		case 2:
+			d.LimitMilliwatts = 0
+		}
+		n.Series[d.UUID] = f.readings(d)
+		if f.chance(3) {
+			f.addInstances(&n, d)
+		} else {
+			n.Allocations[d.UUID] = f.allocations(d.UUID, true)
+		}
+		n.Devices = append(n.Devices, d)
+	}
+	for c := range cpus {
+		d := record.Device{
+			UUID: fmt.Sprintf("CPU-%d-%d", i, c), Node: n.ID, Kind: record.KindCPU, Index: uint32(c), Energy: record.EnergyIntegrated,
+			LimitMilliwatts: 300_000, From: n.From, To: n.To,
+		}
+		n.Series[d.UUID] = f.readings(d)
+		n.Devices = append(n.Devices, d)
+	}
+	f.nodes = append(f.nodes, n)
+}
+
+// readings play a counter: steady rises, silences, resets, reboots, new drivers, restarts of the collector, stuck values,
+// clocks that stand still, rises faster than the device can draw, and deliveries that come twice.
+func (f *fleet) readings(d record.Device) verify.Series {
+	r, s := f.rng, verify.Series{}
+	id := verify.Identity{Boot: "boot-0", Driver: "570", Run: "run-0"}
+	s.Identities = append(s.Identities, id)
+	change := func(edit func(n string)) {
+		edit(fmt.Sprint(len(s.Identities)))
+		s.Identities = append(s.Identities, id)
+	}
+	tick := max(begin, d.From) - unit.Micros(r.Int64N(int64(5*60*unit.Second)))
+	lag := unit.Micros(r.Int64N(100_000))
+	c, integral := r.Int64N(1_000_000_000), int64(0)
+	if d.Energy == record.EnergyIntegrated {
+		c = 0
+	}
+	step := unit.Second * unit.Micros(5+r.Int64N(60))
+	rare := 20 + r.IntN(200)
+	for tick < f.period().To+20*60*unit.Second {
+		sample := verify.Sample{
+			Tick: tick, At: tick - lag, Energy: unit.Millijoules(c), Integral: unit.Millijoules(integral), Activity: verify.Absent,
+			Identity: int32(len(s.Identities) - 1),
+		}
+		if d.Energy == record.EnergyIntegrated || f.chance(rare) {
+			sample.Integral = verify.Absent
+		}
+		if f.chance(rare) {
+			sample.At, sample.Energy = verify.Absent, verify.Absent
+		}
+		s.Samples = append(s.Samples, sample)
+		if f.chance(rare) {
+			s.Samples = append(s.Samples, sample) // delivered twice
+		}
+		if f.chance(rare) {
+			sample.Tick += step / 2 // the engine shows the same reading at the next tick
+			sample.Integral = unit.Millijoules(integral + 7)
+			s.Samples = append(s.Samples, sample)
+		}
+		if f.chance(rare * 2) {
+			sample.Energy++ // another value under the same time stamp
+			s.Samples = append(s.Samples, sample)
+		}
+		dt := step + unit.Micros(r.Int64N(int64(unit.Second)))
+		switch silence := r.IntN(rare * 3); {
+		case silence == 0:
+			dt += unit.Micros(r.Int64N(int64(10 * 60 * unit.Second)))
+		case silence == 1 && f.long:
+			dt += unit.Micros(r.Int64N(int64(100 * 60 * unit.Second)))
+		}
+		tick += dt
+		watts := 50 + r.Int64N(900)
+		rise := watts * int64(dt) / 1000
+		c += rise
+		integral += rise * (990 + r.Int64N(20)) / 1000
+		switch r.IntN(rare * 4) {
+		case 0, 1:
+			if d.Energy != record.EnergyIntegrated {
+				c = r.Int64N(3_000) // reset of the device
+			}
+		case 2:
+			change(func(n string) { id.Boot, id.Run = "boot-"+n, "run-"+n })
+			c, integral = 0, 0
+		case 3:
+			change(func(n string) { id.Run = "run-" + n })
+			integral = 0
+			if d.Energy == record.EnergyIntegrated {
+				c = 0
+			}
+		case 4:
+			change(func(n string) { id.Driver, id.Run = "driver-"+n, "run-"+n })
+			integral = 0
+			if d.Energy == record.EnergyIntegrated {
+				c = 0
+			}
+		case 5:
+			c += 4 * rise
+		}
+	}
+	r.Shuffle(len(s.Samples), func(i, j int) { s.Samples[i], s.Samples[j] = s.Samples[j], s.Samples[i] })
+	return s
+}
+
+func (f *fleet) addInstances(n *verify.Node, gpu record.Device) {
+	free := 7
+	for i := 0; free > 0 && i < 4; i++ {
+		slices := 1 + f.rng.IntN(free)
+		free -= slices
+		d := record.Device{
+			UUID: fmt.Sprintf("MIG-%s-%d", gpu.UUID, i), Parent: gpu.UUID, Node: n.ID, Kind: record.KindMIG, Slices: uint32(slices),
+			Energy: record.EnergyNone, From: gpu.From, To: gpu.To,
+		}
+		s := verify.Series{Identities: n.Series[gpu.UUID].Identities}
+		level := f.rng.Int64N(3)
+		quiet := 2 + f.rng.IntN(60)
+		for _, r := range n.Series[gpu.UUID].Samples {
+			// Busy time is a function of the tick, so that repeats agree.
+			noise := rand.New(rand.NewPCG(uint64(r.Tick), uint64(i))) //nolint:gosec // a test's own chance
+			r.At, r.Energy, r.Integral = verify.Absent, verify.Absent, verify.Absent
+			r.Activity = (r.Tick - begin + unit.Hour) * unit.Micros(level) / 3
+			if level == 2 {
+				r.Activity += unit.Micros(noise.Int64N(1000))
+			}
+			if noise.IntN(quiet) == 0 {
+				r.Activity = verify.Absent
+			}
+			s.Samples = append(s.Samples, r)
+		}
+		n.Series[d.UUID] = s
+		n.Allocations[d.UUID] = f.allocations(d.UUID, f.chance(5))
+		n.Devices = append(n.Devices, d)
+	}
+}
+
+func (f *fleet) allocations(device string, shared bool) []record.Allocation {
+	var out []record.Allocation
+	for i := range f.rng.IntN(8) {
+		a := record.Allocation{
+			ID: fmt.Sprintf("%s-%d", device, i), Device: device, Tenant: fmt.Sprintf("tenant-%d", i%3), Share: unit.WholeDevice,
+			Start: begin + unit.Micros(f.rng.Int64N(int64(f.hours)*3_700_000)-60_000)*unit.Millisecond,
+		}
+		if f.rng.IntN(6) > 0 {
+			a.End = a.Start + unit.Micros(1+f.rng.Int64N(5_000_000))*unit.Millisecond
+		}
+		if shared {
+			a.Share = unit.Thousandths(1 + f.rng.Int64N(1000))
+		}
+		if f.chance(4) {
+			a.Start = a.Start.FloorHour() // an edge on the hour
+		}
+		if a.End != 0 && a.End <= a.Start {
+			a.End = a.Start + 1
+		}
+		out = append(out, a)
+	}
+	return out
+}
