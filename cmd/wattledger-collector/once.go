@@ -110,11 +110,15 @@ func printTable(env *process.Env, devices []agent.Device, r *meter.Readings) err
 			}
 			return strconv.FormatFloat(row[s].Float*scale, 'f', decimals, 64)
 		}
+		limit := show(164, 1, 0)
+		if row[meter.SlotPower].At != 0 && limit == "–" && d.LimitMilliwatts > 0 {
+			limit = strconv.FormatFloat(d.LimitMilliwatts.Watts(), 'f', 0, 64)
+		}
 		source := d.Energy.String()
 		if d.Kind == record.KindMIG {
 			source = "its GPU"
 		}
-		table.Add(d.UUID, d.Index, d.Model, show(155, 1, 1), show(164, 1, 0), show(156, 1.0/unit.MillijoulesPerKWh, 3), source,
+		table.Add(d.UUID, d.Index, d.Model, show(155, 1, 1), limit, show(156, 1.0/unit.MillijoulesPerKWh, 3), source,
 			show(1002, 100, 1), show(1004, 100, 1), show(252, 1, 0), show(150, 1, 0))
 	}
 	return table.Render(env.Stdout, progress.Width(env.Stdout))

@@ -83,8 +83,8 @@ type healthV1 struct{ Version, Overall uint32 }
 
 type deviceAttributesV3 struct {
 	Version     uint32
-	clockSets   [3080]byte
-	thermals    [12]byte
+	_           [3080]byte // supported clocks
+	_           [12]byte   // thermal thresholds
 	powerLimits struct{ Version, Current, Default, Enforced, Min, Max uint32 }
 	identifiers struct {
 		Version                                             uint32
@@ -93,7 +93,7 @@ type deviceAttributesV3 struct {
 		Driver                                              [256]byte
 		Virtualization                                      uint32
 	}
-	memory   struct{ Version, BAR1Total, FBTotal, FBUsed, FBFree uint32 }
+	_        [20]byte // memory sizes
 	settings struct{ Version, Persistence, MIG, ConfidentialCompute uint32 }
 }
 

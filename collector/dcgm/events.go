@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -61,7 +62,10 @@ func onValues(group, entity uint32, values unsafe.Pointer, n int32, id uintptr) 
 		if _, blank := blankInt(xid); v.Status != OK || blank || xid <= 0 || xid > math.MaxUint32-1 {
 			continue
 		}
-		s.pending = append(s.pending, agent.Event{Device: row, At: unit.Micros(v.TS), XID: uint32(xid)})
+		if e := (agent.Event{Device: row, At: unit.Micros(v.TS), XID: uint32(xid)}); !slices.Contains(s.seen, e) {
+			s.seen = append(s.seen, e)
+			s.pending = append(s.pending, e)
+		}
 	}
 	return 0
 }
@@ -89,13 +93,19 @@ func (s *Source) watchEvents(k *class) error {
 	for _, row := range k.rows {
 		s.slots[row] = s.slots[row].With(meter.SlotXID)
 	}
-	// What happened before we came is not news: take where the engine's log ends.
+	// What happened before we came is not news: take where the engine's log ends. When only the devices have changed, go on
+	// from where we were.
+	if k.next = s.asked; k.next > 0 {
+		return nil
+	}
 	_, err = s.eventsOf(k, nil)
 	return err
 }
 
 // Events appends the XIDs that were reported since the last call.
 func (s *Source) Events(_ context.Context, events []agent.Event) ([]agent.Event, error) {
+	events = append(events, s.waiting...)
+	s.waiting = s.waiting[:0]
 	if s.conn == nil {
 		return events, nil
 	}
@@ -111,10 +121,17 @@ func (s *Source) Events(_ context.Context, events []agent.Event) ([]agent.Event,
 	return events, nil
 }
 
+// overlap is how far back we ask again. The engine selects by time stamp, and an event is stamped before it is stored:
+// asking only from where the last answer ended would miss one that was on its way.
+const overlap = 2 * unit.Second
+
 func (s *Source) eventsOf(k *class, events []agent.Event) ([]agent.Event, error) {
 	s.pending = events
-	r, _, _ := purego.SyscallN(s.lib.since, s.conn.h, k.group, k.events, uintptr(k.next), uintptr(unsafe.Pointer(&k.next)), s.callback, s.sink)
+	from := max(k.next-int64(overlap), 0)
+	s.seen = slices.DeleteFunc(s.seen, func(e agent.Event) bool { return e.At < unit.Micros(from)-overlap })
+	r, _, _ := purego.SyscallN(s.lib.since, s.conn.h, k.group, k.events, uintptr(from), uintptr(unsafe.Pointer(&k.next)), s.callback, s.sink)
 	runtime.KeepAlive(k)
+	s.asked = k.next
 	events, s.pending = s.pending, nil
 	switch code := Return(int32(r)); code {
 	case NoData, NotWatched: // nothing was ever reported

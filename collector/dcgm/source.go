@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/wattledger/wattledger/collector/agent"
@@ -80,6 +81,9 @@ type Source struct {
 
 	callback, sink uintptr
 	pending        []agent.Event // filled by the callback during Events
+	asked          int64         // where the last look for events on this connection ended
+	waiting        []agent.Event // taken from the watches before they were made anew
+	seen           []agent.Event // reported of late, to be known when they come again
 }
 
 // Open connects, finds the devices and starts to sample them. Close the source when done.
@@ -101,7 +105,7 @@ func (s *Source) open() error {
 	if err != nil {
 		return err
 	}
-	s.conn = conn
+	s.conn, s.asked = conn, 0
 	if err := s.build(); err != nil {
 		s.drop(err)
 		return s.skew(err)
@@ -245,6 +249,16 @@ func (s *Source) look(tick unit.Micros) (changed bool, err error) {
 	if shape == s.shape {
 		return false, nil
 	}
+	// The XID that says why is in the old watches: take it along, by UUID, since rows may change.
+	var waiting []agent.Event
+	for _, k := range s.classes {
+		if k.events != 0 {
+			if waiting, err = s.eventsOf(k, waiting); err != nil {
+				return false, s.failed(tick, err)
+			}
+		}
+	}
+	before := s.entities
 	for _, k := range s.classes {
 		s.unwatch(k)
 	}
@@ -253,6 +267,12 @@ func (s *Source) look(tick unit.Micros) (changed bool, err error) {
 		s.drop(err)
 		s.pause(tick)
 		return false, err
+	}
+	for _, e := range waiting {
+		uuid := before[e.Device].device.UUID
+		if e.Device = slices.IndexFunc(s.entities, func(x entity) bool { return x.device.UUID == uuid }); e.Device >= 0 {
+			s.waiting = append(s.waiting, e)
+		}
 	}
 	return true, nil
 }

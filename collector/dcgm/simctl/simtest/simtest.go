@@ -22,8 +22,11 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("the place of the simulator's sources is unknown: build without -trimpath")
 	}
 	sources, err := filepath.Glob(filepath.Join(filepath.Dir(here), "..", "..", "sim", "*.c"))
-	if err != nil || len(sources) == 0 {
-		return "", fmt.Errorf("no sources of the simulated libdcgm beside %s (%v)", here, err)
+	if err != nil {
+		return "", err
+	}
+	if len(sources) == 0 {
+		return "", fmt.Errorf("no sources of the simulated libdcgm in collector/dcgm/sim, looked for from %s", here)
 	}
 	cc, err := exec.LookPath("cc")
 	if err != nil {
