@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/wattledger/wattledger/aggregator/closer"
@@ -52,7 +53,7 @@ func (s *Store) Load(ctx context.Context, site record.Site, start unit.Micros) (
 			if d.Kind == record.KindMIG {
 				dev.Work = onParent(r, readings[d.Parent])
 			} else {
-				dev.Points, dev.Work = r.points, r.work
+				dev.Points, dev.Work = r.points, known(r.work)
 			}
 			dev.Period = r.period
 			if c, ok := cuts[d.UUID]; ok {
@@ -86,7 +87,15 @@ func onParent(instance, gpu series) []closing.Work {
 			out = append(out, w)
 		}
 	}
-	return out
+	return known(out)
+}
+
+// unread is the activity of a row in which it could not be read.
+const unread = -1
+
+// known leaves out rows whose activity could not be read: it is then not known, not zero.
+func known(work []closing.Work) []closing.Work {
+	return slices.DeleteFunc(slices.Clone(work), func(w closing.Work) bool { return w.SMActive == unread })
 }
 
 // readings are the rows around every edge in time and every break of a counter, and all rows of GPUs in MIG mode (their
@@ -100,9 +109,9 @@ func (s *Store) readings(ctx context.Context, site string, start, end unit.Micro
 	out := map[string]series{}
 	for rows.Next() {
 		var device, boot, driver, run string
-		var tick, ts, c, integral, sm, gr, expected, read int64
+		var tick, ts, c, integral, sm, expected, read int64
 		var period uint32
-		if err := rows.Scan(&device, &tick, &ts, &c, &boot, &driver, &run, &integral, &sm, &gr, &expected, &read, &period); err != nil {
+		if err := rows.Scan(&device, &tick, &ts, &c, &boot, &driver, &run, &integral, &sm, &expected, &read, &period); err != nil {
 			return nil, fmt.Errorf("read samples of %s: %w", site, err)
 		}
 		r := out[device]
@@ -111,7 +120,7 @@ func (s *Store) readings(ctx context.Context, site string, start, end unit.Micro
 			T: unit.Micros(ts), C: unit.Millijoules(c), Boot: boot, Driver: driver, Run: run, Integral: unit.Millijoules(integral),
 		})
 		r.work = append(r.work, closing.Work{
-			T: unit.Micros(ts), Run: run, SMActive: unit.Micros(sm), Activity: unit.Micros(gr), Expected: expected, Read: read,
+			T: unit.Micros(ts), Run: run, SMActive: unit.Micros(sm), Expected: expected, Read: read,
 		})
 		r.period = max(r.period, unit.Micros(period)*unit.Millisecond)
 		out[device] = r
@@ -137,7 +146,7 @@ WITH
   raw AS (
     SELECT device, toUnixTimestamp64Micro(tick) AS tick_us, ifNull(energy_ts, toUnixTimestamp64Micro(tick)) AS ts,
       toInt64(ifNull(energy_mj, 0)) AS c, boot, driver, run, toInt64(ifNull(toNullable(toInt64(power_integral_mj)), -1)) AS integral,
-      toInt64(ifNull(sm_active_us, 0)) AS sm, toInt64(ifNull(gr_engine_active_us, 0)) AS gr,
+      toInt64(ifNull(toNullable(toInt64(sm_active_us)), -1)) AS sm,
       toInt64(ifNull(ticks_expected, 0)) AS expected, toInt64(ifNull(ticks_read, 0)) AS read, period_ms, energy_source
     FROM sample
     WHERE site = {site:String}
@@ -153,7 +162,7 @@ WITH
     FROM raw
     WINDOW w AS (PARTITION BY device ORDER BY ts, c, tick_us ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING),
       n AS (PARTITION BY device ORDER BY ts, c, tick_us ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW))
-SELECT device, tick_us, ts, c, boot, driver, run, integral, sm, gr, expected, read, period_ms
+SELECT device, tick_us, ts, c, boot, driver, run, integral, sm, expected, read, period_ms
 FROM near
 LEFT JOIN edges ON edge_device = near.device
 LEFT JOIN limits ON limit_device = near.device
@@ -245,6 +254,18 @@ func (s *Store) Progress(ctx context.Context, site record.Site) (closer.Progress
 	return p, s.waiting(ctx, site, &p)
 }
 
+// ClosedHours counts the site-hours in [from, to) that are sealed.
+func (s *Store) ClosedHours(ctx context.Context, from, to unit.Micros) (int64, error) {
+	var n int64
+	err := s.conn.QueryRow(with(ctx, "from", from, "to", to),
+		`SELECT toInt64(uniqExact(site, hour)) FROM seals FINAL
+		 WHERE hour >= fromUnixTimestamp64Micro({from:Int64}) AND hour < fromUnixTimestamp64Micro({to:Int64})`).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count closed hours: %w", err)
+	}
+	return n, nil
+}
+
 func (s *Store) waiting(ctx context.Context, site record.Site, p *closer.Progress) error {
 	nodes, err := s.nodes(ctx, site.ID, p.Next, p.Next+unit.Hour)
 	if err != nil {
@@ -273,7 +294,14 @@ func (s *Store) waiting(ctx context.Context, site record.Site, p *closer.Progres
 			p.Waiting = append(p.Waiting, source)
 		}
 	}
+	devices, err := s.devices(ctx, site.ID, p.Next, p.Next+unit.Hour)
+	if err != nil {
+		return err
+	}
 	for _, n := range nodes {
+		if len(devices[n.ID]) == 0 {
+			p.Waiting = append(p.Waiting, "inventory of "+n.ID)
+		}
 		until := p.Next + unit.Hour
 		if n.To != 0 {
 			until = min(until, n.To)

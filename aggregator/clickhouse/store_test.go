@@ -73,8 +73,8 @@ func plant(t *testing.T, conn driver.Conn) record.Site {
 		if i == 0 {
 			ts = tick
 		}
-		mj := (ts - hour0) / 2 // 500 W
-		for range 1 + i%100/99 {  // now and then a delivery comes twice
+		mj := (ts - hour0) / 2   // 500 W
+		for range 1 + i%100/99 { // now and then a delivery comes twice
 			add("GPU-a", "hardware", tick, ts, mj, int64(i), i)
 			add("GPU-b", "hardware", tick, ts, mj, int64(i), i)
 			add("GPU-m", "hardware", tick, ts, mj, int64(i), i)

@@ -53,10 +53,10 @@ type Device struct {
 
 // Work is what the collector counted at a reading.
 type Work struct {
-	T              unit.Micros
-	Run            string
+	T   unit.Micros
+	Run string
+	// SMActive is the time SMs had work; it is also what a MIG GPU's energy is split by.
 	SMActive       unit.Micros
-	Activity       unit.Micros // busy time of the graphics or compute engine: what a MIG GPU's energy is split by
 	Expected, Read int64
 }
 

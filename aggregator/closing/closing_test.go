@@ -58,7 +58,7 @@ func drawDevice(t *rapid.T, uuid string, kind record.DeviceKind) Device {
 	quiet := rng.IntN(4) == 0 // a device that draws next to nothing
 	for at < start+unit.Hour+90*unit.Second {
 		d.Points = append(d.Points, window.Point{T: at, C: unit.Millijoules(c), Boot: "b", Run: "r", Integral: unit.Millijoules(c)})
-		d.Work = append(d.Work, Work{T: at, Run: "r", SMActive: unit.Micros(work), Activity: unit.Micros(work), Expected: 1, Read: 1})
+		d.Work = append(d.Work, Work{T: at, Run: "r", SMActive: unit.Micros(work), Expected: 1, Read: 1})
 		step := 1 + rng.Int64N(300_000_000)
 		at += unit.Micros(step)
 		work += rng.Int64N(step)
@@ -103,7 +103,7 @@ func drawInstances(t *rapid.T, gpu Device) []Device {
 		active := unit.Micros(0)
 		for _, w := range gpu.Work {
 			if rng.IntN(20) > 0 {
-				in.Work = append(in.Work, Work{T: w.T, Run: w.Run, Activity: active})
+				in.Work = append(in.Work, Work{T: w.T, Run: w.Run, SMActive: active})
 			}
 			active += unit.Micros(rng.Int64N(1000))
 		}

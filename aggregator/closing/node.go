@@ -138,7 +138,7 @@ func (c *nodeCloser) closePartitioned(d Device, instances []Device, res *Result)
 	for _, in := range instances {
 		i := attribution.Instance{UUID: in.UUID, Slices: int64(in.Slices)}
 		for _, w := range in.Work {
-			i.Activity = append(i.Activity, attribution.Reading{T: w.T, Run: w.Run, Active: w.Activity})
+			i.Activity = append(i.Activity, attribution.Reading{T: w.T, Run: w.Run, Active: w.SMActive})
 		}
 		ins = append(ins, i)
 	}

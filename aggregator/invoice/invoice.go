@@ -263,12 +263,12 @@ func (b *Builder) notes(t tariff.Treatment) []string {
 		if e.Estimated == "waived" {
 			note = "Energy that no counter saw is not billed."
 		}
+		notes = append(notes, note)
 		if e.Basis != tariff.BasisDevices {
 			for _, m := range b.basis.Modelled() {
-				note += " In the energy line: " + m + "."
+				notes = append(notes, "Energy: "+m+".")
 			}
 		}
-		notes = append(notes, note)
 	}
 	for _, site := range b.opts.Log.Open() {
 		notes = append(notes, "Not in this invoice, because not closed: "+site+".")

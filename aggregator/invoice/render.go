@@ -101,9 +101,8 @@ func (inv Invoice) Text() []byte {
 	b.WriteString(t.Text())
 	b.WriteString("\nWhere the lines come from (entries of the ledger, RFC 6962 tree hash over their ids):\n")
 	for _, l := range inv.Lines {
-		fmt.Fprintf(&b, "  line %d: %d entries, %d %s, %s\n", l.ID, l.Entries, l.Exact, l.ExactUnit, l.EntriesRoot)
+		fmt.Fprintf(&b, "  line %d: %s, %d %s, %s\n", l.ID, report.Count(l.Entries, "entry", "entries"), l.Exact, l.ExactUnit, l.EntriesRoot)
 	}
-	fmt.Fprintf(&b, "Price list SHA-256 %s. Rules %s; as of %d seals (%s).\n",
-		inv.PriceList.SHA256, strings.Join(inv.Provenance.Rules, ", "), inv.Provenance.AsOfSeals, inv.Provenance.AsOf)
+	fmt.Fprintf(&b, "Price list SHA-256 %s. %s\n", inv.PriceList.SHA256, inv.Provenance.Line())
 	return []byte(b.String())
 }

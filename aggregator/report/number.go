@@ -1,6 +1,8 @@
 package report
 
 import (
+	"strconv"
+
 	"github.com/shopspring/decimal"
 
 	"github.com/wattledger/wattledger/schemas/unit"
@@ -40,4 +42,12 @@ func short(a, b int64, digits int32) string {
 		return string(n)
 	}
 	return "–"
+}
+
+// Count is a number of things: 1 seal, 2 seals.
+func Count[I ~int | ~int64 | ~uint64](n I, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.FormatInt(int64(n), 10) + " " + many
 }

@@ -77,7 +77,7 @@ func (d UsageDocument) Table() Table {
 func (s Sums) short() []string {
 	return []string{
 		short(int64(s.DeviceTime), unit.DeviceTimePerHour, 2), short(int64(s.HeldIdle), unit.DeviceTimePerHour, 2),
-		short(int64(s.Energy), unit.MillijoulesPerKWh, 3), short(int64(s.Modelled), unit.MillijoulesPerKWh, 3), orDash(s.MeanGPU),
+		short(int64(s.Energy), unit.MillijoulesPerKWh, 3), short(int64(s.Modelled), unit.MillijoulesPerKWh, 3), orDash(s.meanGPU(0)),
 		percent(int64(s.Active), int64(s.ReadTime)), percent(s.TicksRead, s.TicksExpected), short(int64(s.Carbon), 1_000_000_000, 3),
 	}
 }
@@ -133,7 +133,12 @@ func provenanceNotes(p Provenance) []string {
 			notes = append(notes, "Not in these figures, because not closed: "+site.Site+", "+strings.Join(site.NotClosed, "; ")+".")
 		}
 	}
-	return append(notes, fmt.Sprintf("Rules %s; as of %d seals (%s).", strings.Join(p.Rules, ", "), p.AsOfSeals, p.AsOf))
+	return append(notes, p.Line())
+}
+
+// Line names rules and ledger, for the foot of a page.
+func (p Provenance) Line() string {
+	return fmt.Sprintf("Rules %s; as of %s (%s).", strings.Join(p.Rules, ", "), Count(p.AsOfSeals, "seal", "seals"), p.AsOf)
 }
 
 // CSV is a row per site and account.
@@ -167,9 +172,9 @@ func (d FleetDocument) Table() Table {
 	for _, r := range d.Rows {
 		t.Rows = append(t.Rows, append([]string{r.Site, string(r.Account), r.Tenant}, r.components()...))
 	}
-	verdict := fmt.Sprintf("The entries agree with all %d seals.", d.Check.Seals)
+	verdict := "The entries agree with what was sealed (" + Count(d.Check.Seals, "seal", "seals") + ")."
 	if !d.Check.Agrees {
-		verdict = fmt.Sprintf("THE ENTRIES DO NOT AGREE WITH %d OF %d SEALS: %s.", len(d.Check.Differ), d.Check.Seals, strings.Join(d.Check.Differ, ", "))
+		verdict = fmt.Sprintf("The entries DO NOT agree with %d of %d seals: %s.", len(d.Check.Differ), d.Check.Seals, strings.Join(d.Check.Differ, ", "))
 	}
 	t.Notes = slices.Insert(t.Notes, 0, verdict)
 	return t

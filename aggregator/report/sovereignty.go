@@ -80,8 +80,8 @@ func (d SovereigntyDocument) Table() Table {
 		})
 	}
 	for _, v := range d.Violations {
-		t.Notes = append(t.Notes, fmt.Sprintf("Violation of %s: allocation %s of %s ran in %s (%s) from %s to %s, %s GPU-hours, %d entries.",
-			v.Rule, v.Allocation, v.Tenant, v.Country, v.Site, micros(v.From), micros(v.To), short(int64(v.DeviceTime), unit.DeviceTimePerHour, 3), len(v.Entries)))
+		t.Notes = append(t.Notes, fmt.Sprintf("Violation of %s: allocation %s of %s ran in %s (%s) from %s to %s, %s GPU-hours, %s.",
+			v.Rule, v.Allocation, v.Tenant, v.Country, v.Site, micros(v.From), micros(v.To), short(int64(v.DeviceTime), unit.DeviceTimePerHour, 3), Count(len(v.Entries), "entry", "entries")))
 	}
 	t.Notes = append(t.Notes, "SV-03: the site's country is among those the tenant allows. SV-01: the site's country is in the EU. Unknown is never pass.")
 	return t

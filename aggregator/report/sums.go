@@ -109,12 +109,18 @@ func (s Sums) finish() Sums {
 	s.KWh, s.CarbonKg = KWh(s.Energy), Kilograms(s.Carbon)
 	s.ActiveShare = quotient(int64(s.Active), int64(s.ReadTime), 4)
 	s.Coverage = quotient(s.TicksRead, s.TicksExpected, 6)
-	s.MeanGPU = ""
-	if s.DeviceTime > 0 {
-		// mJ/ms is W; device time counts thousandths.
-		if v, err := unit.RoundMulDiv(int64(s.GPU), 1_000_000, int64(s.DeviceTime)); err == nil {
-			s.MeanGPU = quotient(v, 1000, 3)
-		}
-	}
+	s.MeanGPU = s.meanGPU(3)
 	return s
+}
+
+// meanGPU is GPU energy over device time in watts: mJ/ms is W, and device time counts thousandths.
+func (s Sums) meanGPU(digits int32) Number {
+	if s.DeviceTime <= 0 {
+		return ""
+	}
+	mw, err := unit.RoundMulDiv(int64(s.GPU), 1_000_000, int64(s.DeviceTime))
+	if err != nil {
+		return ""
+	}
+	return quotient(mw, 1000, digits)
 }

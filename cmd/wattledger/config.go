@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wattledger/wattledger/aggregator/closer"
+	"github.com/wattledger/wattledger/ingest"
+	"github.com/wattledger/wattledger/internal/chconn"
+	"github.com/wattledger/wattledger/internal/embedded/clickhouse"
+	"github.com/wattledger/wattledger/internal/embedded/kafka"
+	"github.com/wattledger/wattledger/internal/kafkaconn"
+	"github.com/wattledger/wattledger/internal/process"
+	"github.com/wattledger/wattledger/schemas/wire"
+)
+
+// config is every role's configuration: one file and one environment serve them all.
+type config struct {
+	ClickHouse chconn.Config    `yaml:"clickhouse"`
+	Kafka      kafkaconn.Config `yaml:"kafka"`
+	Ingest     ingest.Config    `yaml:"ingest"`
+	Closer     closer.Config    `yaml:"closer"`
+	// Cluster is the ClickHouse cluster that migrations are for; empty is a single server.
+	Cluster  string   `yaml:"cluster"`
+	Embedded embedded `yaml:"embedded"`
+}
+
+// embedded are the services of one machine.
+type embedded struct {
+	ClickHouse clickhouse.Config `yaml:"clickhouse"`
+	Kafka      kafka.Config      `yaml:"kafka"`
+}
+
+func defaultConfig(data string) config {
+	c := config{
+		ClickHouse: chconn.DefaultConfig(), Kafka: kafkaconn.DefaultConfig(), Ingest: ingest.DefaultConfig(), Closer: closer.DefaultConfig(),
+		Embedded: embedded{ClickHouse: clickhouse.DefaultConfig(), Kafka: kafka.DefaultConfig()},
+	}
+	c.Embedded.ClickHouse.Data, c.Embedded.Kafka.DataDir = data, data
+	c.Embedded.Kafka.Topics = topics
+	return c
+}
+
+// topics are those of an embedded broker. A cluster's are the operator's to make, with as many partitions as it has nodes
+// to spread over.
+var topics = []kafka.Topic{
+	{Name: wire.TopicSample, Partitions: 4},
+	{Name: wire.TopicAllocation, Partitions: 1},
+	{Name: wire.TopicReading, Partitions: 1},
+	{Name: wire.TopicInventory, Partitions: 1},
+	{Name: wire.TopicRefused, Partitions: 1},
+}
+
+// services is the flag of commands that can use the embedded services.
+type services struct {
+	Embedded bool `help:"Use the embedded Kafka and ClickHouse that run on the data folder, instead of configured servers."`
+}
+
+const (
+	serviceData = "/var/lib/wattledger"
+	demoData    = ".wattledger/demo"
+)
+
+// load reads the configuration; with --embedded the connections are those of the data folder. The services may still be
+// on their way up: it waits for them a little.
+func (s services) load(ctx context.Context, env *process.Env) (config, error) {
+	byDefault := serviceData
+	if s.Embedded {
+		byDefault = demoData
+	}
+	data := env.DataDir(byDefault)
+	cfg := defaultConfig(data)
+	if !s.Embedded {
+		return cfg, env.Load(&cfg)
+	}
+	return cfg, errors.Join(env.Load(&cfg), waitFor(ctx, 15*time.Second, func() (err error) {
+		if cfg.ClickHouse, err = chconn.EmbeddedConfig(data); err != nil {
+			return err
+		}
+		cfg.Kafka, err = kafkaconn.EmbeddedConfig(data)
+		return err
+	}))
+}
+
+// waitFor calls f until it succeeds, ctx ends or the time is up; the error is then f's last.
+func waitFor(ctx context.Context, limit time.Duration, f func() error) error {
+	deadline := time.Now().Add(limit)
+	for {
+		err := f()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}

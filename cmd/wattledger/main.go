@@ -1,0 +1,31 @@
+// Command wattledger is the data centre's binary and the operator's command line: each role is a subcommand.
+package main
+
+import (
+	"github.com/wattledger/wattledger/internal/process"
+)
+
+// commands is the grammar of the command line.
+type commands struct {
+	process.Flags
+
+	Demo      demoCmd      `cmd:"" help:"Play a day of a fictional fleet through the whole pipeline, account it, and keep serving."`
+	Replay    replayCmd    `cmd:"" help:"Account recorded telemetry."`
+	Ingest    ingestCmd    `cmd:"" help:"Carry messages from Kafka to ClickHouse."`
+	Aggregate aggregateCmd `cmd:"" help:"Close hours: turn samples and allocations into the ledger."`
+	Status    statusCmd    `cmd:"" help:"Show lag, closed hours, open cuts and refused messages."`
+	Report    reportCmd    `cmd:"" help:"Write usage, power and carbon reports, invoices and sovereignty reports."`
+	Import    importCmd    `cmd:"" help:"State allocations or inventory from a file."`
+	Migrate   migrateCmd   `cmd:"" help:"Bring the database to the newest schema."`
+	Embedded  embeddedCmd  `cmd:"" help:"Run Kafka or ClickHouse on this machine, without a server installed."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	var grammar commands
+	process.Program{
+		Name:        "wattledger",
+		Description: "GPU telemetry turned into accounts that people trust.",
+		KnownEnv:    []string{"WATTLEDGER_LIBCHDB"},
+	}.Main(&grammar, &grammar.Flags)
+}

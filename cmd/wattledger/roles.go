@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/wattledger/wattledger/aggregator/clickhouse"
+	"github.com/wattledger/wattledger/aggregator/closer"
+	"github.com/wattledger/wattledger/internal/chconn"
+	embeddedclickhouse "github.com/wattledger/wattledger/internal/embedded/clickhouse"
+	"github.com/wattledger/wattledger/internal/embedded/kafka"
+	"github.com/wattledger/wattledger/internal/process"
+	"github.com/wattledger/wattledger/internal/progress"
+)
+
+// aggregateCmd runs the aggregator.
+type aggregateCmd struct {
+	services
+}
+
+// Help shows examples.
+func (aggregateCmd) Help() string {
+	return `Examples:
+  wattledger aggregate --config /etc/wattledger/wattledger.yaml
+  wattledger aggregate --embedded --data .wattledger/demo`
+}
+
+// Run closes hours until it is stopped.
+func (c *aggregateCmd) Run(ctx context.Context, env *process.Env) error {
+	cfg, err := c.load(ctx, env)
+	if err != nil {
+		return err
+	}
+	db, err := chconn.Open(ctx, cfg.ClickHouse)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	store, err := clickhouse.New(db)
+	if err != nil {
+		return err
+	}
+	cl, err := closer.New(cfg.Closer, store, env.Log, env.Metrics)
+	if err != nil {
+		return err
+	}
+	env.ServeMetrics("127.0.0.1:9402")
+	env.Health.Add("clickhouse", db.Ping)
+	return env.Run(ctx, cl.Run)
+}
+
+// embeddedCmd are the services of one machine.
+type embeddedCmd struct {
+	ClickHouse embeddedClickHouseCmd `cmd:"" name:"clickhouse" help:"Run the ClickHouse engine in this process and answer its HTTP interface on loopback."`
+	Kafka      embeddedKafkaCmd      `cmd:"" help:"Run a Kafka broker in this process."`
+}
+
+type embeddedClickHouseCmd struct {
+	Listen string `name:"clickhouse-listen" help:"Loopback address to answer on; port 0 takes a free one." placeholder:"HOST:PORT"`
+}
+
+// Help shows examples.
+func (embeddedClickHouseCmd) Help() string {
+	return `Examples:
+  wattledger embedded clickhouse --data .wattledger/demo
+  curl -u default:$(cat .wattledger/demo/clickhouse/password) --data-binary 'SELECT 1' http://127.0.0.1:8123/`
+}
+
+// Run serves until it is stopped.
+func (c *embeddedClickHouseCmd) Run(ctx context.Context, env *process.Env) error {
+	if c.Listen != "" {
+		env.Override("embedded.clickhouse.listen", "--clickhouse-listen", c.Listen)
+	}
+	cfg := defaultConfig(env.DataDir(demoData))
+	if err := env.Load(&cfg); err != nil {
+		return err
+	}
+	return env.Run(ctx, embeddedclickhouse.New(cfg.Embedded.ClickHouse, env.Log, env.Metrics).Run)
+}
+
+type embeddedKafkaCmd struct {
+	Listen string `name:"kafka-listen" help:"Loopback address to serve on; port 0 takes a free one." placeholder:"HOST:PORT"`
+}
+
+// Help shows examples.
+func (embeddedKafkaCmd) Help() string {
+	return `Example:
+  wattledger embedded kafka --data .wattledger/demo`
+}
+
+// Run serves until it is stopped.
+func (c *embeddedKafkaCmd) Run(ctx context.Context, env *process.Env) error {
+	if c.Listen != "" {
+		env.Override("embedded.kafka.listen", "--kafka-listen", c.Listen)
+	}
+	cfg := defaultConfig(env.DataDir(demoData))
+	if err := env.Load(&cfg); err != nil {
+		return err
+	}
+	return env.Run(ctx, kafka.New(cfg.Embedded.Kafka, env.Log).Run)
+}
+
+// versionCmd prints the version.
+type versionCmd struct{}
+
+// Run prints it.
+func (versionCmd) Run(env *process.Env) error {
+	if env.Flags.JSON {
+		return printJSON(env.Stdout, env.Version)
+	}
+	_, err := fmt.Fprintln(env.Stdout, "wattledger", env.Version)
+	return err
+}
+
+// printJSON writes v as one line: the last of standard output.
+func printJSON(w io.Writer, v any) error {
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		return fmt.Errorf("write JSON: %w", err)
+	}
+	return nil
+}
+
+// printTable writes a table as wide as the terminal allows.
+func printTable(w io.Writer, t *progress.Table) error {
+	if err := t.Render(w, progress.Width(w)); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}

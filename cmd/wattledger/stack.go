@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/wattledger/wattledger/aggregator/clickhouse"
+	"github.com/wattledger/wattledger/aggregator/closer"
+	"github.com/wattledger/wattledger/internal/chconn"
+	"github.com/wattledger/wattledger/internal/embedded/kafka"
+	"github.com/wattledger/wattledger/internal/kafkaconn"
+	"github.com/wattledger/wattledger/internal/process"
+	"github.com/wattledger/wattledger/schemas/record"
+)
+
+// listens are the flags of commands that run the embedded services themselves.
+type listens struct {
+	ClickHouse string `name:"clickhouse-listen" help:"Loopback address of the embedded ClickHouse; port 0 takes a free one." default:"127.0.0.1:8123" placeholder:"HOST:PORT"`
+	Kafka      string `name:"kafka-listen" help:"Loopback address of the embedded Kafka; port 0 takes a free one." default:"127.0.0.1:9092" placeholder:"HOST:PORT"`
+}
+
+// stack is the whole pipeline on one machine: the broker in this process, engine and ingest as processes of their own, so
+// that they can be killed, and the closer.
+type stack struct {
+	cfg   config
+	store *clickhouse.Store
+	// closed receives every seal as it is written.
+	closed chan record.Seal
+}
+
+// withStack starts the pipeline on a data folder, calls use, and stops everything in the reverse order of the data's way.
+func withStack(ctx context.Context, env *process.Env, data string, l listens, use func(context.Context, *stack) error) error {
+	if err := os.MkdirAll(data, 0o750); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	cfg := defaultConfig(data)
+	if err := env.Load(&cfg); err != nil {
+		return err
+	}
+	var err error
+	// A restarted engine has to come back where its clients look for it, so port 0 is resolved once.
+	if cfg.Embedded.ClickHouse.Listen, err = concrete(l.ClickHouse, "--clickhouse-listen"); err != nil {
+		return err
+	}
+	cfg.Embedded.Kafka.Listen = l.Kafka
+	broker := kafka.New(cfg.Embedded.Kafka, env.Log)
+	logs, err := childLog(data)
+	if err != nil {
+		return err
+	}
+	defer logs.Close()
+	engine, err := child(env, data, logs, "clickhouse", "embedded", "clickhouse", "--data", data, "--clickhouse-listen", cfg.Embedded.ClickHouse.Listen, "--metrics-listen", "off")
+	if err != nil {
+		return err
+	}
+	ingest, err := child(env, data, logs, "ingest", "ingest", "--embedded", "--data", data, "--metrics-listen", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(data, "clickhouse", "endpoint")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the last run's endpoint: %w", err)
+	}
+	done, stop := context.WithCancel(ctx)
+	defer stop()
+	err = process.Run(done, broker.Run, engine.Run, func(ctx context.Context) error {
+		defer stop() // when the work is done the services end
+		select {
+		case <-broker.Ready():
+		case <-ctx.Done():
+			return nil
+		}
+		s := &stack{cfg: cfg, closed: make(chan record.Seal, 10_000)}
+		db, err := s.connect(ctx, data)
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		work, cancel := context.WithCancel(ctx)
+		defer cancel()
+		return process.Run(work, ingest.Run, s.closer(env), func(ctx context.Context) error {
+			defer cancel()
+			return use(ctx, s)
+		})
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// connect waits for the engine, brings its schema up to date and opens the store.
+func (s *stack) connect(ctx context.Context, data string) (io.Closer, error) {
+	err := waitFor(ctx, time.Minute, func() (err error) {
+		if s.cfg.ClickHouse, err = chconn.EmbeddedConfig(data); err != nil {
+			return err
+		}
+		s.cfg.Kafka, err = kafkaconn.EmbeddedConfig(data)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := migrate(ctx, s.cfg, false); err != nil {
+		return nil, err
+	}
+	db, err := chconn.Open(ctx, s.cfg.ClickHouse)
+	if err != nil {
+		return nil, err
+	}
+	s.store, err = clickhouse.New(db)
+	return db, err
+}
+
+// closer closes hours and tells about it.
+func (s *stack) closer(env *process.Env) func(context.Context) error {
+	return func(ctx context.Context) error {
+		cfg := s.cfg.Closer
+		cfg.Poll = 100 * time.Millisecond
+		c, err := closer.New(cfg, s.store, env.Log, env.Metrics)
+		if err != nil {
+			return err
+		}
+		c.OnClose = func(seal record.Seal) {
+			select {
+			case s.closed <- seal:
+			default: // nobody counts any more
+			}
+		}
+		return c.Run(ctx)
+	}
+}
+
+// child is a subcommand of ours as a process that is kept running.
+func child(env *process.Env, data string, logs io.Writer, name string, args ...string) (*process.Child, error) {
+	cfg := process.DefaultChildConfig(name, append(args, "--log-level", env.Flags.LogLevel, "--log-format", env.Flags.LogFormat)...)
+	cfg.DataDir, cfg.Stderr = data, logs
+	return process.NewChild(cfg, env.Log, env.Metrics)
+}
+
+// childLog is the file that takes what the services log, so that the terminal stays with the demo.
+func childLog(data string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(data, "services.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("log of the services: %w", err)
+	}
+	return f, nil
+}
+
+// concrete turns port 0 into a free port.
+func concrete(address, flag string) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", process.Usagef("%s %q is not host:port", flag, address)
+	}
+	if port != "0" {
+		return address, nil
+	}
+	ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return "", fmt.Errorf("%s: find a free port: %w", flag, err)
+	}
+	defer ln.Close()
+	return ln.Addr().String(), nil
+}
