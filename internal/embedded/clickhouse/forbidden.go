@@ -33,6 +33,8 @@ func (p *parser) forbidden(t token) error {
 	case p.create && p.last.is("FROM") && t.kind == tokenString:
 		// ATTACH TABLE … FROM 'path' moves a directory of the machine into the engine's own.
 		return refuse(codeAccessDenied, "outside", "FROM with a path is not available in the embedded engine")
+	case p.create && t.isPunct('(') && strings.EqualFold(p.last.text, "disk"):
+		return refuse(codeAccessDenied, "outside", "disk(…) is not available in the embedded engine: tables lie in the data directory")
 	case p.create && name && p.afterEngine() && deniedEngines[strings.ToLower(t.text)]:
 		return refuse(codeAccessDenied, "engine", "ENGINE = %s is not available in the embedded engine, because it reaches outside the data directory", t.text)
 	}

@@ -124,7 +124,7 @@ func (p *parser) rest(first token) error {
 			break
 		}
 		if t.isPunct(';') {
-			return p.finish(t)
+			return p.finish()
 		}
 		if n == 1 && first.is("SYSTEM") && !systemWords[strings.ToUpper(t.text)] {
 			return refuse(codeAccessDenied, "statement", "SYSTEM %s is not available in the embedded engine", t.text)
@@ -141,8 +141,8 @@ func (p *parser) rest(first token) error {
 }
 
 // finish accepts semicolons, blanks and comments after the statement, and nothing else.
-func (p *parser) finish(semicolon token) error {
-	p.st.text = string(p.src[:semicolon.start])
+func (p *parser) finish() error {
+	p.st.text = string(p.src[:p.beforeLast.end])
 	for {
 		t := p.next()
 		switch {

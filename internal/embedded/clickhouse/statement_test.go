@@ -100,6 +100,7 @@ func TestStatementsAreRefused(t *testing.T) {
 	f("outfile", "SELECT 1 INTO OUTFILE '/tmp/x'")
 	f("infile", "INSERT INTO t FROM INFILE '/tmp/x' FORMAT CSV")
 	f("outside", "INSERT INTO FUNCTION url('http://x') VALUES (1)")
+	f("outside", "CREATE TABLE t (a Int8) ENGINE = MergeTree ORDER BY a SETTINGS disk = disk(type = local, path = '/etc/')")
 	f("engine", "CREATE TABLE t (a Int8) ENGINE = URL('http://x', CSV)")
 	f("engine", "CREATE TABLE t (a Int8) ENGINE S3('x')")
 	f("engine", "CREATE DATABASE d ENGINE = Filesystem('/')")
