@@ -8,12 +8,10 @@ import (
 )
 
 type replayCmd struct{}
-type statusCmd struct{}
 type reportCmd struct{}
 type importCmd struct{}
 
 func (replayCmd) Run(env *process.Env) error { return nil }
-func (statusCmd) Run(env *process.Env) error { return nil }
 func (reportCmd) Run(env *process.Env) error { return nil }
 func (importCmd) Run(env *process.Env) error { return nil }
 

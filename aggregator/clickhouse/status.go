@@ -1,0 +1,65 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+// SiteStatus is how far a site's ledger has come.
+type SiteStatus struct {
+	Site string
+	// LastClosed is the start of the last closed hour; 0 before the first.
+	LastClosed unit.Micros
+	Batches    uint64
+	// ByLateness counts hours that closed without every node.
+	ByLateness uint64
+	// OpenCuts are cuts at the end of the last closed hour without a sample after them.
+	OpenCuts uint64
+	// Waiting names what has not declared the next hour complete.
+	Waiting []string
+	// Newest is the furthest any node of the site has come.
+	Newest unit.Micros
+}
+
+// Status says for each site how far its ledger has come and what it waits for.
+func (s *Store) Status(ctx context.Context) ([]SiteStatus, error) {
+	sites, err := s.Sites(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []SiteStatus
+	for _, site := range sites {
+		st, err := s.siteStatus(ctx, site)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, st)
+	}
+	return out, nil
+}
+
+func (s *Store) siteStatus(ctx context.Context, site record.Site) (SiteStatus, error) {
+	st := SiteStatus{Site: site.ID}
+	var last time.Time
+	if err := s.conn.QueryRow(with(ctx, "site", site.ID),
+		`SELECT count(), countIf(closing = 'lateness'), max(hour) FROM seals FINAL WHERE site = {site:String}`).Scan(&st.Batches, &st.ByLateness, &last); err != nil {
+		return st, fmt.Errorf("read seals of %s: %w", site.ID, err)
+	}
+	if st.Batches > 0 {
+		st.LastClosed = unit.MicrosOf(last)
+		if err := s.conn.QueryRow(with(ctx, "site", site.ID, "t", st.LastClosed+unit.Hour),
+			`SELECT countIf(open) FROM cuts FINAL WHERE site = {site:String} AND t = {t:Int64}`).Scan(&st.OpenCuts); err != nil {
+			return st, fmt.Errorf("read cuts of %s: %w", site.ID, err)
+		}
+	}
+	p, err := s.Progress(ctx, site)
+	if err != nil {
+		return st, err
+	}
+	st.Waiting, st.Newest = p.Waiting, p.Newest
+	return st, nil
+}

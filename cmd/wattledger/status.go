@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/wattledger/wattledger/aggregator/clickhouse"
+	"github.com/wattledger/wattledger/ingest"
+	"github.com/wattledger/wattledger/internal/chconn"
+	"github.com/wattledger/wattledger/internal/kafkaconn"
+	"github.com/wattledger/wattledger/internal/process"
+	"github.com/wattledger/wattledger/internal/progress"
+	"github.com/wattledger/wattledger/schemas/unit"
+	"github.com/wattledger/wattledger/schemas/wire"
+)
+
+// statusCmd says how the pipeline is.
+type statusCmd struct {
+	services
+}
+
+// Help shows examples.
+func (statusCmd) Help() string {
+	return `Shows how far ingest is behind, the last closed hour of each site and what the next one waits for, cuts without a
+sample after them, and refused messages.
+
+Examples:
+  wattledger status --embedded
+  wattledger status --config /etc/wattledger/wattledger.yaml --json`
+}
+
+// topicStatus is one topic's lag.
+type topicStatus struct {
+	Topic  string `json:"topic"`
+	Stored int64  `json:"messages"`
+	Lag    int64  `json:"lag"`
+}
+
+// siteStatus is one site's ledger.
+type siteStatus struct {
+	Site       string   `json:"site"`
+	LastClosed string   `json:"last_closed_hour"`
+	Closed     uint64   `json:"hours_closed"`
+	ByLateness uint64   `json:"closed_by_lateness"`
+	OpenCuts   uint64   `json:"open_cuts"`
+	Newest     string   `json:"complete_up_to"`
+	Waiting    []string `json:"waiting_for"`
+}
+
+// pipelineStatus is what the command prints.
+type pipelineStatus struct {
+	Topics  []topicStatus `json:"topics"`
+	Sites   []siteStatus  `json:"sites"`
+	Refused int64         `json:"refused"`
+}
+
+// Run reads Kafka's offsets and the ledger.
+func (c *statusCmd) Run(ctx context.Context, env *process.Env) error {
+	cfg, err := c.load(ctx, env)
+	if err != nil {
+		return err
+	}
+	return env.Run(ctx, func(ctx context.Context) error {
+		st, err := readStatus(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		if env.Flags.JSON {
+			return printJSON(env.Stdout, st)
+		}
+		return st.print(env)
+	})
+}
+
+func readStatus(ctx context.Context, cfg config) (pipelineStatus, error) {
+	var st pipelineStatus
+	lag, err := kafkaconn.Lag(ctx, cfg.Kafka, cfg.Ingest.Consumer.Group.Group, ingest.Topics())
+	if err != nil {
+		return st, err
+	}
+	byTopic := map[string]*topicStatus{}
+	for _, name := range ingest.Topics() {
+		byTopic[name] = &topicStatus{Topic: name}
+	}
+	for _, p := range lag {
+		t := byTopic[p.Topic]
+		t.Stored += p.End - p.First
+		t.Lag += p.Messages()
+	}
+	for _, name := range ingest.Topics() {
+		if name == wire.TopicRefused {
+			st.Refused = byTopic[name].Stored
+			continue
+		}
+		st.Topics = append(st.Topics, *byTopic[name])
+	}
+	db, err := chconn.Open(ctx, cfg.ClickHouse)
+	if err != nil {
+		return st, err
+	}
+	defer db.Close()
+	store, err := clickhouse.New(db)
+	if err != nil {
+		return st, err
+	}
+	sites, err := store.Status(ctx)
+	if err != nil {
+		return st, err
+	}
+	for _, s := range sites {
+		st.Sites = append(st.Sites, siteStatus{
+			Site: s.Site, LastClosed: instant(s.LastClosed), Closed: s.Batches, ByLateness: s.ByLateness, OpenCuts: s.OpenCuts,
+			Newest: instant(s.Newest), Waiting: append([]string{}, s.Waiting...),
+		})
+	}
+	return st, nil
+}
+
+func instant(t unit.Micros) string {
+	if t == 0 {
+		return ""
+	}
+	return t.Time().Format(time.RFC3339)
+}
+
+func (st pipelineStatus) print(env *process.Env) error {
+	topics := progress.Table{Title: "Ingest", Columns: []progress.Column{progress.Text("topic"), progress.Number("messages", ""), progress.Number("lag", "")}}
+	for _, t := range st.Topics {
+		topics.Add(t.Topic, progress.Grouped(t.Stored), progress.Grouped(t.Lag))
+	}
+	if err := printTable(env.Stdout, &topics); err != nil {
+		return err
+	}
+	sites := progress.Table{Title: "Ledger", Columns: []progress.Column{
+		progress.Text("site"), progress.Text("last closed hour"), progress.Number("hours", ""), progress.Number("by lateness", ""),
+		progress.Number("open cuts", ""), progress.Text("data until"), progress.Text("next hour waits for"),
+	}}
+	for _, s := range st.Sites {
+		sites.Add(s.Site, s.LastClosed, s.Closed, s.ByLateness, s.OpenCuts, s.Newest, few(s.Waiting))
+	}
+	if err := printTable(env.Stdout, &sites); err != nil {
+		return err
+	}
+	if st.Refused > 0 {
+		_, err := fmt.Fprintf(env.Stdout, "%d messages refused: they are kept in topic %s with reason and origin\n", st.Refused, wire.TopicRefused)
+		return err
+	}
+	_, err := fmt.Fprintln(env.Stdout, "No message refused.")
+	return err
+}
+
+// few names the first of a list and counts the rest.
+func few(names []string) string {
+	const shown = 3
+	if len(names) <= shown {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
+}
