@@ -88,8 +88,8 @@ ORDER BY site, batch, position`
 func (s *Store) Entries(ctx context.Context, f documents.Filter) iter.Seq2[report.Booked, error] {
 	return func(yield func(report.Booked, error) bool) {
 		sites, batches := arrays(f.AsOf)
-		rows, err := s.conn.Query(with(ctx, "site", f.Site, "tenant", f.Tenant, "all", flag(f.AsOf == nil), "sites", sites, "batches", batches,
-			"from", int64(f.Period.From/unit.Second), "to", int64(f.Period.To/unit.Second), "whole", flag(f.WholeBatches)), entriesSQL)
+		rows, err := s.conn.Query(with(ctx, "site", f.Site, "tenant", f.Tenant, "all", oneIf(f.AsOf == nil), "sites", sites, "batches", batches,
+			"from", int64(f.Period.From/unit.Second), "to", int64(f.Period.To/unit.Second), "whole", oneIf(f.WholeBatches)), entriesSQL)
 		if err != nil {
 			yield(report.Booked{}, fmt.Errorf("read entries of %s: %w", f.Period, err))
 			return
@@ -204,7 +204,7 @@ func (s *Store) SaveDocument(ctx context.Context, d documents.Document) error {
 	return nil
 }
 
-func flag(b bool) int {
+func oneIf(b bool) int {
 	if b {
 		return 1
 	}

@@ -1,0 +1,205 @@
+package clickhouse
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wattledger/wattledger/aggregator/closing"
+	"github.com/wattledger/wattledger/aggregator/documents"
+	"github.com/wattledger/wattledger/aggregator/ledger"
+	"github.com/wattledger/wattledger/aggregator/report"
+	"github.com/wattledger/wattledger/aggregator/tariff"
+	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+// book closes the two hours of a plant as the closer does.
+func book(t *testing.T, s *Store, site record.Site) []ledger.Line {
+	t.Helper()
+	var all []ledger.Line
+	previous := ""
+	for batch := range uint64(2) {
+		h, err := s.Load(t.Context(), site, hour0+unit.Micros(batch)*unit.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := closing.Close(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, err := ledger.Lines(res.Entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seal := ledger.Seal(lines, site.ID, batch, previous)
+		seal.Hour, seal.Closing = h.Start, "complete"
+		if err := s.Append(t.Context(), seal, lines, res.Cuts); err != nil {
+			t.Fatal(err)
+		}
+		previous = seal.Root
+		all = append(all, lines...)
+	}
+	return all
+}
+
+var twoHours = report.Period{From: hour0, To: hour0 + 2*unit.Hour}
+
+func entries(t *testing.T, s *Store, f documents.Filter) ([]report.Booked, error) {
+	t.Helper()
+	var out []report.Booked
+	for e, err := range s.Entries(t.Context(), f) {
+		if err != nil {
+			return out, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+func TestDocumentsFromTheLedger(t *testing.T) {
+	s, conn := open(t)
+	site := plant(t, conn)
+	exec(t, conn, `INSERT INTO tenants VALUES ('t1', 'Tenant One (fict.)', 'rail', 'large', 'FR', 'FR1234', ['FR', 'SE'], 1), ('t2', 'Tenant Two (fict.)', 'media', 'small', 'SE', 'SE1234', ['SE'], 1)`)
+	lines := book(t, s, site)
+
+	// What was booked comes back, in order.
+	got, err := entries(t, s, documents.Filter{Period: twoHours})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(lines) || len(got) < 8 {
+		t.Fatalf("%d entries were booked and %d come back", len(lines), len(got))
+	}
+	for i, l := range lines {
+		again, err := ledger.Canonical(got[i].Entry)
+		if err != nil || got[i].ID != l.ID || !bytes.Equal(again, l.Canonical) {
+			t.Errorf("entry %d comes back as %s, %v", i, again, err)
+		}
+	}
+	count := func(f documents.Filter, want func(ledger.Line) bool) {
+		t.Helper()
+		n := 0
+		for _, l := range lines {
+			if want(l) {
+				n++
+			}
+		}
+		if list, err := entries(t, s, f); err != nil || len(list) != n || n == 0 {
+			t.Errorf("%+v: %d entries, %v; want %d", f, len(list), err, n)
+		}
+	}
+	first := report.Period{From: hour0, To: hour0 + unit.Hour}
+	count(documents.Filter{Period: first}, func(l ledger.Line) bool { return l.From < hour0+unit.Hour })
+	count(documents.Filter{Period: twoHours, Tenant: "t2"}, func(l ledger.Line) bool { return l.Tenant == "t2" })
+	count(documents.Filter{Period: twoHours, Site: "s"}, func(ledger.Line) bool { return true })
+	count(documents.Filter{Period: twoHours, AsOf: report.AsOf{"s": 1}}, func(l ledger.Line) bool { return l.From < hour0+unit.Hour })
+	count(documents.Filter{Period: first, WholeBatches: true, AsOf: report.AsOf{"s": 2}}, func(l ledger.Line) bool { return l.From < hour0+unit.Hour })
+	for _, f := range []documents.Filter{{Period: twoHours, Site: "other"}, {Period: twoHours, Tenant: "x' OR 1=1"}, {Period: twoHours, AsOf: report.AsOf{"it's": 3}}} {
+		if list, err := entries(t, s, f); err != nil || len(list) != 0 {
+			t.Errorf("%+v: %d entries, %v; want none", f, len(list), err)
+		}
+	}
+
+	// All documents of the period, twice: the same bytes, and they agree with the seals.
+	prices, err := tariff.Parse("example.yaml", tariff.Example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var written [2][]documents.Written
+	for i := range written {
+		dir := t.TempDir()
+		var set documents.Set
+		if set, written[i], err = documents.WriteAll(t.Context(), s, documents.Options{Period: twoHours, Prices: prices}, dir); err != nil {
+			t.Fatal(err)
+		}
+		if c := set.Fleet.Check; !c.Agrees || c.Seals != 2 {
+			t.Errorf("entries and seals: %+v", c)
+		}
+		if len(set.Usage) != 2 || len(set.Invoices) != 2 || len(set.Sovereignty.Violations) != 1 {
+			t.Errorf("%d statements, %d invoices, %d violations", len(set.Usage), len(set.Invoices), len(set.Sovereignty.Violations))
+		}
+		export, err := os.ReadFile(filepath.Join(dir, "ledger.jsonl"))
+		if err != nil || bytes.Count(export, []byte("\n")) != len(lines)+2 || !bytes.Contains(export, lines[0].Canonical) {
+			t.Errorf("the export is %d bytes, %v", len(export), err)
+		}
+		if err := set.Keep(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, w := range written[0] {
+		if w != written[1][i] {
+			t.Errorf("%+v, then %+v", w, written[1][i])
+		}
+	}
+	var kept uint64
+	if err := conn.QueryRow(t.Context(), `SELECT count() FROM documents FINAL`).Scan(&kept); err != nil || int(kept) != len(written[0])-1 {
+		t.Errorf("%d documents are kept, %v; %d were made besides the export", kept, err, len(written[0])-1)
+	}
+
+	// An earlier as-of is reproduced after the ledger has grown; a later one is refused.
+	set, err := documents.Gather(t.Context(), s, documents.Options{Period: twoHours, AsOf: report.AsOf{"s": 1}})
+	if err != nil || set.Log.AsOf().String() != "s=1" || len(set.Log.Open()) != 1 {
+		t.Errorf("as of one seal: %s, open %v, %v", set.Log.AsOf(), set.Log.Open(), err)
+	}
+	if _, err := documents.Gather(t.Context(), s, documents.Options{Period: twoHours, AsOf: report.AsOf{"s": 3}}); err == nil {
+		t.Error("a ledger of two batches was read as of three")
+	}
+	if _, err := documents.Gather(t.Context(), s, documents.Options{Period: report.Period{From: hour0 + 1, To: hour0 + unit.Hour}}); err == nil {
+		t.Error("a period that begins within an hour was accepted")
+	}
+}
+
+// Whoever changes, adds or removes an entry behind the ledger's back is found out.
+func TestTampering(t *testing.T) {
+	export := func(s *Store, says string) {
+		t.Helper()
+		if err := s.Export(t.Context(), &bytes.Buffer{}, nil); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("the export says %v, not %q", err, says)
+		}
+	}
+	differ := func(s *Store, entries int64) {
+		t.Helper()
+		set, err := documents.Gather(t.Context(), s, documents.Options{Period: twoHours})
+		if err != nil || set.Fleet.Check.Agrees || set.Fleet.Check.Entries != entries || len(set.Fleet.Check.Differ) != 1 {
+			t.Errorf("the fleet report says %+v, %v", set.Fleet, err)
+		}
+	}
+	const columns = `id, site, batch, root, position, hour, kind, account, tenant, canonical`
+	s, conn := open(t)
+	lines := book(t, s, plant(t, conn))
+	exec(t, conn, `INSERT INTO entries (%s) SELECT id, site, batch, root, position + 1000, hour, kind, account, tenant, canonical FROM entries WHERE id = '%s'`, columns, lines[1].ID)
+	export(s, "missing or were changed")
+	differ(s, -1)
+	exec(t, conn, `ALTER TABLE entries DELETE WHERE id = '%s' SETTINGS mutations_sync = 2`, lines[1].ID)
+	export(s, "missing or were changed")
+	differ(s, 1)
+	exec(t, conn, `INSERT INTO entries (%s) SELECT id, site, batch, root, position, hour, kind, account, tenant, replaceOne(canonical, '"gpu_mj":', '"gpu_mj":1')
+		FROM entries WHERE id = '%s'`, columns, lines[0].ID)
+	export(s, lines[0].ID)
+	if _, err := entries(t, s, documents.Filter{Period: twoHours}); err == nil || !strings.Contains(err.Error(), lines[0].ID) {
+		t.Errorf("a changed amount: %v", err)
+	}
+}
+
+// An iteration that the caller ends early, or whose context ends, leaves nothing open.
+func TestEntriesStop(t *testing.T) {
+	s, conn := open(t)
+	book(t, s, plant(t, conn))
+	for range s.Entries(t.Context(), documents.Filter{Period: twoHours}) {
+		break
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, err := range s.Entries(ctx, documents.Filter{Period: twoHours}) {
+		if err == nil {
+			t.Error("entries came after the end of the context")
+		}
+	}
+	if list, err := entries(t, s, documents.Filter{Period: twoHours}); err != nil || len(list) == 0 {
+		t.Errorf("afterwards: %d entries, %v", len(list), err)
+	}
+}
