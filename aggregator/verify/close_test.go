@@ -6,6 +6,7 @@ import (
 
 	"github.com/wattledger/wattledger/aggregator/closing"
 	"github.com/wattledger/wattledger/aggregator/verify"
+	"github.com/wattledger/wattledger/aggregator/verify/fleettest"
 	"github.com/wattledger/wattledger/aggregator/window"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
@@ -13,13 +14,13 @@ import (
 
 // booked closes the fleet's hours one after the other, as the aggregator does: with the samples known by then, and the
 // cuts that the hour before stored.
-func (f *fleet) booked() ([]record.Entry, []record.Cut, error) {
+func booked(f *fleettest.Fleet) ([]record.Entry, []record.Cut, error) {
 	var entries []record.Entry
 	var all []record.Cut
 	stored := map[string]record.Cut{}
-	for h := f.period().From; h < f.period().To; h += unit.Hour {
-		hour := closing.Hour{Site: f.site, Start: h, Grid: f.grid}
-		for _, n := range f.nodes {
+	for h := f.Period().From; h < f.Period().To; h += unit.Hour {
+		hour := closing.Hour{Site: f.Site, Start: h, Grid: f.Grid}
+		for _, n := range f.Nodes {
 			if exists(n.From, n.To, h) {
 				hour.Nodes = append(hour.Nodes, closing.Node{Node: n.Node, Devices: load(n, h, stored)})
 			}

@@ -1,4 +1,7 @@
-package verify_test
+// Package fleettest makes small fleets from a seed, with everything that can happen to a counter.
+//
+// A fleet is for tests that hold two ways of accounting against each other. The same seed gives the same fleet.
+package fleettest
 
 import (
 	"fmt"
@@ -10,25 +13,37 @@ import (
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
-const begin = 1_790_000_000_000_000 / unit.Hour * unit.Hour
+// Begin is the first hour of every fleet.
+const Begin = 1_790_000_000_000_000 / unit.Hour * unit.Hour
 
-// fleet is a small site with everything that can happen to a counter, made from a seed.
-type fleet struct {
-	site  record.Site
-	grid  factor.Grid
-	nodes []verify.Node
-	hours int
+// Fleet is a small site.
+type Fleet struct {
+	Site  record.Site
+	Grid  factor.Grid
+	Nodes []verify.Node
+	Hours int
 
-	rng  *rand.Rand
-	long bool // silences of more than the look-ahead
+	rng     *rand.Rand
+	silence Silence
 }
 
-func newFleet(seed uint64, long bool) *fleet {
-	rng := rand.New(rand.NewPCG(seed, 7))
-	f := &fleet{
-		site:  record.Site{ID: "site-a", Zone: "FR", PUEThousandths: 1000 + rng.Int64N(900)},
-		grid:  factor.Grid{Zone: "FR", MicrogramsPerKWh: 44_180_000},
-		hours: 1 + rng.IntN(4), rng: rng, long: long,
+// Silence is what may keep a device unread for longer than closing looks ahead.
+type Silence int
+
+// The silences.
+const (
+	Short         Silence = iota // nothing does
+	CollectorAway                // a new run of the collector comes after it
+	DeviceSilent                 // the collector runs on
+)
+
+// New makes a fleet.
+func New(seed uint64, silence Silence) *Fleet {
+	rng := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // the same seed must give the same fleet
+	f := &Fleet{
+		Site:  record.Site{ID: "site-a", Zone: "FR", PUEThousandths: 1000 + rng.Int64N(900)},
+		Grid:  factor.Grid{Zone: "FR", MicrogramsPerKWh: 44_180_000},
+		Hours: 1 + rng.IntN(4), rng: rng, silence: silence,
 	}
 	for i := range 1 + rng.IntN(3) {
 		f.addNode(i)
@@ -36,22 +51,23 @@ func newFleet(seed uint64, long bool) *fleet {
 	return f
 }
 
-func (f *fleet) period() verify.Period {
-	return verify.Period{From: begin, To: begin + unit.Micros(f.hours)*unit.Hour}
+// Period is the fleet's hours.
+func (f *Fleet) Period() verify.Period {
+	return verify.Period{From: Begin, To: Begin + unit.Micros(f.Hours)*unit.Hour}
 }
 
-func (f *fleet) chance(n int) bool { return f.rng.IntN(n) == 0 }
+func (f *Fleet) chance(n int) bool { return f.rng.IntN(n) == 0 }
 
-func (f *fleet) addNode(i int) {
+func (f *Fleet) addNode(i int) {
 	n := verify.Node{
-		Node:   record.Node{ID: fmt.Sprintf("node-%d", i), Site: f.site.ID, RestMilliwatts: unit.Milliwatts(f.rng.Int64N(5_000_000))},
+		Node:   record.Node{ID: fmt.Sprintf("node-%d", i), Site: f.Site.ID, RestMilliwatts: unit.Milliwatts(f.rng.Int64N(5_000_000))},
 		Series: map[string]verify.Series{}, Allocations: map[string][]record.Allocation{},
 	}
 	switch f.rng.IntN(4) {
 	case 0:
-		n.From = begin + unit.Micros(f.rng.Int64N(int64(unit.Hour)))
+		n.From = Begin + unit.Micros(f.rng.Int64N(int64(unit.Hour)))
 	case 1:
-		n.To = f.period().To - unit.Micros(f.rng.Int64N(int64(unit.Hour)))
+		n.To = f.Period().To - unit.Micros(f.rng.Int64N(int64(unit.Hour)))
 	}
 	cpus := f.rng.IntN(3)
 	for g := range 1 + f.rng.IntN(4) {
@@ -66,7 +82,7 @@ func (f *fleet) addNode(i int) {
 		case 0:
 			d.Energy = record.EnergyIntegrated
 		case 1:
-			d.From = max(d.From, begin+unit.Micros(f.rng.Int64N(int64(unit.Hour))))
+			d.From = max(d.From, Begin+unit.Micros(f.rng.Int64N(int64(unit.Hour))))
 		case 2:
 			d.LimitMilliwatts = 0
 		}
@@ -86,12 +102,12 @@ func (f *fleet) addNode(i int) {
 		n.Series[d.UUID] = f.readings(d)
 		n.Devices = append(n.Devices, d)
 	}
-	f.nodes = append(f.nodes, n)
+	f.Nodes = append(f.Nodes, n)
 }
 
 // readings play a counter: steady rises, silences, resets, reboots, new drivers, restarts of the collector, stuck values,
 // clocks that stand still, rises faster than the device can draw, and deliveries that come twice.
-func (f *fleet) readings(d record.Device) verify.Series {
+func (f *Fleet) readings(d record.Device) verify.Series {
 	r, s := f.rng, verify.Series{}
 	id := verify.Identity{Boot: "boot-0", Driver: "570", Run: "run-0"}
 	s.Identities = append(s.Identities, id)
@@ -99,7 +115,7 @@ func (f *fleet) readings(d record.Device) verify.Series {
 		edit(fmt.Sprint(len(s.Identities)))
 		s.Identities = append(s.Identities, id)
 	}
-	tick := max(begin, d.From) - unit.Micros(r.Int64N(int64(5*60*unit.Second)))
+	tick := max(Begin, d.From) - unit.Micros(r.Int64N(int64(5*60*unit.Second)))
 	lag := unit.Micros(r.Int64N(100_000))
 	c, integral := r.Int64N(1_000_000_000), int64(0)
 	if d.Energy == record.EnergyIntegrated {
@@ -107,7 +123,7 @@ func (f *fleet) readings(d record.Device) verify.Series {
 	}
 	step := unit.Second * unit.Micros(5+r.Int64N(60))
 	rare := 20 + r.IntN(200)
-	for tick < f.period().To+20*60*unit.Second {
+	for tick < f.Period().To+20*60*unit.Second {
 		sample := verify.Sample{
 			Tick: tick, At: tick - lag, Energy: unit.Millijoules(c), Integral: unit.Millijoules(integral), Activity: verify.Absent,
 			Identity: int32(len(s.Identities) - 1),
@@ -132,18 +148,24 @@ func (f *fleet) readings(d record.Device) verify.Series {
 			s.Samples = append(s.Samples, sample)
 		}
 		dt := step + unit.Micros(r.Int64N(int64(unit.Second)))
-		switch silence := r.IntN(rare * 3); {
-		case silence == 0:
+		restart := false
+		switch kind := r.IntN(rare * 3); {
+		case kind == 0:
 			dt += unit.Micros(r.Int64N(int64(10 * 60 * unit.Second)))
-		case silence == 1 && f.long:
+		case kind == 1 && f.silence != Short:
 			dt += unit.Micros(r.Int64N(int64(100 * 60 * unit.Second)))
+			restart = f.silence == CollectorAway
 		}
 		tick += dt
 		watts := 50 + r.Int64N(900)
 		rise := watts * int64(dt) / 1000
 		c += rise
 		integral += rise * (990 + r.Int64N(20)) / 1000
-		switch r.IntN(rare * 4) {
+		event := r.IntN(rare * 4)
+		if restart {
+			event = 3
+		}
+		switch event {
 		case 0, 1:
 			if d.Energy != record.EnergyIntegrated {
 				c = r.Int64N(3_000) // reset of the device
@@ -171,7 +193,7 @@ func (f *fleet) readings(d record.Device) verify.Series {
 	return s
 }
 
-func (f *fleet) addInstances(n *verify.Node, gpu record.Device) {
+func (f *Fleet) addInstances(n *verify.Node, gpu record.Device) {
 	free := 7
 	for i := 0; free > 0 && i < 4; i++ {
 		slices := 1 + f.rng.IntN(free)
@@ -187,7 +209,7 @@ func (f *fleet) addInstances(n *verify.Node, gpu record.Device) {
 			// Busy time is a function of the tick, so that repeats agree.
 			noise := rand.New(rand.NewPCG(uint64(r.Tick), uint64(i))) //nolint:gosec // a test's own chance
 			r.At, r.Energy, r.Integral = verify.Absent, verify.Absent, verify.Absent
-			r.Activity = (r.Tick - begin + unit.Hour) * unit.Micros(level) / 3
+			r.Activity = (r.Tick - Begin + unit.Hour) * unit.Micros(level) / 3
 			if level == 2 {
 				r.Activity += unit.Micros(noise.Int64N(1000))
 			}
@@ -202,12 +224,12 @@ func (f *fleet) addInstances(n *verify.Node, gpu record.Device) {
 	}
 }
 
-func (f *fleet) allocations(device string, shared bool) []record.Allocation {
+func (f *Fleet) allocations(device string, shared bool) []record.Allocation {
 	var out []record.Allocation
 	for i := range f.rng.IntN(8) {
 		a := record.Allocation{
 			ID: fmt.Sprintf("%s-%d", device, i), Device: device, Tenant: fmt.Sprintf("tenant-%d", i%3), Share: unit.WholeDevice,
-			Start: begin + unit.Micros(f.rng.Int64N(int64(f.hours)*3_700_000)-60_000)*unit.Millisecond,
+			Start: Begin + unit.Micros(f.rng.Int64N(int64(f.Hours)*3_700_000)-60_000)*unit.Millisecond,
 		}
 		if f.rng.IntN(6) > 0 {
 			a.End = a.Start + unit.Micros(1+f.rng.Int64N(5_000_000))*unit.Millisecond
