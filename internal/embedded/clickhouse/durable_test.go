@@ -99,7 +99,7 @@ func TestMemoryLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(batch.Append(strings.Repeat("x", 2<<20)), batch.Send()); chconn.Code(err) != 241 || !strings.Contains(err.Error(), "max_insert") {
+	if err := errors.Join(batch.Append(strings.Repeat("x", 40<<20)), batch.Send()); chconn.Code(err) != 241 || !strings.Contains(err.Error(), "max_insert") {
 		t.Errorf("insert over the limit: %v, want MEMORY_LIMIT_EXCEEDED that names max_insert", err)
 	}
 	// The budget is free again.

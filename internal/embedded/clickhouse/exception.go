@@ -10,28 +10,27 @@ import (
 
 // ClickHouse's own error codes (src/Common/ErrorCodes.cpp), as far as the host raises or maps them.
 const (
-	codeBadArguments       = 36
-	codeNotImplemented     = 48
-	codeUnknownTable       = 60
-	codeSyntax             = 62
-	codeUnknownFormat      = 73
-	codeUnknownDatabase    = 81
-	codeUnknownSetting     = 115
-	codeTimeout            = 159
-	codeReadonly           = 164
-	codeUnknownUser        = 192
-	codeWrongPassword      = 193
-	codeRequiredPassword   = 194
-	codeQueryTooLarge      = 229
-	codeMemoryLimit        = 241
-	codeCancelled          = 394
-	codeAccessDenied       = 497
-	codeAuthFailed         = 516
-	codeUnknown            = 1002
-	codeChecksum           = 40
-	codeCannotDecompress   = 271
-	codeCannotReadAll      = 33
-	codeTooManySimultaneos = 202
+	codeBadArguments     = 36
+	codeNotImplemented   = 48
+	codeUnknownTable     = 60
+	codeSyntax           = 62
+	codeUnknownFormat    = 73
+	codeUnknownDatabase  = 81
+	codeUnknownSetting   = 115
+	codeTimeout          = 159
+	codeReadonly         = 164
+	codeUnknownUser      = 192
+	codeWrongPassword    = 193
+	codeRequiredPassword = 194
+	codeQueryTooLarge    = 229
+	codeMemoryLimit      = 241
+	codeCancelled        = 394
+	codeAccessDenied     = 497
+	codeAuthFailed       = 516
+	codeUnknown          = 1002
+	codeChecksum         = 40
+	codeCannotDecompress = 271
+	codeCannotReadAll    = 33
 )
 
 // Exception is an error in ClickHouse's own terms: what the engine said, or what the host refuses in its name.
@@ -58,7 +57,7 @@ var codeNames = map[int]string{
 	codeUnknownSetting: "UNKNOWN_SETTING", codeReadonly: "READONLY", codeRequiredPassword: "REQUIRED_PASSWORD",
 	codeQueryTooLarge: "QUERY_IS_TOO_LARGE", codeMemoryLimit: "MEMORY_LIMIT_EXCEEDED", codeCancelled: "QUERY_WAS_CANCELLED",
 	codeAccessDenied: "ACCESS_DENIED", codeAuthFailed: "AUTHENTICATION_FAILED", codeCannotDecompress: "CANNOT_DECOMPRESS",
-	codeCannotReadAll: "CANNOT_READ_ALL_DATA", codeUnknown: "UNKNOWN_EXCEPTION", codeTooManySimultaneos: "TOO_MANY_SIMULTANEOUS_QUERIES",
+	codeCannotReadAll: "CANNOT_READ_ALL_DATA", codeUnknown: "UNKNOWN_EXCEPTION",
 }
 
 var codePattern = regexp.MustCompile(`^Code: (\d+)\.`)

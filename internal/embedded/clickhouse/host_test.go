@@ -22,14 +22,14 @@ import (
 // host runs the engine inside the test binary. Such tests do not run in parallel: a process has one engine.
 func host(t *testing.T, change func(*clickhouse.Config)) (*clickhouse.Host, *prometheus.Registry, string) {
 	t.Helper()
-	library, err := filepath.Abs("../../../.cache/libchdb/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so")
-	if err != nil {
-		t.Fatal(err)
-	}
 	cfg := clickhouse.DefaultConfig()
 	cfg.Data, cfg.Listen = t.TempDir(), "127.0.0.1:0"
 	if os.Getenv(clickhouse.LibraryVariable) == "" {
-		cfg.LibraryPath = library
+		found, err := filepath.Glob("../../../.cache/libchdb/node_modules/@chdb/lib-linux-*/libchdb.so")
+		if err != nil || len(found) != 1 {
+			t.Fatalf("libchdb in .cache/libchdb: %v, %v; run make setup", found, err)
+		}
+		cfg.LibraryPath = found[0]
 	}
 	if change != nil {
 		change(&cfg)

@@ -15,6 +15,9 @@ import (
 // maxQuery is how long a statement may be in bytes, without the data of an insert.
 const maxQuery = 1 << 20
 
+// maxDrain is how much of a refused body is read and thrown away.
+const maxDrain = 256 << 20
+
 // server answers ClickHouse's HTTP interface for one engine.
 type server struct {
 	engine   *engine
@@ -63,6 +66,8 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-ClickHouse-Server-Display-Name", "wattledger-embedded")
 	job, err := s.prepare(r, &req)
 	if err != nil {
+		// A client that is still sending would meet a broken pipe instead of the reason.
+		_, _ = io.CopyN(io.Discard, r.Body, maxDrain)
 		fail(err)
 		return
 	}
