@@ -49,7 +49,9 @@ func fleet(t *rapid.T) []report.Booked {
 	models := []string{"NVIDIA B200", "NVIDIA GB200", "NVIDIA H100 80GB HBM3"}
 	var out []report.Booked
 	for i := range rapid.IntRange(1, 60).Draw(t, "entries") {
-		mj := func(name string) unit.Millijoules { return unit.Millijoules(rapid.Int64Range(0, 4_000_000_000).Draw(t, name)) }
+		mj := func(name string) unit.Millijoules {
+			return unit.Millijoules(rapid.Int64Range(0, 4_000_000_000).Draw(t, name))
+		}
 		hour := start + unit.Micros(rapid.IntRange(0, 23).Draw(t, "hour"))*unit.Hour
 		e := record.Entry{
 			Site: "s", Hour: report.Stamp(hour), Kind: record.Closing, Account: record.AccountTenant,
