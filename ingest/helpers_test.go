@@ -241,7 +241,7 @@ func newSender(t testing.TB, conn kafkaconn.Config) *sender {
 	return &sender{t: t, conn: conn, to: map[string]*kafka.Publisher{}}
 }
 
-func (s *sender) raw(topic, key string, value []byte) {
+func (s *sender) open(topic string) *kafka.Publisher {
 	s.t.Helper()
 	p := s.to[topic]
 	if p == nil {
@@ -252,7 +252,12 @@ func (s *sender) raw(topic, key string, value []byte) {
 		s.to[topic] = p
 		s.t.Cleanup(func() { _ = p.Close() })
 	}
-	if err := p.Publish(context.Background(), []byte(key), value); err != nil {
+	return p
+}
+
+func (s *sender) raw(topic, key string, value []byte) {
+	s.t.Helper()
+	if err := s.open(topic).Publish(context.Background(), []byte(key), value); err != nil {
 		s.t.Fatal(err)
 	}
 }
