@@ -42,14 +42,19 @@ func Models() (map[string]Model, error) {
 	return out, err
 }
 
-// FindModel is the model whose name is the longest prefix of a device's product name, so that "NVIDIA A100-SXM4-40GB"
-// is found as "NVIDIA A100".
+// FindModel is the model whose name is the longest prefix of a device's product name, in whole words: "NVIDIA A100-SXM4-40GB"
+// is found as "NVIDIA A100", and "NVIDIA A10G", which is another card, is not an "NVIDIA A10".
 func FindModel(models map[string]Model, product string) (Model, bool) {
 	var best Model
 	for name, m := range models {
-		if len(name) > len(best.Name) && strings.HasPrefix(product, name) {
+		rest, ok := strings.CutPrefix(product, name)
+		if ok && len(name) > len(best.Name) && (rest == "" || !alphanumeric(rest[0])) {
 			best = m
 		}
 	}
 	return best, best.Name != ""
+}
+
+func alphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }

@@ -104,6 +104,15 @@ func (p *planner) edge(from, to unit.Micros) unit.Micros {
 	return from + unit.Micros(ms)*unit.Millisecond
 }
 
+// offSecond moves an instant that chance has put on a whole second, where collectors read, by a millisecond: an edge that falls
+// on a sample would try nothing. Neighbours that share an edge still do.
+func offSecond(t unit.Micros) unit.Micros {
+	if t%unit.Second == 0 {
+		t += unit.Millisecond
+	}
+	return t
+}
+
 func (p *planner) span(fromMinutes, toMinutes int) unit.Micros {
 	return p.edge(unit.Micros(fromMinutes)*60*unit.Second, unit.Micros(toMinutes)*60*unit.Second)
 }
@@ -151,8 +160,13 @@ func (p *planner) country(site string) string {
 
 var purposes = map[string]string{"training": "training", "inference": "inference", "idle": "research"}
 
-// hold books GPUs of a node for a tenant over [start, end); an end after the play leaves the allocation running.
+// hold books GPUs of a node for a tenant over [start, end); an end after the play leaves the allocation running. A play may be
+// too short for what was meant to be held; then nothing is.
 func (p *planner) hold(n Node, t tenant, kind string, gpus []int, instance int, share unit.Thousandths, start, end unit.Micros) {
+	start, end = offSecond(start), offSecond(end)
+	if start >= min(end, p.fleet.End) {
+		return
+	}
 	p.count++
 	if end >= p.fleet.End {
 		end = 0
@@ -273,10 +287,10 @@ func (p *planner) events() {
 		if h >= f.End {
 			h = f.End - unit.Hour
 		}
-		return p.edge(h, h+50*60*unit.Second)
+		return offSecond(p.edge(h, h+50*60*unit.Second))
 	}
 	t := at(9)
-	f.Events = append(f.Events, fmt.Sprintf("reset fr-b200-03 2 %d", t), fmt.Sprintf("xid fr-b200-03 2 %d 95", t-5*unit.Second))
+	f.Events = append(f.Events, fmt.Sprintf("reset fr-b200-03 2 %d", t), fmt.Sprintf("xid fr-b200-03 2 %d 95", max(t-5*unit.Second, f.Start+unit.Millisecond)))
 	t = at(14)
 	f.Events = append(f.Events, fmt.Sprintf("missing se-b200-01 4 156 %d %d", t, t+95*unit.Second))
 	t = at(17)
