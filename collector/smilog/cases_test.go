@@ -65,16 +65,17 @@ func promises(batches []*wl.SampleBatch, s *Summary) string {
 	counters := map[[2]int]uint64{}
 	var rows uint64
 	for i, b := range batches {
+		value, errValue := proto.Marshal(b)
 		switch err := wire.ValidateSamples(b); {
-		case err != nil:
-			return err.Error()
+		case err != nil || errValue != nil:
+			return fmt.Sprint(err, errValue)
 		case b.Sequence != uint64(i):
 			return fmt.Sprintf("message %d has sequence %d", i, b.Sequence)
 		case !bytes.Equal(b.Run, batches[0].Run) || !bytes.Equal(b.BootId, batches[0].BootId) || bytes.Equal(b.Run, b.BootId):
 			return "run and boot id are not those of the first message, or the same"
 		case b.CompleteUpToUs < complete:
 			return fmt.Sprintf("complete up to goes back from %d to %d", complete, b.CompleteUpToUs)
-		case proto.Size(b) > wire.MaxMessageBytes:
+		case len(value) > wire.MaxMessageBytes:
 			return "a message is too large"
 		}
 		for j, tick := range b.TickUs {

@@ -3,6 +3,8 @@ package smilog
 import (
 	"fmt"
 	"strings"
+
+	"github.com/wattledger/wattledger/collector/meter"
 )
 
 // column is a quantity we read from a log.
@@ -76,6 +78,22 @@ var columns = [columnCount]struct {
 	colReasons:           {[]string{"clocks_event_reasons.active", "clocks_throttle_reasons.active"}, "", formHex, 112},
 }
 
+// metered are the columns that the meter has a slot for.
+var metered = func() (out []struct {
+	column column
+	slot   meter.Slot
+}) {
+	for c, spec := range columns {
+		if s, ok := meter.SlotOf(spec.field); ok && spec.field != 0 {
+			out = append(out, struct {
+				column column
+				slot   meter.Slot
+			}{column(c), s})
+		}
+	}
+	return out
+}()
+
 func (c column) String() string { return columns[c].names[0] }
 
 // header is where each column of the lines below it stands.
@@ -100,8 +118,12 @@ func (e *HeaderError) Error() string {
 
 // isHeader says whether a line names columns: nvidia-smi repeats its header when a log is restarted.
 func isHeader(cells []cell) bool {
+	want := columns[colTime].names[0]
 	for _, c := range cells {
-		if name, _ := nameAndUnit(c.text); name == columns[colTime].names[0] {
+		if len(c.text) < len(want) || !strings.EqualFold(c.text[:len(want)], want) {
+			continue
+		}
+		if name, _ := nameAndUnit(c.text); name == want {
 			return true
 		}
 	}

@@ -28,6 +28,7 @@ func FuzzReplay(f *testing.F) {
 			}
 		}
 	}
+	f.Add("timestamp, uuid, name, power.draw\n2024/02/01 09:00:00.000, GPU-\xff, a, 1\n2024/02/01 09:00:00.000, GPU-a, \xff, 1\n", byte(0))
 	paris, err := time.LoadLocation("Europe/Paris")
 	if err != nil {
 		f.Fatal(err)

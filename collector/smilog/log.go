@@ -278,9 +278,9 @@ func (l *Log) describe(d *device, r *reading) {
 	if r.have[colLimit] {
 		d.limit = max(d.limit, r.value[colLimit])
 	}
-	for c, spec := range columns {
-		if s, ok := meter.SlotOf(spec.field); ok && spec.field != 0 && r.have[c] {
-			l.slots = l.slots.With(s)
+	for _, m := range metered {
+		if r.have[m.column] {
+			l.slots = l.slots.With(m.slot)
 		}
 	}
 }

@@ -203,19 +203,16 @@ func (p *player) add(s *meterState, at, before unit.Micros, r *reading) {
 		out.row = meter.NewRow()
 	}
 	out.tick, out.device = at, s.index
-	for c, spec := range columns {
-		slot, ok := meter.SlotOf(spec.field)
-		if !ok || spec.field == 0 {
-			continue
-		}
+	for _, m := range metered {
 		v := meter.Value{}
-		if r.have[c] {
-			v = meter.Value{At: at, Int: r.value[c], Float: float64(r.value[c]) / 1e6}
-			if spec.form == formNumber {
-				v.Int = (r.value[c] + 500_000) / 1_000_000
+		if r.have[m.column] {
+			raw := r.value[m.column]
+			v = meter.Value{At: at, Int: raw, Float: float64(raw) / 1e6}
+			if columns[m.column].form == formNumber {
+				v.Int = (raw + 500_000) / 1_000_000
 			}
 		}
-		s.values[slot] = v
+		s.values[m.slot] = v
 	}
 	s.meter.Expect(p.log.ticks(before, at))
 	s.meter.Observe(s.values, out.row)

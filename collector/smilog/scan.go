@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // reading is one row as written: nothing is decided yet about its place in time.
@@ -25,7 +26,7 @@ type reading struct {
 // textOf is a text column's value, empty when missing.
 func (r *reading) textOf(c column) string {
 	if i := r.head.at[c]; i != 0 && !missing(r.cells[i-1].text) {
-		return r.cells[i-1].text
+		return strings.ToValidUTF8(r.cells[i-1].text, "?")
 	}
 	return ""
 }
@@ -133,6 +134,9 @@ func (s *scanner) parse(l line) *BadRow {
 		c := s.cells[s.head.at[r.id]-1]
 		if missing(c.text) {
 			return s.bad(l, c.at, ReasonIdentity, fmt.Sprintf("%s is %q, so the row belongs to no GPU; write the GPU's or remove the row", r.id, c.text))
+		}
+		if !utf8.ValidString(c.text) { // it becomes a key, which a message can only hold as text
+			return s.bad(l, c.at, ReasonIdentity, fmt.Sprintf("%s %q is not UTF-8; write the GPU's or remove the row", r.id, c.text))
 		}
 		r.gpu = c.text
 	}
