@@ -17,6 +17,9 @@ import (
 // open cut, and the hour that sees it again goes on from there.
 const Lookahead = 15 * 60 * unit.Second
 
+// maxLookback bounds how far before an hour's start readings are sought.
+const maxLookback = 24 * unit.Hour
+
 // Load reads everything the entries of a site-hour are made from.
 func (s *Store) Load(ctx context.Context, site record.Site, start unit.Micros) (closing.Hour, error) {
 	h := closing.Hour{Site: site, Start: start}
@@ -33,11 +36,11 @@ func (s *Store) Load(ctx context.Context, site record.Site, start unit.Micros) (
 	if err != nil {
 		return h, err
 	}
-	readings, err := s.readings(ctx, site.ID, h.Start, h.End())
+	cuts, err := s.cutsAt(ctx, site.ID, h.Start)
 	if err != nil {
 		return h, err
 	}
-	cuts, err := s.cutsAt(ctx, site.ID, h.Start)
+	readings, err := s.readings(ctx, site.ID, leftmost(h.Start, devices, cuts), h.Start, h.End())
 	if err != nil {
 		return h, err
 	}
@@ -64,6 +67,23 @@ func (s *Store) Load(ctx context.Context, site record.Site, start unit.Micros) (
 		h.Nodes = append(h.Nodes, node)
 	}
 	return h, nil
+}
+
+// leftmost is where the readings of an hour begin. The stored cut carries a counter over the hour's start; a device that has
+// none yet may have been read shortly before, and the activity of MIG instances is needed from the sample to the left on.
+func leftmost(start unit.Micros, devices map[string][]record.Device, cuts map[string]record.Cut) unit.Micros {
+	from := start
+	for _, ds := range devices {
+		for _, d := range ds {
+			if c, ok := cuts[d.Parent]; ok && d.Kind == record.KindMIG {
+				from = min(from, c.T0)
+			}
+			if _, ok := cuts[d.UUID]; !ok && d.Kind != record.KindMIG {
+				from = min(from, start-Lookahead)
+			}
+		}
+	}
+	return max(from, start-maxLookback)
 }
 
 // series is what was read of one device.
@@ -100,8 +120,8 @@ func known(work []closing.Work) []closing.Work {
 
 // readings are the rows around every edge in time and every break of a counter, and all rows of GPUs in MIG mode (their
 // energy is split per sample interval) and of CPUs (cut at the edges of every GPU of their module).
-func (s *Store) readings(ctx context.Context, site string, start, end unit.Micros) (map[string]series, error) {
-	rows, err := s.conn.Query(with(ctx, "site", site, "start", start, "end", end, "lookahead", Lookahead), readingsSQL)
+func (s *Store) readings(ctx context.Context, site string, from, start, end unit.Micros) (map[string]series, error) {
+	rows, err := s.conn.Query(with(ctx, "site", site, "start", start, "end", end, "lookahead", Lookahead, "from", from), readingsSQL)
 	if err != nil {
 		return nil, fmt.Errorf("read samples of %s: %w", site, err)
 	}
@@ -150,7 +170,7 @@ WITH
       toInt64(ifNull(ticks_expected, 0)) AS expected, toInt64(ifNull(ticks_read, 0)) AS read, period_ms, energy_source
     FROM sample
     WHERE site = {site:String}
-      AND tick >= fromUnixTimestamp64Micro({start:Int64} - {lookahead:Int64}) AND tick < fromUnixTimestamp64Micro({end:Int64} + {lookahead:Int64})
+      AND tick >= fromUnixTimestamp64Micro({from:Int64}) AND tick < fromUnixTimestamp64Micro({end:Int64} + {lookahead:Int64})
       AND (energy_source = 'none' OR (energy_ts IS NOT NULL AND energy_mj IS NOT NULL))
     LIMIT 1 BY device, run, seq, tick_us),
   near AS (
@@ -200,15 +220,19 @@ func (s *Store) cutsAt(ctx context.Context, site string, t unit.Micros) (map[str
 	return out, rows.Err()
 }
 
-// allocations are those that hold a device in [from, to), by device. Of a device that is shared, all are read: where the
-// slots of one lie depends on those before it.
+// allocations are those that hold a device in [from, to), by device. Of a device on which any two ever overlapped, all are
+// read: where the slots of one lie, and whether there are any, depends on those before it.
 func (s *Store) allocations(ctx context.Context, site string, from, to unit.Micros) (map[string][]record.Allocation, error) {
 	rows, err := s.conn.Query(with(ctx, "site", site, "from", from, "to", to),
-		`SELECT id, device, thousandths, start_us, end_us, tenant, project, workload, model_id, purpose, scheduler_ref, revision
-		 FROM allocations FINAL
-		 WHERE site = {site:String} AND start_us < {to:Int64}
-		   AND (end_us = 0 OR end_us > {from:Int64}
-		     OR device IN (SELECT device FROM allocations FINAL WHERE site = {site:String} AND thousandths < 1000))
+		`WITH
+		   stated AS (SELECT *, if(end_us = 0, 9223372036854775807, end_us) AS until FROM allocations FINAL WHERE site = {site:String} AND start_us < {to:Int64}),
+		   shared AS (
+		     SELECT device FROM (
+		       SELECT device, start_us, max(until) OVER (PARTITION BY device ORDER BY start_us, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+		       FROM stated)
+		     WHERE start_us < before)
+		 SELECT id, device, thousandths, start_us, end_us, tenant, project, workload, model_id, purpose, scheduler_ref, revision
+		 FROM stated WHERE until > {from:Int64} OR device IN (SELECT device FROM shared)
 		 ORDER BY device, start_us, id`)
 	if err != nil {
 		return nil, fmt.Errorf("read allocations of %s: %w", site, err)

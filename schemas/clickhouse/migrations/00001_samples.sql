@@ -1,5 +1,6 @@
 -- Samples as received: one wide row per device and tick. Nobody but ingest reads this table; the view `sample` turns
--- sentinels into NULL. Partitioned by day of receipt, and aged by it, so that old logs can be replayed.
+-- sentinels into NULL. Partitioned by day of receipt, and aged by it, so that old logs can be replayed. Ordered by hour
+-- first: closing an hour then reads that hour only.
 -- +goose Up
 -- +goose StatementBegin
 CREATE TABLE {{.Table "samples"}}
@@ -31,7 +32,7 @@ CREATE TABLE {{.Table "samples"}}
 )
 ENGINE = {{.Engine "samples" "MergeTree"}}
 PARTITION BY toYYYYMMDD(received)
-ORDER BY (site, device, tick)
+ORDER BY (site, toStartOfHour(tick), device, tick)
 TTL toDateTime(received) + INTERVAL 400 DAY
 {{.Settings "ttl_only_drop_parts = 1"}};
 -- +goose StatementEnd
