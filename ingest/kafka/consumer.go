@@ -146,22 +146,11 @@ func (c *Consumer) flush(ctx context.Context, claim *kafkaconn.Claim, p *pipelin
 	if err := c.deliver.Deliver(work, b); err != nil {
 		return err
 	}
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		err := claim.Commit(b.Next)
-		if err == nil {
-			break
-		}
-		if errors.Is(err, kafkaconn.ErrFenced) || ctx.Err() != nil {
-			// All of it is stored. The next owner finds it beyond the committed offset and passes over it.
-			return err
-		}
-		c.metrics.Retried("commit")
-		c.log.Warn("offset not committed, trying again", "reason", "commit", "topic", b.Topic, "partition", b.Partition, "next", b.Next, "error", err)
-		if !sleep(ctx, wait) {
-			return ctx.Err()
-		}
-	}
 	c.count(b)
+	if err := claim.Commit(b.Next); err != nil {
+		// All of it is stored. The next owner, which may be us, finds it beyond the committed offset and passes over it.
+		return err
+	}
 	p.Done()
 	return nil
 }
