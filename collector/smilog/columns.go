@@ -82,7 +82,8 @@ var columns = [columnCount]struct {
 var metered = func() (out []struct {
 	column column
 	slot   meter.Slot
-}) {
+},
+) {
 	for c, spec := range columns {
 		if s, ok := meter.SlotOf(spec.field); ok && spec.field != 0 {
 			out = append(out, struct {

@@ -161,8 +161,10 @@ func (p *player) play(ctx context.Context, track *tracker, r *reading) (*BadRow,
 		return nil, errors.New("the file was changed while it was read; replay it again")
 	}
 	if where == placeBack {
-		return &BadRow{r.line, r.timeAt, ReasonTimeBack,
-			fmt.Sprintf("the row is at %s, before the row at %s that is already accounted; time is accounted once, so it is left out", iso(at), iso(before)), r.text}, nil
+		return &BadRow{
+			r.line, r.timeAt, ReasonTimeBack,
+			fmt.Sprintf("the row is at %s, before the row at %s that is already accounted; time is accounted once, so it is left out", iso(at), iso(before)), r.text,
+		}, nil
 	}
 	s.integrate(at, r, p.log)
 	if where == placeSame {

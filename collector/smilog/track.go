@@ -63,8 +63,10 @@ func (t *tracker) find(r *reading) (*gpu, *BadRow) {
 		return g, nil
 	}
 	if len(t.gpus) == MaxGPUs {
-		return nil, &BadRow{r.line, r.cells[r.head.at[r.id]-1].at, ReasonTooManyGPUs,
-			fmt.Sprintf("%s %q is the GPU after the %dth of this log; replay the log in parts", r.id, r.gpu, MaxGPUs), r.text}
+		return nil, &BadRow{
+			r.line, r.cells[r.head.at[r.id]-1].at, ReasonTooManyGPUs,
+			fmt.Sprintf("%s %q is the GPU after the %dth of this log; replay the log in parts", r.id, r.gpu, MaxGPUs), r.text,
+		}
 	}
 	g := &gpu{key: key, index: len(t.gpus)}
 	t.gpus, t.by[key] = append(t.gpus, g), g
@@ -76,9 +78,11 @@ func (t *tracker) instant(g *gpu, r *reading) (unit.Micros, *BadRow) {
 	early, late, n := t.zone.instants(r.time)
 	switch n {
 	case 0:
-		return 0, &BadRow{r.line, r.timeAt, ReasonMissingHour,
+		return 0, &BadRow{
+			r.line, r.timeAt, ReasonMissingHour,
 			fmt.Sprintf("%s does not exist in %s: summer time begins and the clock leaves it out; name the zone the log was written in",
-				time.UnixMicro(r.time.civil).UTC().Format("2006-01-02 15:04:05"), t.zone.loc), r.text}
+				time.UnixMicro(r.time.civil).UTC().Format("2006-01-02 15:04:05"), t.zone.loc), r.text,
+		}
 	case 1:
 		return early, nil
 	}
