@@ -31,7 +31,7 @@ func TestEnergyBeyond64Bits(t *testing.T) {
 			t.Fatalf("%d mJ, want %v", e.millijoules(), floor)
 		}
 		if span := century - left; span > 0 {
-			mean := new(big.Rat).Quo(sum, big.NewRat(span, 1_000_000_000)) // µJ/µs in mW
+			mean := new(big.Rat).Quo(sum, big.NewRat(span, 1000)) // µJ/µs are W
 			diff := mean.Sub(mean, big.NewRat(int64(e.over(unit.Micros(span))), 1))
 			if diff.Abs(diff).Cmp(big.NewRat(1, 2)) > 0 {
 				t.Fatalf("the mean is off by %s mW", diff.FloatString(3))
