@@ -167,7 +167,7 @@ func (s *Store) insert(ctx context.Context, table string, b *block, token string
 	if err != nil {
 		return err
 	}
-	body := s.bodies.Get().(*[]byte) //nolint:errcheck // the pool holds nothing else
+	body := s.bodies.Get().(*[]byte)
 	defer s.bodies.Put(body)
 	*body = b.appendTo((*body)[:0])
 

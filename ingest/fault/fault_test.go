@@ -12,7 +12,7 @@ func TestNearest(t *testing.T) {
 	f("devcie", "device")
 	f("Tenant", "tenant")
 	f("thousands", "thousandths")
-	f("strat", "start")
+	f("stary", "start")
 	f("gpu_uuid_of_the_card", "")
 	f("", "")
 }
