@@ -131,8 +131,8 @@ func (f *Fleet) readings(d record.Device) verify.Series {
 		if d.Energy == record.EnergyIntegrated || f.chance(rare) {
 			sample.Integral = verify.Absent
 		}
-		if f.chance(rare) {
-			sample.At, sample.Energy = verify.Absent, verify.Absent
+		if began := len(s.Samples) > 0 && s.Samples[len(s.Samples)-1].Identity == sample.Identity; began && f.chance(rare) {
+			sample.At, sample.Energy = verify.Absent, verify.Absent // a run's first reading is there: its integral begins with it
 		}
 		s.Samples = append(s.Samples, sample)
 		if f.chance(rare) {
@@ -144,7 +144,7 @@ func (f *Fleet) readings(d record.Device) verify.Series {
 			s.Samples = append(s.Samples, sample)
 		}
 		if f.chance(rare * 2) {
-			sample.Energy++ // another value under the same time stamp
+			sample.Tick, sample.Energy = sample.Tick+1, sample.Energy+1 // another value under the same time stamp
 			s.Samples = append(s.Samples, sample)
 		}
 		dt := step + unit.Micros(r.Int64N(int64(unit.Second)))
@@ -206,8 +206,8 @@ func (f *Fleet) addInstances(n *verify.Node, gpu record.Device) {
 		level := f.rng.Int64N(3)
 		quiet := 2 + f.rng.IntN(60)
 		for _, r := range n.Series[gpu.UUID].Samples {
-			// Busy time is a function of the tick, so that repeats agree.
-			noise := rand.New(rand.NewPCG(uint64(r.Tick), uint64(i))) //nolint:gosec // a test's own chance
+			// Whether busy time was read goes with the energy reading, which more than one tick may show.
+			noise := rand.New(rand.NewPCG(uint64(r.At), uint64(i))) //nolint:gosec // a test's own chance
 			r.At, r.Energy, r.Integral = verify.Absent, verify.Absent, verify.Absent
 			r.Activity = (r.Tick - Begin + unit.Hour) * unit.Micros(level) / 3
 			if level == 2 {
