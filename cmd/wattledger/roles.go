@@ -8,6 +8,7 @@ import (
 
 	"github.com/wattledger/wattledger/aggregator/clickhouse"
 	"github.com/wattledger/wattledger/aggregator/closer"
+	"github.com/wattledger/wattledger/aggregator/report"
 	"github.com/wattledger/wattledger/internal/chconn"
 	embeddedclickhouse "github.com/wattledger/wattledger/internal/embedded/clickhouse"
 	"github.com/wattledger/wattledger/internal/embedded/kafka"
@@ -126,6 +127,22 @@ func printJSON(w io.Writer, v any) error {
 func printTable(w io.Writer, t *progress.Table) error {
 	if err := t.Render(w, progress.Width(w)); err != nil {
 		return err
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+// printReport writes a report's table and its notes.
+func printReport(w io.Writer, t report.Table) error {
+	table := progress.Table{Title: t.Title, Rows: t.Rows, Totals: t.Totals}
+	for _, c := range t.Columns {
+		table.Columns = append(table.Columns, progress.Column{Name: c.Name, Right: c.Right})
+	}
+	if err := table.Render(w, progress.Width(w)); err != nil {
+		return err
+	}
+	for _, n := range t.Notes {
+		fmt.Fprintln(w, "  "+n)
 	}
 	_, err := fmt.Fprintln(w)
 	return err

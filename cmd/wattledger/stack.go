@@ -30,6 +30,7 @@ type listens struct {
 type stack struct {
 	cfg   config
 	store *clickhouse.Store
+	audit *clickhouse.Audit
 	// closed receives every seal as it is written.
 	closed chan record.Seal
 }
@@ -113,6 +114,7 @@ func (s *stack) connect(ctx context.Context, data string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.audit = clickhouse.NewAudit(db)
 	s.store, err = clickhouse.New(db)
 	return db, err
 }

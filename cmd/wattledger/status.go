@@ -118,6 +118,19 @@ func readStatus(ctx context.Context, cfg config) (pipelineStatus, error) {
 	return st, nil
 }
 
+// refused counts the messages kept with the reason why they could not be stored.
+func refused(ctx context.Context, cfg config) (int64, error) {
+	lag, err := kafkaconn.Lag(ctx, cfg.Kafka, cfg.Ingest.Consumer.Group.Group, []string{wire.TopicRefused})
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	for _, p := range lag {
+		n += p.End - p.First
+	}
+	return n, nil
+}
+
 func instant(t unit.Micros) string {
 	if t == 0 {
 		return ""

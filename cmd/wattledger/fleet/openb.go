@@ -35,29 +35,40 @@ type OpenBOptions struct {
 // Pods = NeverScheduled + WithoutGPU + NoTime + NoRoom + Earlier + InWindow + Later.
 type OpenBReport struct {
 	// Nodes and GPUs are those of the file, NodesWithoutGPU further rows that are passed over.
-	Nodes, GPUs, NodesWithoutGPU int
-	NodesPlayed, GPUsPlayed      int
+	Nodes           int `json:"nodes"`
+	GPUs            int `json:"gpus"`
+	NodesWithoutGPU int `json:"nodes_without_gpu"`
+	NodesPlayed     int `json:"nodes_played"`
+	GPUsPlayed      int `json:"gpus_played"`
 	// Pods are the good rows.
-	Pods int
+	Pods int `json:"pods"`
 	// NeverScheduled have no scheduled_time, WithoutGPU asked for none, NoTime ended the second they began.
-	NeverScheduled, WithoutGPU, NoTime int
+	NeverScheduled int `json:"never_scheduled"`
+	WithoutGPU     int `json:"without_gpu"`
+	NoTime         int `json:"no_time"`
 	// NoRoom found no node up to the end of the window: first fit is not the trace's own placement, and a part of the nodes holds less.
-	NoRoom int
+	NoRoom int `json:"no_room"`
 	// Earlier had ended before the window, Later start after it and were not placed.
-	Earlier, Later int
+	Earlier int `json:"earlier"`
+	Later   int `json:"later"`
 	// InWindow hold a GPU in the window, as so many Allocations (one a GPU). Shared of the pods hold part of a GPU; Clipped ran
 	// already and begin at Start, since the play has no earlier hour; Open still run at the end.
-	InWindow, Allocations, Shared, Clipped, Open int
+	InWindow    int `json:"in_window"`
+	Allocations int `json:"allocations"`
+	Shared      int `json:"shared"`
+	Clipped     int `json:"clipped"`
+	Open        int `json:"open_at_end"`
 	// PeakPods and PeakThousandths are the most pods and thousandths of GPUs held at one time in the window.
-	PeakPods        int
-	PeakThousandths int64
+	PeakPods        int   `json:"peak_pods"`
+	PeakThousandths int64 `json:"peak_thousandths"`
 	// Containers have duty data enough, Series of them are used; DutyStep is their step.
-	Containers, Series int
-	DutyStep           unit.Micros
+	Containers int         `json:"containers"`
+	Series     int         `json:"series"`
+	DutyStep   unit.Micros `json:"duty_step_us"`
 	// Bad are the rows that were refused.
-	Bad []BadRow
+	Bad []BadRow `json:"bad_rows"`
 	// Assumed says what is ours and not the trace's.
-	Assumed []string
+	Assumed []string `json:"assumed"`
 }
 
 // defaultOpenBSeries bounds the utilisation series.
