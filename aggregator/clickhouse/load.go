@@ -152,7 +152,8 @@ func (s *Store) readings(ctx context.Context, site string, from, start, end unit
 }
 
 // readingsSQL keeps a row when an edge lies between it and a neighbour, when the counter cannot have run on between it and
-// a neighbour, and the outer rows of each device. Of the rows at or after the hour's end it keeps the first.
+// a neighbour, and the outer rows of each device. Of the rows at or after the hour's end it keeps the first; of MIG instances
+// all, since which tick is the last that matters is their GPU's to say.
 const readingsSQL = `
 WITH
   edges AS (
@@ -186,7 +187,7 @@ SELECT device, tick_us, ts, c, boot, driver, run, integral, sm, expected, read, 
 FROM near
 LEFT JOIN edges ON edge_device = near.device
 LEFT JOIN limits ON limit_device = near.device
-WHERE (ts0 < {end:Int64} OR at = 1)
+WHERE (ts0 < {end:Int64} OR at = 1 OR energy_source = 'none')
   AND (device IN (SELECT uuid FROM whole) OR at = 1 OR at = total OR ts >= {end:Int64}
     OR arrayExists(e -> e >= ts0 AND e <= ts1, arrayConcat(es, [{start:Int64}, {end:Int64}]))
     OR concat(boot, driver, run) != id0 OR concat(boot, driver, run) != id1
