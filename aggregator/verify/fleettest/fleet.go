@@ -39,7 +39,7 @@ const (
 
 // New makes a fleet.
 func New(seed uint64, silence Silence) *Fleet {
-	rng := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // the same seed must give the same fleet
+	rng := rand.New(rand.NewPCG(seed, 7))
 	f := &Fleet{
 		Site:  record.Site{ID: "site-a", Zone: "FR", PUEThousandths: 1000 + rng.Int64N(900)},
 		Grid:  factor.Grid{Zone: "FR", MicrogramsPerKWh: 44_180_000},
@@ -207,7 +207,7 @@ func (f *Fleet) addInstances(n *verify.Node, gpu record.Device) {
 		quiet := 2 + f.rng.IntN(60)
 		for _, r := range n.Series[gpu.UUID].Samples {
 			// Whether busy time was read goes with the energy reading, which more than one tick may show.
-			noise := rand.New(rand.NewPCG(uint64(r.At), uint64(i))) //nolint:gosec // a test's own chance
+			noise := rand.New(rand.NewPCG(uint64(r.At), uint64(i)))
 			r.At, r.Energy, r.Integral = verify.Absent, verify.Absent, verify.Absent
 			r.Activity = (r.Tick - Begin + unit.Hour) * unit.Micros(level) / 3
 			if level == 2 {
