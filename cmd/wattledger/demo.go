@@ -28,6 +28,13 @@ type demoCmd struct {
 	Period  time.Duration `help:"The collectors' period in the play." default:"10s"`
 	Out     string        `help:"Folder for reports, invoices and the ledger export." default:"demo-out" placeholder:"DIR"`
 	Library string        `help:"The simulated libdcgm." default:"bin/sim/libdcgm.so.4" placeholder:"FILE"`
+
+	Trace    string `help:"Play a real scheduler trace instead of the fictional fleet: openb." enum:",openb" default:"" placeholder:"NAME" group:"Trace"`
+	Nodes    string `help:"The trace's nodes." type:"existingfile" placeholder:"FILE" group:"Trace"`
+	Pods     string `help:"The trace's pods." type:"existingfile" placeholder:"FILE" group:"Trace"`
+	Duty     string `help:"GPU duty cycles to take utilisation from; constant by pod if absent." type:"existingfile" placeholder:"FILE" group:"Trace"`
+	FromS    int64  `name:"from" help:"Second of the trace that becomes the first hour." default:"12844800" placeholder:"SECOND" group:"Trace"`
+	MaxNodes int    `help:"Play at most this many nodes, taken evenly; 0 plays all." default:"0" placeholder:"N" group:"Trace"`
 }
 
 // Help shows examples.
@@ -38,7 +45,8 @@ and aggregator, all on this machine, and writes what it accounts.
 Examples:
   wattledger demo
   wattledger demo --once --seed 7 --out /tmp/demo --json
-  wattledger demo --once --start 2026-03-01T00:00:00Z --hours 6`
+  wattledger demo --once --start 2026-03-01T00:00:00Z --hours 6
+  wattledger demo --once --trace openb --nodes nodes.csv --pods pods.csv --duty duty.csv.gz --hours 1`
 }
 
 // Validate is called by kong.
@@ -49,11 +57,17 @@ func (c *demoCmd) Validate() error {
 	if c.Period < time.Second || time.Hour%c.Period != 0 {
 		return fmt.Errorf("--period %s: at least 1s, and a whole number of them in an hour", c.Period)
 	}
+	if c.Seed >= 1<<62 {
+		return fmt.Errorf("--seed %d: below 2^62", c.Seed)
+	}
+	if (c.Trace == "") != (c.Nodes == "" && c.Pods == "") || (c.Trace != "" && (c.Nodes == "" || c.Pods == "")) {
+		return errors.New("--trace openb needs --nodes and --pods, and they need --trace")
+	}
 	return nil
 }
 
 // fleet is what will be played.
-func (c *demoCmd) fleet(now time.Time) (*fleet.Fleet, error) {
+func (c *demoCmd) fleet(now time.Time, env *process.Env) (*fleet.Fleet, error) {
 	start := c.Start
 	if start.IsZero() {
 		start = now.UTC().Truncate(time.Hour).Add(-time.Duration(c.Hours) * time.Hour)
@@ -61,13 +75,16 @@ func (c *demoCmd) fleet(now time.Time) (*fleet.Fleet, error) {
 	if !start.Equal(start.Truncate(time.Hour)) {
 		return nil, process.Usagef("--start %s: begin at a full hour", start.Format(time.RFC3339))
 	}
+	if c.Trace != "" {
+		return c.trace(unit.MicrosOf(start), env)
+	}
 	return fleet.Demo(c.Seed, unit.MicrosOf(start), c.Hours), nil
 }
 
 // Run plays, accounts and reports.
 func (c *demoCmd) Run(ctx context.Context, env *process.Env) error {
 	began := time.Now()
-	f, err := c.fleet(began)
+	f, err := c.fleet(began, env)
 	if err != nil {
 		return err
 	}
@@ -155,23 +172,9 @@ func (d *demo) day(ctx context.Context, s *stack, player *play.Player) error {
 	since = time.Now()
 	want := hours * int64(len(d.fleet.Sites))
 	stage := d.show.Stage("Close hours", want, "site-hours")
-	for {
-		n, err := s.store.ClosedHours(ctx, d.fleet.Start, d.fleet.End)
-		if err == nil {
-			stage.Set(n)
-		}
-		if err == nil && n >= want {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			stage.Fail()
-			return ctx.Err()
-		case <-s.closed:
-		case <-time.After(time.Second):
-		}
+	if err := s.awaitClosed(ctx, d.fleet.Start, d.fleet.End, int64(len(d.fleet.Sites)), stage); err != nil {
+		return err
 	}
-	stage.Done()
 	d.stage("close", since)
 	d.played.Complete = true
 	return d.played.save(d.data)

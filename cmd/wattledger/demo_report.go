@@ -31,6 +31,7 @@ type demoResult struct {
 	Wall        map[string]float64 `json:"wall_seconds"`
 	Out         string             `json:"out"`
 	Differences []string           `json:"differences,omitempty"`
+	Error       string             `json:"error,omitempty"`
 }
 
 // report proves the ledger, writes the documents and shows the tables. A ledger that does not prove is an error, after
@@ -68,14 +69,18 @@ func (d *demo) report(ctx context.Context, s *stack, truth string) error {
 	if res.Samples.Refused, err = refused(ctx, s.cfg); err != nil {
 		return err
 	}
-	if !d.env.Flags.JSON {
-		if err := d.tables(set, len(written), res); err != nil {
-			return err
+	fault := res.fault()
+	if d.env.Flags.JSON {
+		if fault != nil {
+			res.Error = fault.Error()
+			return &foundError{res.Error, res}
 		}
-	} else if err := printJSON(d.env.Stdout, res); err != nil {
+		return printJSON(d.env.Stdout, res)
+	}
+	if err := d.tables(set, len(written), res); err != nil {
 		return err
 	}
-	return res.fault()
+	return fault
 }
 
 // fault is what is wrong with the ledger, in one sentence; nil when nothing is.

@@ -16,7 +16,9 @@ import (
 	"github.com/wattledger/wattledger/internal/embedded/kafka"
 	"github.com/wattledger/wattledger/internal/kafkaconn"
 	"github.com/wattledger/wattledger/internal/process"
+	"github.com/wattledger/wattledger/internal/progress"
 	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
 )
 
 // listens are the flags of commands that run the embedded services themselves.
@@ -169,4 +171,26 @@ func concrete(address, flag string) (string, error) {
 	}
 	defer ln.Close()
 	return ln.Addr().String(), nil
+}
+
+// awaitClosed waits until every hour of [from, to) is closed at so many sites.
+func (s *stack) awaitClosed(ctx context.Context, from, to unit.Micros, sites int64, stage *progress.Stage) error {
+	want := int64((to-from)/unit.Hour) * sites
+	for {
+		n, err := s.store.ClosedHours(ctx, from, to)
+		if err == nil {
+			stage.Set(n)
+			if n >= want {
+				stage.Done()
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			stage.Fail()
+			return ctx.Err()
+		case <-s.closed:
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }

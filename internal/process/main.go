@@ -138,11 +138,26 @@ func (p Program) Execute(ctx context.Context, args, environ []string, stdout, st
 	}
 	fmt.Fprintf(stderr, "%s: %s\n", p.Name, text)
 	if flags.JSON {
-		if line, bad := json.Marshal(map[string]string{"error": text}); bad == nil {
+		if line, bad := json.Marshal(lastLine(err, text)); bad == nil {
 			fmt.Fprintf(stdout, "%s\n", line)
 		}
 	}
 	return ExitCode(err)
+}
+
+// Found is an error of a command that did its work and found something wrong: with --json its result is the last line.
+type Found interface {
+	error
+	Result() any
+}
+
+// lastLine is what --json prints for an error: the result it found, or the error alone.
+func lastLine(err error, text string) any {
+	var found Found
+	if errors.As(err, &found) {
+		return found.Result()
+	}
+	return map[string]string{"error": text}
 }
 
 func oneLine(err error) string {
