@@ -3,6 +3,7 @@ package attribution
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/wattledger/wattledger/aggregator/window"
@@ -99,6 +100,10 @@ func (m *Meter) cut(epoch int, t unit.Micros) (record.Cut, error) {
 	e := m.epochs[epoch]
 	if t == m.start && m.stored != nil && e.ID == m.stored.Epoch && !e.Estimated {
 		return *m.stored, nil // a closed hour never changes: what it did not count falls to this one
+	}
+	if t == m.start && m.stored != nil && m.stored.Open && e.Estimated && e.First().T <= t {
+		// When the hour before closed, nobody knew where the unseen stretch would end: it booked none of it.
+		return record.Cut{Epoch: e.ID, T: t}, nil
 	}
 	key := cutKey{epoch, t}
 	if c, ok := m.cuts[key]; ok {
@@ -210,24 +215,27 @@ func (m *Meter) AllCuts() ([]record.Cut, error) {
 			}
 		}
 	}
+	keys := slices.SortedFunc(maps.Keys(m.cuts), func(a, b cutKey) int { return cmp.Or(cmp.Compare(a.t, b.t), cmp.Compare(a.epoch, b.epoch)) })
 	var out []record.Cut
-	latest := record.Cut{Epoch: -1}
-	for key, c := range m.cuts {
-		e := m.epochs[key.epoch]
-		if e.Estimated || e.First().T > c.T {
-			continue
-		}
-		if c.T == m.end && c.Epoch > latest.Epoch {
-			latest = c
-		}
-		if !c.Open && c.T != m.end {
+	latest := -1
+	for _, key := range keys {
+		e, c := m.epochs[key.epoch], m.cuts[key]
+		switch {
+		case e.Estimated || e.First().T > c.T:
+		case key.t == m.end:
+			latest = max(latest, key.epoch)
+		case !c.Open:
 			out = append(out, c)
 		}
 	}
-	if latest.Epoch >= 0 {
-		out = append(out, latest)
+	if latest >= 0 {
+		c := m.cuts[cutKey{latest, m.end}]
+		if latest+1 < len(m.epochs) && c.Open {
+			c.Open = false // the epoch is over: what comes after is known
+			c.T1, c.C1 = m.epochs[len(m.epochs)-1].First().T, c.C0
+		}
+		out = append(out, c)
 	}
-	slices.SortFunc(out, func(a, b record.Cut) int { return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.Epoch, b.Epoch)) })
 	return out, nil
 }
 

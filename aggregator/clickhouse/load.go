@@ -151,14 +151,18 @@ func (s *Store) readings(ctx context.Context, site string, from, start, end unit
 	return out, nil
 }
 
-// readingsSQL keeps a row when an edge lies between it and a neighbour, when the counter cannot have run on between it and
+// A counter that the collector integrates begins anew with each of its runs, as if the machine had booted.
+//
+// readingsSQL keeps a row when an edge (of an allocation, of the device's own stay, of the hour) lies between it and a
+// neighbour, when both have one time stamp, when the counter cannot have run on between it and
 // a neighbour, and the outer rows of each device. Of the rows at or after the hour's end it keeps the first; of MIG instances
 // all, since which tick is the last that matters is their GPU's to say.
 const readingsSQL = `
 WITH
   edges AS (
     SELECT held AS edge_device, groupUniqArray(e) AS es
-    FROM (SELECT device AS held, arrayJoin([start_us, end_us]) AS e FROM allocations FINAL WHERE site = {site:String})
+    FROM (SELECT device AS held, arrayJoin([start_us, end_us]) AS e FROM allocations FINAL WHERE site = {site:String}
+      UNION ALL SELECT uuid AS held, arrayJoin([from_us, to_us]) AS e FROM devices FINAL)
     WHERE e > {start:Int64} AND e < {end:Int64} GROUP BY held),
   whole AS (
     SELECT uuid FROM devices FINAL WHERE kind IN ('mig', 'cpu')
@@ -166,7 +170,8 @@ WITH
   limits AS (SELECT uuid AS limit_device, limit_mw FROM devices FINAL),
   raw AS (
     SELECT device, toUnixTimestamp64Micro(tick) AS tick_us, ifNull(energy_ts, toUnixTimestamp64Micro(tick)) AS ts,
-      toInt64(ifNull(energy_mj, 0)) AS c, boot, driver, run, toInt64(ifNull(toNullable(toInt64(power_integral_mj)), -1)) AS integral,
+      toInt64(ifNull(energy_mj, 0)) AS c, if(energy_source = 'integrated', concat(boot, ' ', run), boot) AS boot, driver, run,
+      toInt64(ifNull(toNullable(toInt64(power_integral_mj)), -1)) AS integral,
       toInt64(ifNull(toNullable(toInt64(sm_active_us)), -1)) AS sm,
       toInt64(ifNull(ticks_expected, 0)) AS expected, toInt64(ifNull(ticks_read, 0)) AS read, period_ms, energy_source
     FROM sample
@@ -189,6 +194,7 @@ LEFT JOIN edges ON edge_device = near.device
 LEFT JOIN limits ON limit_device = near.device
 WHERE (ts0 < {end:Int64} OR at = 1 OR energy_source = 'none')
   AND (device IN (SELECT uuid FROM whole) OR at = 1 OR at = total OR ts >= {end:Int64}
+    OR ts = ts0 OR ts = ts1
     OR arrayExists(e -> e >= ts0 AND e <= ts1, arrayConcat(es, [{start:Int64}, {end:Int64}]))
     OR concat(boot, driver, run) != id0 OR concat(boot, driver, run) != id1
     OR c < c0 OR c1 < c

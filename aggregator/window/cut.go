@@ -35,6 +35,9 @@ func (e Epoch) At(t, period unit.Micros, limit unit.Milliwatts) (record.Cut, err
 		left(first)
 		cut.T1, cut.C1, cut.C = first.T, first.C, first.C
 		cut.Low, cut.High = first.C, first.C
+		if t == first.T {
+			cut.High++ // the counter shows whole mJ
+		}
 		return cut, nil
 	case t == last.T:
 		left(last)

@@ -55,7 +55,8 @@ const headroomPercent = 105
 func Epochs(points []Point, limit unit.Milliwatts) ([]Epoch, Step) {
 	ps := slices.Clone(points)
 	slices.SortFunc(ps, func(a, b Point) int {
-		return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.Boot, b.Boot), cmp.Compare(a.Driver, b.Driver), cmp.Compare(a.C, b.C))
+		return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.Boot, b.Boot), cmp.Compare(a.Driver, b.Driver), cmp.Compare(a.C, b.C),
+			cmp.Compare(a.Integral, b.Integral), cmp.Compare(a.Run, b.Run))
 	})
 	var out []Epoch
 	var step Step
