@@ -49,3 +49,12 @@ func TestSplitConserves(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatRemainsIsBoundedCrosswise(t *testing.T) {
+	whole := Part{Measured: 100, Low: 1, High: 2}
+	held := Part{Measured: 60, Low: 10, High: 30}
+	// Where the holder really had 30 more, 30 less remains.
+	if got, want := whole.Sub(held), (Part{Measured: 40, Low: 31, High: 12}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}

@@ -28,10 +28,10 @@ func (p Part) Add(q Part) Part {
 	}
 }
 
-// Sub is what remains of p without q. Bounds add: both sides may be off.
+// Sub is what remains of p without q. Bounds add crosswise: where q is more than was measured, less remains.
 func (p Part) Sub(q Part) Part {
 	return Part{
-		p.Measured - q.Measured, p.Estimated - q.Estimated, p.Interpolated - q.Interpolated, p.Low + q.Low, p.High + q.High,
+		p.Measured - q.Measured, p.Estimated - q.Estimated, p.Interpolated - q.Interpolated, p.Low + q.High, p.High + q.Low,
 	}
 }
 
@@ -112,6 +112,9 @@ func (m *Meter) cut(epoch int, t unit.Micros) (record.Cut, error) {
 	c, err := e.At(t, m.period, m.limit)
 	if err != nil {
 		return record.Cut{}, fmt.Errorf("epoch %d: %w", e.ID, err)
+	}
+	if c.Open && epoch+1 < len(m.epochs) {
+		c.High = c.C // the epoch is over: what came after its last sample is in no counter
 	}
 	m.cuts[key] = c
 	return c, nil

@@ -48,6 +48,13 @@ func (e Epoch) At(t, period unit.Micros, limit unit.Milliwatts) (record.Cut, err
 		left(last)
 		cut.C, cut.Open = last.C, true
 		cut.Low, cut.High = last.C, last.C
+		if limit > 0 {
+			more, err := most(limit, t-last.T)
+			if err != nil {
+				return record.Cut{}, err
+			}
+			cut.High += more
+		}
 		return cut, nil
 	}
 	// i is the first point after t, so t lies in [Points[i−1].T, Points[i].T).

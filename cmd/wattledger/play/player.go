@@ -165,8 +165,11 @@ func (p *Player) config(f *fleet.Fleet, n fleet.Node, period time.Duration) agen
 
 // node is one collector, from connecting to its clean stop.
 func (p *Player) node(ctx context.Context, lib *dcgm.Library, n fleet.Node, cfg agent.Config, clock agent.Clock, end unit.Micros) (err error) {
-	// The hardware is there from its boot on.
-	if err := clock.Wait(ctx, n.Boot); err != nil {
+	// The hardware is there from its boot on. The engine samples in step with the instant at which it is asked to, so the
+	// collector starts just before one of its ticks: what it reads is then fresh.
+	period := unit.Micros(cfg.Period.Microseconds())
+	start := n.Boot + period - n.Boot%period - 20*unit.Millisecond + unit.Micros(cfg.Phase.Microseconds())
+	if err := clock.Wait(ctx, max(start, n.Boot)); err != nil {
 		return stopped(ctx, err)
 	}
 	src := dcgm.DefaultConfig()
