@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -122,7 +123,12 @@ func (p Program) Execute(ctx context.Context, args, environ []string, stdout, st
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(stderr, "%s: %s; see %s --help\n", p.Name, oneLine(err), p.Name)
+		text := fmt.Sprintf("%s; see %s --help", oneLine(err), p.Name)
+		fmt.Fprintf(stderr, "%s: %s\n", p.Name, text)
+		// Reading stopped at the fault: what was asked for may stand behind it.
+		if flags.JSON || slices.Contains(args, "--json") {
+			printLast(stdout, map[string]string{"error": text})
+		}
 		return ExitUsage
 	}
 	env := NewEnv(*flags, stdout, stderr, environ)
@@ -138,11 +144,16 @@ func (p Program) Execute(ctx context.Context, args, environ []string, stdout, st
 	}
 	fmt.Fprintf(stderr, "%s: %s\n", p.Name, text)
 	if flags.JSON {
-		if line, bad := json.Marshal(lastLine(err, text)); bad == nil {
-			fmt.Fprintf(stdout, "%s\n", line)
-		}
+		printLast(stdout, lastLine(err, text))
 	}
 	return ExitCode(err)
+}
+
+// printLast writes the last line of standard output.
+func printLast(stdout io.Writer, v any) {
+	if line, err := json.Marshal(v); err == nil {
+		fmt.Fprintf(stdout, "%s\n", line)
+	}
 }
 
 // Found is an error of a command that did its work and found something wrong: with --json its result is the last line.

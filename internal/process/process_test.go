@@ -185,6 +185,8 @@ func TestExitCodes(t *testing.T) {
 	f(1, `{"error":"first; second"}`, "first", "work", "badly", "--json")
 	f(2, "", `"wrongly" is not a way`, "work", "wrongly")
 	f(2, "", "unknown flag --wrok", "--wrok")
+	f(2, `{"error":"unknown flag --wrok`, "unknown flag --wrok", "work", "--wrok", "--json")
+	f(2, `see tester --help"}`, "unexpected argument play", "--json", "play")
 	f(2, "", "tester --help", "play")
 	f(2, "", "--log-level", "work", "--log-level", "loud")
 	f(0, "served", "metrics served", "work", "served")

@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const interrupt = syscall.SIGINT
+
+// childPID is the process that runs as a service of a demo now; 0 if none does.
+func childPID(data, name string) int {
+	b, err := os.ReadFile(filepath.Join(data, "run", name+".pid"))
+	if err != nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return pid
+}
+
+// killing kills services of a demo at random instants until every hour is closed, each at most so often that the demo does
+// not give up on it, and says how often it did.
+func killing(t *testing.T, r *running, data string, random *rand.Rand, pause time.Duration, most int) map[string]int {
+	t.Helper()
+	kills := map[string]int{}
+	r.until("the play begins", time.Minute, func() bool {
+		return childPID(data, "ingest") != 0 && strings.Contains(r.err.String(), "Start broker, engine and ingest done")
+	})
+	for {
+		wait := time.After(pause/4 + time.Duration(random.Int64N(int64(pause))))
+		for waiting := true; waiting; {
+			select {
+			case <-r.ended:
+				return kills
+			case <-wait:
+				waiting = false
+			case <-time.After(5 * time.Millisecond):
+				if strings.Contains(r.err.String(), "Close hours done") {
+					return kills
+				}
+			}
+		}
+		name := []string{"ingest", "clickhouse"}[random.IntN(2)]
+		if kills[name] >= most {
+			continue
+		}
+		if pid := childPID(data, name); pid != 0 && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			kills[name]++
+		}
+	}
+}
+
+// disturbed plays a day while its services are killed; in the end nobody can tell.
+func disturbed(t *testing.T, d day, want played, seed uint64, pause time.Duration, most int) {
+	t.Helper()
+	dir := t.TempDir()
+	data, out := filepath.Join(dir, "data"), filepath.Join(dir, "out")
+	r := d.once(t, data, out)
+	kills := killing(t, r, data, rand.New(rand.NewPCG(seed, 0)), pause, most)
+	t.Logf("seed %d: killed ingest %d times and clickhouse %d times", seed, kills["ingest"], kills["clickhouse"])
+	if kills["ingest"] == 0 && kills["clickhouse"] == 0 {
+		t.Error("nothing was killed: the day was over too soon")
+	}
+	res := proven(t, r)
+	if got, want := *res.Samples.Stored, *want.result.Samples.Stored; got != want {
+		t.Errorf("%d samples stored, want %d", got, want)
+	}
+	t.Logf("seed %d: %d samples repeated, %.0f s", seed, *res.Samples.Repeated, res.Wall["total"])
+	sameFiles(t, out, want.out)
+}
+
+func TestKilledServicesLeaveNoTrace(t *testing.T) {
+	want := undisturbed(t)
+	disturbed(t, short, want, uint64(time.Now().UnixNano()), 600*time.Millisecond, 2)
+}
+
+// Killed as a whole, broker and all: the same command again completes the day.
+func TestAKilledDemoIsCompletedByTheNext(t *testing.T) {
+	want := undisturbed(t)
+	dir := t.TempDir()
+	data, out := filepath.Join(dir, "data"), filepath.Join(dir, "out")
+	seed := uint64(time.Now().UnixNano())
+	r := short.once(t, data, out)
+	r.until("ingest runs", time.Minute, func() bool { return childPID(data, "ingest") != 0 })
+	pause := time.Duration(rand.New(rand.NewPCG(seed, 0)).Int64N(int64(4 * time.Second)))
+	time.Sleep(pause)
+	r.signal(syscall.SIGKILL)
+	r.wait()
+	t.Logf("killed %s after ingest had started:\n%s", pause, r.err.String())
+	for _, pid := range r.orphans(20 * time.Second) {
+		t.Errorf("process %d outlived the demo", pid)
+	}
+	res := proven(t, short.once(t, data, out))
+	if got, want := *res.Samples.Stored, *want.result.Samples.Stored; got != want {
+		t.Errorf("%d samples stored, want %d", got, want)
+	}
+	sameFiles(t, out, want.out)
+}
