@@ -170,33 +170,30 @@ WITH
   limits AS (SELECT uuid AS limit_device, limit_mw FROM devices FINAL),
   raw AS (
     SELECT device, toUnixTimestamp64Micro(tick) AS tick_us, ifNull(energy_ts, toUnixTimestamp64Micro(tick)) AS ts,
-      toInt64(ifNull(energy_mj, 0)) AS c, if(energy_source = 'integrated', concat(boot, ' ', run), boot) AS boot, driver, run,
+      toInt64(ifNull(energy_mj, 0)) AS c, cityHash64(boot, driver, run) AS id, boot, driver, run, period_ms, energy_source,
       toInt64(ifNull(toNullable(toInt64(power_integral_mj)), -1)) AS integral,
       toInt64(ifNull(toNullable(toInt64(sm_active_us)), -1)) AS sm,
-      toInt64(ifNull(ticks_expected, 0)) AS expected, toInt64(ifNull(ticks_read, 0)) AS read, period_ms, energy_source
+      toInt64(ifNull(ticks_expected, 0)) AS expected, toInt64(ifNull(ticks_read, 0)) AS read
     FROM sample
     WHERE site = {site:String}
       AND tick >= fromUnixTimestamp64Micro({from:Int64}) AND tick < fromUnixTimestamp64Micro({end:Int64} + {lookahead:Int64})
-      AND (energy_source = 'none' OR (energy_ts IS NOT NULL AND energy_mj IS NOT NULL))
-    LIMIT 1 BY device, run, seq, tick_us),
+      AND (energy_source = 'none' OR (energy_ts IS NOT NULL AND energy_mj IS NOT NULL))),
   near AS (
-    SELECT *,
-      row_number() OVER n AS at, count() OVER (PARTITION BY device) AS total,
+    SELECT *, lagInFrame(tick_us, 1, 0) OVER w AS tick0, leadInFrame(tick_us, 1, 0) OVER w AS tick1,
       lagInFrame(ts, 1, 0) OVER w AS ts0, leadInFrame(ts, 1, 0) OVER w AS ts1,
       lagInFrame(c, 1, 0) OVER w AS c0, leadInFrame(c, 1, 0) OVER w AS c1,
-      lagInFrame(concat(boot, driver, run), 1, '') OVER w AS id0, leadInFrame(concat(boot, driver, run), 1, '') OVER w AS id1
+      lagInFrame(id, 1, 0) OVER w AS id0, leadInFrame(id, 1, 0) OVER w AS id1
     FROM raw
-    WINDOW w AS (PARTITION BY device ORDER BY ts, c, tick_us ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING),
-      n AS (PARTITION BY device ORDER BY ts, c, tick_us ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW))
-SELECT device, tick_us, ts, c, boot, driver, run, integral, sm, expected, read, period_ms
+    WINDOW w AS (PARTITION BY device ORDER BY ts, c, tick_us ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING))
+SELECT device, tick_us, ts, c, if(energy_source = 'integrated', concat(boot, ' ', run), boot), driver, run, integral, sm, expected, read, period_ms
 FROM near
 LEFT JOIN edges ON edge_device = near.device
 LEFT JOIN limits ON limit_device = near.device
-WHERE (ts0 < {end:Int64} OR at = 1 OR energy_source = 'none')
-  AND (device IN (SELECT uuid FROM whole) OR at = 1 OR at = total OR ts >= {end:Int64}
+WHERE (ts0 < {end:Int64} OR energy_source = 'none')
+  AND (device IN (SELECT uuid FROM whole) OR tick0 = 0 OR tick1 = 0 OR ts >= {end:Int64}
     OR ts = ts0 OR ts = ts1
     OR arrayExists(e -> e >= ts0 AND e <= ts1, arrayConcat(es, [{start:Int64}, {end:Int64}]))
-    OR concat(boot, driver, run) != id0 OR concat(boot, driver, run) != id1
+    OR id != id0 OR id != id1
     OR c < c0 OR c1 < c
     OR toInt128(c - c0) * 100000000 > toInt128(limit_mw) * 105 * (ts - ts0)
     OR toInt128(c1 - c) * 100000000 > toInt128(limit_mw) * 105 * (ts1 - ts))

@@ -14,7 +14,7 @@ import (
 )
 
 // Run proves the ledger over a period, of which only closed hours count. truthPath names the simulator's truth; "" when
-// nobody knows it. Nodes are read and recomputed one by one, as many at a time as there are processors.
+// nobody knows it. Nodes are read in groups and recomputed in parallel.
 func Run(ctx context.Context, store Store, p Period, truthPath string) (Report, error) {
 	var r Report
 	book := truthBook{}
@@ -112,68 +112,70 @@ func readSite(ctx context.Context, store Store, site record.Site, p Period) (sit
 	return s, err
 }
 
-// recompute makes the lines of all nodes, and meters them. It waits for all it starts.
-func (s siteInput) recompute(ctx context.Context, store Store, site record.Site) ([]record.Entry, []Metered, error) {
-	type result struct {
-		lines   []record.Entry
-		metered []Metered
-		err     error
+// groupDevices is how many devices are read at a time: a query reads the hours it needs whole, so a few large ones cost
+// less than one a node, and memory stays bounded.
+const groupDevices = 128
+
+// recompute makes the lines of all nodes, group by group, and meters them.
+func (s siteInput) recompute(ctx context.Context, store Store, site record.Site) (lines []record.Entry, metered []Metered, err error) {
+	byNode := map[string][]record.Device{}
+	for _, d := range s.devices {
+		byNode[d.Node] = append(byNode[d.Node], d)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	results := make([]result, len(s.nodes))
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for i, n := range s.nodes {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			r := &results[i]
-			if r.lines, r.metered, r.err = s.node(ctx, store, site.ID, n); r.err != nil {
-				cancel()
-			}
-		})
-	}
-	wg.Wait()
-	var lines []record.Entry
-	var metered []Metered
-	var errs []error
-	for _, r := range results {
-		lines = append(lines, r.lines...)
-		metered = append(metered, r.metered...)
-		if r.err != nil && (len(errs) == 0 || !errors.Is(r.err, context.Canceled)) {
-			errs = append(errs, r.err)
+	for first := 0; first < len(s.nodes); {
+		var devices []record.Device
+		end := first
+		for ; end < len(s.nodes) && (end == first || len(devices)+len(byNode[s.nodes[end].ID]) <= groupDevices); end++ {
+			devices = append(devices, byNode[s.nodes[end].ID]...)
 		}
+		of, m, err := s.group(ctx, store, site.ID, s.nodes[first:end], byNode, devices)
+		if err != nil {
+			return nil, nil, err
+		}
+		lines, metered, first = append(lines, of...), append(metered, m...), end
 	}
-	return lines, metered, errors.Join(errs...)
+	return lines, metered, nil
 }
 
-func (s siteInput) node(ctx context.Context, store Store, site string, n record.Node) ([]record.Entry, []Metered, error) {
-	input := Node{Node: n, Allocations: s.allocations}
+// group reads some nodes at once and recomputes them, as many at a time as there are processors. It waits for all it starts.
+func (s siteInput) group(ctx context.Context, store Store, site string, nodes []record.Node, byNode map[string][]record.Device,
+	devices []record.Device,
+) ([]record.Entry, []Metered, error) {
 	var uuids []string
-	for _, d := range s.devices {
-		if d.Node == n.ID {
-			input.Devices = append(input.Devices, d)
-			uuids = append(uuids, d.UUID)
+	var counters []record.Device
+	for _, d := range devices {
+		uuids = append(uuids, d.UUID)
+		if d.Kind != record.KindMIG {
+			counters = append(counters, d)
 		}
 	}
+	var series map[string]Series
+	var metered []Metered
+	var err error
 	if len(uuids) > 0 {
 		wide := Period{From: s.period.From - Lookahead, To: s.period.To + Lookahead}
-		var err error
-		if input.Series, err = store.Samples(ctx, site, uuids, wide, s.first); err != nil {
+		if series, err = store.Samples(ctx, site, uuids, wide, s.first); err != nil {
 			return nil, nil, err
 		}
 	}
-	lines, err := RecomputeNode(input, s.period, s.first)
-	if err != nil {
-		return nil, nil, err
+	if len(counters) > 0 {
+		if metered, err = store.Metered(ctx, site, counters, s.period, s.first); err != nil {
+			return nil, nil, err
+		}
 	}
-	counters := slices.DeleteFunc(slices.Clone(input.Devices), func(d record.Device) bool { return d.Kind == record.KindMIG })
-	if len(counters) == 0 {
-		return lines, nil, nil
+	of := make([][]record.Entry, len(nodes))
+	errs := make([]error, len(nodes))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i, n := range nodes {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			of[i], errs[i] = RecomputeNode(Node{Node: n, Allocations: s.allocations, Devices: byNode[n.ID], Series: series}, s.period, s.first)
+		})
 	}
-	metered, err := store.Metered(ctx, site, counters, s.period, s.first)
-	return lines, metered, err
+	wg.Wait()
+	return slices.Concat(of...), metered, errors.Join(errs...)
 }
 
 func (c *Comparison) join(d Comparison) {

@@ -46,7 +46,7 @@ func defaultConfig(data string) config {
 // topics are those of an embedded broker. A cluster's are the operator's to make, with as many partitions as it has nodes
 // to spread over.
 var topics = []kafka.Topic{
-	{Name: wire.TopicSample, Partitions: 4},
+	{Name: wire.TopicSample, Partitions: 2},
 	{Name: wire.TopicAllocation, Partitions: 1},
 	{Name: wire.TopicReading, Partitions: 1},
 	{Name: wire.TopicInventory, Partitions: 1},
