@@ -7,6 +7,7 @@
 package closer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ type Progress struct {
 	Previous string
 	// Waiting names what has not declared the hour complete.
 	Waiting []string
-	// Newest is the furthest any node has come.
+	// Newest is the furthest any node of the site has come.
 	Newest unit.Micros
 }
 
@@ -111,16 +112,21 @@ func New(cfg Config, store Store, log *slog.Logger, reg prometheus.Registerer) (
 	return c, nil
 }
 
-// Run closes hours until ctx ends. Errors of the store are counted and tried again: nothing is lost by waiting.
+// Run closes hours until ctx ends. Errors are counted and tried again: nothing is lost by waiting. One that stays the same
+// is logged once.
 func (c *Closer) Run(ctx context.Context) error {
-	for {
+	var said string
+	for ctx.Err() == nil {
 		n, err := c.Once(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+			said = ""
+		case ctx.Err() == nil:
 			c.failed.Inc()
-			c.log.Warn("hour not closed", "error", err)
+			if text := err.Error(); text != said {
+				c.log.Warn("hour not closed", "error", err)
+				said = text
+			}
 		}
 		if n > 0 {
 			continue
@@ -131,6 +137,7 @@ func (c *Closer) Run(ctx context.Context) error {
 		case <-time.After(c.cfg.Poll):
 		}
 	}
+	return nil
 }
 
 // ready is a site-hour that can be closed.
@@ -140,17 +147,20 @@ type ready struct {
 	late     []string
 }
 
-// Once closes the next hour of each site that has one ready, in order of (hour, site), and says how many it closed.
+// Once closes the next hour of each site that has one ready, in order of (hour, site), and says how many it closed. A site
+// whose hour cannot be closed holds up no other; its error is part of the one returned.
 func (c *Closer) Once(ctx context.Context) (int, error) {
 	sites, err := c.store.Sites(ctx)
 	if err != nil {
 		return 0, err
 	}
 	var list []ready
+	var errs []error
 	for _, s := range sites {
 		p, err := c.store.Progress(ctx, s)
 		if err != nil {
-			return 0, err
+			errs = append(errs, err)
+			continue
 		}
 		if p.Next == 0 {
 			continue
@@ -165,13 +175,18 @@ func (c *Closer) Once(ctx context.Context) (int, error) {
 		}
 		list = append(list, r)
 	}
-	slices.SortStableFunc(list, func(a, b ready) int { return int(a.progress.Next - b.progress.Next) })
-	for i, r := range list {
+	slices.SortFunc(list, func(a, b ready) int {
+		return cmp.Or(cmp.Compare(a.progress.Next, b.progress.Next), cmp.Compare(a.site.ID, b.site.ID))
+	})
+	closed := 0
+	for _, r := range list {
 		if err := c.close(ctx, r); err != nil {
-			return i, err
+			errs = append(errs, fmt.Errorf("site %s: %w", r.site.ID, err))
+			continue
 		}
+		closed++
 	}
-	return len(list), nil
+	return closed, errors.Join(errs...)
 }
 
 func (c *Closer) close(ctx context.Context, r ready) error {

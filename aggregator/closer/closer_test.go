@@ -1,0 +1,149 @@
+package closer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/wattledger/wattledger/aggregator/closing"
+	"github.com/wattledger/wattledger/aggregator/ledger"
+	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+const hour0 = 1_790_000_000_000_000 / unit.Hour * unit.Hour
+
+// ledgerOf is a store in memory: sites that wait, and seals in the order in which they were written.
+type ledgerOf struct {
+	sites   []record.Site
+	waiting map[string][]string
+	newest  map[string]unit.Micros
+	broken  map[string]error
+	seals   []record.Seal
+	last    unit.Micros // no hour of a site is ready after this one
+}
+
+func (l *ledgerOf) Sites(context.Context) ([]record.Site, error) { return l.sites, nil }
+
+func (l *ledgerOf) Progress(_ context.Context, site record.Site) (Progress, error) {
+	p := Progress{Next: hour0, Waiting: l.waiting[site.ID], Newest: l.newest[site.ID]}
+	for _, s := range l.seals {
+		if s.Site == site.ID {
+			p.Next, p.Batch, p.Previous = s.Hour+unit.Hour, s.Batch+1, s.Root
+		}
+	}
+	if p.Next > l.last {
+		p.Next = 0
+	}
+	return p, nil
+}
+
+func (l *ledgerOf) Load(_ context.Context, site record.Site, hour unit.Micros) (closing.Hour, error) {
+	return closing.Hour{Site: site, Start: hour}, l.broken[site.ID]
+}
+
+func (l *ledgerOf) Append(_ context.Context, seal record.Seal, _ []ledger.Line, _ []record.Cut) error {
+	l.seals = append(l.seals, seal)
+	return nil
+}
+
+func closerOver(t *testing.T, l *ledgerOf) *Closer {
+	t.Helper()
+	l.sites = []record.Site{{ID: "b", PUEThousandths: 1000}, {ID: "a", PUEThousandths: 1000}}
+	c, err := New(Config{Lateness: 6 * time.Hour, Poll: time.Millisecond}, l, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func sealed(l *ledgerOf) []string {
+	var out []string
+	for _, s := range l.seals {
+		out = append(out, s.Site+s.Hour.Time().Format("15")+" "+s.Closing)
+	}
+	return out
+}
+
+func TestHoursCloseInOrderOfHourAndSite(t *testing.T) {
+	l := &ledgerOf{last: hour0 + unit.Hour}
+	c := closerOver(t, l)
+	for range 3 {
+		if _, err := c.Once(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, second := hour0.Time().Format("15"), (hour0 + unit.Hour).Time().Format("15")
+	if want := []string{"a" + first + " complete", "b" + first + " complete", "a" + second + " complete", "b" + second + " complete"}; !slices.Equal(sealed(l), want) {
+		t.Errorf("closed %v, want %v", sealed(l), want)
+	}
+	if l.seals[2].Previous != l.seals[0].Root || l.seals[2].Batch != 1 {
+		t.Errorf("the second batch of a is %+v after %+v", l.seals[2], l.seals[0])
+	}
+}
+
+// A site whose inventory is wrong must not keep the others from being accounted.
+func TestABrokenSiteHoldsUpNoOther(t *testing.T) {
+	l := &ledgerOf{last: hour0, broken: map[string]error{"a": errors.New("no carbon factor")}}
+	c := closerOver(t, l)
+	n, err := c.Once(t.Context())
+	if n != 1 || len(l.seals) != 1 || l.seals[0].Site != "b" {
+		t.Errorf("closed %d: %v", n, sealed(l))
+	}
+	if err == nil || !strings.Contains(err.Error(), "site a: no carbon factor") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestLatenessIsEventTimeAndNamesItsReason(t *testing.T) {
+	l := &ledgerOf{last: hour0, waiting: map[string][]string{"a": {"node-7"}, "b": {"node-8"}}, newest: map[string]unit.Micros{
+		"a": hour0 + 7*unit.Hour, "b": hour0 + 7*unit.Hour - 1,
+	}}
+	c := closerOver(t, l)
+	if _, err := c.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.seals) != 1 || l.seals[0].Site != "a" || l.seals[0].Closing != "lateness" || !strings.Contains(l.seals[0].Reason, "node-7") {
+		t.Errorf("closed %+v", l.seals)
+	}
+	c.cfg.Lateness = 0
+	l.newest["b"] = hour0 + 10_000*unit.Hour
+	if n, err := c.Once(t.Context()); n != 0 || err != nil {
+		t.Errorf("closed %d without b's node, %v; 0 waits for ever", n, err)
+	}
+	if got := testutil.ToFloat64(c.closed.WithLabelValues("lateness")); got != 1 {
+		t.Errorf("%v hours counted as closed by lateness, want 1", got)
+	}
+}
+
+func TestRunCountsErrorsAndStops(t *testing.T) {
+	l := &ledgerOf{last: hour0, broken: map[string]error{"a": errors.New("no"), "b": errors.New("no")}}
+	c := closerOver(t, l)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	for testutil.ToFloat64(c.failed) < 3 {
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("a clean stop returns %v", err)
+	}
+}
+
+func TestConfigNamesEveryFault(t *testing.T) {
+	err := Config{Lateness: -1}.Validate()
+	if err == nil || !strings.Contains(err.Error(), "closer.lateness") || !strings.Contains(err.Error(), "closer.poll") {
+		t.Errorf("got %v", err)
+	}
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+}
