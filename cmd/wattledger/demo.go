@@ -93,6 +93,9 @@ func (c *demoCmd) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return err
 	}
+	if err := d.played.save(d.data); err != nil { // from the first sample on, the folder is this play's
+		return err
+	}
 	d.show = progress.New(env.Stderr, env.Flags.Quiet)
 	env.Log = process.NewLogger(d.show.Logs(env.Stderr), quieter(env.Flags.LogLevel), env.Flags.LogFormat)
 	stage := d.show.Stage("Start broker, engine and ingest", 0, "")

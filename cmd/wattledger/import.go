@@ -67,7 +67,7 @@ func (c *importAllocationsCmd) Run(ctx context.Context, env *process.Env) error 
 	if err != nil {
 		return process.Usage(err)
 	}
-	return env.Run(ctx, func(ctx context.Context) error {
+	return once(ctx, env, func(ctx context.Context) error {
 		to, err := kafka.NewPublisher(cfg.Kafka, wire.TopicAllocation, prometheus.NewRegistry())
 		if err != nil {
 			return err
@@ -105,7 +105,7 @@ func (c *importInventoryCmd) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
-	return env.Run(ctx, func(ctx context.Context) error {
+	return once(ctx, env, func(ctx context.Context) error {
 		to, err := kafka.NewPublisher(cfg.Kafka, wire.TopicInventory, prometheus.NewRegistry())
 		if err != nil {
 			return err

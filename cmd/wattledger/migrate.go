@@ -29,7 +29,7 @@ func (c *migrateCmd) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return err
 	}
-	return env.Run(ctx, func(ctx context.Context) error {
+	return once(ctx, env, func(ctx context.Context) error {
 		v, err := migrate(ctx, cfg, c.DryRun)
 		if err != nil {
 			return err

@@ -53,6 +53,9 @@ func (p played) save(data string) error {
 	if err != nil {
 		return fmt.Errorf("write what was played: %w", err)
 	}
+	if err := os.MkdirAll(data, 0o750); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
 	return process.WriteFile(filepath.Join(data, "played.json"), b, 0o640)
 }
 

@@ -53,7 +53,7 @@ func (c *reportCmd) Run(ctx context.Context, env *process.Env) error {
 			return process.Usage(err)
 		}
 	}
-	return env.Run(ctx, func(ctx context.Context) error {
+	return once(ctx, env, func(ctx context.Context) error {
 		db, err := chconn.Open(ctx, cfg.ClickHouse)
 		if err != nil {
 			return err

@@ -115,6 +115,16 @@ func (versionCmd) Run(env *process.Env) error {
 	return err
 }
 
+// once runs a command that ends by itself, whatever is served beside it.
+func once(ctx context.Context, env *process.Env, do func(context.Context) error) error {
+	return env.Run(ctx, func(ctx context.Context) error {
+		if err := do(ctx); err != nil {
+			return err
+		}
+		return process.ErrStop
+	})
+}
+
 // printJSON writes v as one line: the last of standard output.
 func printJSON(w io.Writer, v any) error {
 	if err := json.NewEncoder(w).Encode(v); err != nil {

@@ -71,30 +71,37 @@ func withStack(ctx context.Context, env *process.Env, data string, l listens, us
 	if err := os.Remove(filepath.Join(data, "clickhouse", "endpoint")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove the last run's endpoint: %w", err)
 	}
-	done, stop := context.WithCancel(ctx)
+	var result error // of the work
+	// The services outlive the work: whoever is told to stop still hands over what it has.
+	services, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	err = process.Run(done, broker.Run, engine.Run, func(ctx context.Context) error {
+	err = process.Run(services, broker.Run, engine.Run, func(services context.Context) error {
 		defer stop() // when the work is done the services end
+		work, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(services, cancel)() // and the work ends with a service that fails
 		select {
 		case <-broker.Ready():
-		case <-ctx.Done():
+		case <-work.Done():
 			return nil
 		}
 		s := &stack{cfg: cfg, closed: make(chan record.Seal, 10_000)}
-		db, err := s.connect(ctx, data)
+		db, err := s.connect(work, data)
 		if err != nil {
 			return err
 		}
 		defer db.Close()
-		work, cancel := context.WithCancel(ctx)
-		defer cancel()
-		return process.Run(work, ingest.Run, s.closer(env), func(ctx context.Context) error {
-			defer cancel()
-			return use(ctx, s)
+		carrying, enough := context.WithCancel(services)
+		defer enough()
+		return process.Run(carrying, ingest.Run, s.closer(env), func(carrying context.Context) error {
+			defer enough()
+			defer context.AfterFunc(carrying, cancel)()
+			result = use(work, s)
+			return result
 		})
 	})
-	if ctx.Err() != nil {
-		return ctx.Err()
+	if err == nil {
+		return result // being told to stop ends the services without fault; the work says whether it was done
 	}
 	return err
 }

@@ -62,7 +62,7 @@ func (c *statusCmd) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return err
 	}
-	return env.Run(ctx, func(ctx context.Context) error {
+	return once(ctx, env, func(ctx context.Context) error {
 		st, err := readStatus(ctx, cfg)
 		if err != nil {
 			return err

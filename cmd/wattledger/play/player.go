@@ -81,7 +81,7 @@ func (p *Player) Day(ctx context.Context, f *fleet.Fleet, progress func(played u
 		cfg.StopTimeout = 10 * time.Minute
 		group.Go(func() error {
 			defer hours.done()
-			return p.node(ctx, lib, n, cfg, clock, f.End)
+			return p.node(ctx, lib, n, cfg, clock, &counting{p, ctx.Done()}, f.End)
 		})
 	}
 	group.Go(func() error {
@@ -116,7 +116,7 @@ func (p *Player) Live(ctx context.Context, f *fleet.Fleet) error {
 	for i, n := range f.Nodes {
 		cfg := p.config(f, n, time.Second)
 		cfg.Phase = time.Duration(i) * time.Second / time.Duration(len(f.Nodes)) / time.Millisecond * time.Millisecond
-		group.Go(func() error { return p.node(ctx, lib, n, cfg, &wallClock{ctl: ctl, node: n.ID}, 0) })
+		group.Go(func() error { return p.node(ctx, lib, n, cfg, &wallClock{ctl: ctl, node: n.ID}, &counting{p, nil}, 0) })
 	}
 	group.Go(func() error {
 		from := f.Start
@@ -164,7 +164,7 @@ func (p *Player) config(f *fleet.Fleet, n fleet.Node, period time.Duration) agen
 }
 
 // node is one collector, from connecting to its clean stop.
-func (p *Player) node(ctx context.Context, lib *dcgm.Library, n fleet.Node, cfg agent.Config, clock agent.Clock, end unit.Micros) (err error) {
+func (p *Player) node(ctx context.Context, lib *dcgm.Library, n fleet.Node, cfg agent.Config, clock agent.Clock, out agent.Publisher, end unit.Micros) (err error) {
 	// The hardware is there from its boot on. The engine samples in step with the instant at which it is asked to, so the
 	// collector starts just before one of its ticks: what it reads is then fresh.
 	period := unit.Micros(cfg.Period.Microseconds())
@@ -183,7 +183,7 @@ func (p *Player) node(ctx context.Context, lib *dcgm.Library, n fleet.Node, cfg 
 	if err := p.Publisher.PublishInventory(ctx, n.Site, uint64(n.Boot), n.From, source.Devices()); err != nil {
 		return stopped(ctx, fmt.Errorf("node %s: %w", n.ID, err))
 	}
-	a, err := agent.New(cfg, source, &counting{p}, clock, p.Log.With("node", n.ID), prometheus.NewRegistry())
+	a, err := agent.New(cfg, source, out, clock, p.Log, prometheus.NewRegistry())
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.ID, err)
 	}
@@ -205,10 +205,20 @@ func stopped(ctx context.Context, err error) error {
 }
 
 // counting counts the rows that the publisher has taken for good.
-type counting struct{ p *Player }
+type counting struct {
+	p *Player
+	// halted, once closed, keeps back what a stop cuts short: a play that is taken up again sends the same messages, and
+	// half a message under the sequence of a whole one would make the whole one a repeat.
+	halted <-chan struct{}
+}
 
 // Publish hands the batch on and counts its rows.
 func (c *counting) Publish(ctx context.Context, b *wl.SampleBatch) error {
+	select {
+	case <-c.halted:
+		return fmt.Errorf("the play was stopped: %w", agent.ErrRefused)
+	default:
+	}
 	if err := c.p.Publisher.Publish(ctx, b); err != nil {
 		return err
 	}
