@@ -335,7 +335,15 @@ func (s *Store) waiting(ctx context.Context, site record.Site, p *closer.Progres
 			until = min(until, n.To)
 		}
 		need(n.ID, until)
-		p.Newest = max(p.Newest, complete[n.ID])
+	}
+	for source, t := range complete {
+		if source != site.AllocationSource { // a scheduler may state what is yet to come
+			p.Newest = max(p.Newest, t)
+		}
+	}
+	// Nobody is expected in this hour: without word from anyone beyond it, it may not have come yet.
+	if len(nodes) == 0 && p.Newest < p.Next+unit.Hour {
+		p.Waiting = append(p.Waiting, "a node of "+site.ID)
 	}
 	if site.AllocationSource != "" {
 		need(site.AllocationSource, p.Next+unit.Hour)

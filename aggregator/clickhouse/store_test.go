@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -171,6 +172,39 @@ func TestAppendIsIdempotent(t *testing.T) {
 	}
 	p, err := s.Progress(t.Context(), site)
 	if err != nil || p.Batch != 2 || len(p.Waiting) != 2 {
+		t.Errorf("progress %+v, %v", p, err)
+	}
+}
+
+// A site whose nodes are all gone waits for the next one: it does not close hour after hour into the future.
+func TestASiteWithoutNodesWaits(t *testing.T) {
+	s, conn := open(t)
+	site := plant(t, conn)
+	site.AllocationSource = "" // nobody else has to declare anything
+	waiting := func(what string, want ...string) {
+		t.Helper()
+		p, err := s.Progress(t.Context(), site)
+		if err != nil || !slices.Equal(p.Waiting, want) {
+			t.Errorf("%s: waits for %v, want %v; %v", what, p.Waiting, want, err)
+		}
+	}
+	waiting("its node has declared two hours complete")
+	exec(t, conn, `INSERT INTO nodes VALUES ('n', 's', 'r', 'HGX B200', 1000000, %d, %d, 2)`, hour0-10*unit.Hour, hour0-9*unit.Hour)
+	exec(t, conn, `INSERT INTO seals (site, batch, root, hour) VALUES ('s', 0, 'r', %d)`, (hour0+unit.Hour)/unit.Second)
+	waiting("its node left long ago", "a node of s")
+	exec(t, conn, `INSERT INTO messages VALUES ('wl', 's', 'later', 'run', 0, '', 0, 1, fromUnixTimestamp64Micro(%d), 1, now(), now(), now(), 0, 9)`, hour0+9*unit.Hour)
+	waiting("another has come since")
+}
+
+// A node that is replaced by one of another name never speaks again: the new one's word lets the lateness limit pass.
+func TestNewestIsOfAnyNode(t *testing.T) {
+	s, conn := open(t)
+	site := plant(t, conn)
+	exec(t, conn, `INSERT INTO seals (site, batch, root, hour) VALUES ('s', 1, 'r', %d)`, (hour0+unit.Hour)/unit.Second)
+	exec(t, conn, `INSERT INTO messages VALUES ('wl', 's', 'n-new', 'run', 0, '', 0, 1, fromUnixTimestamp64Micro(%d), 1, now(), now(), now(), 0, 8)`, hour0+30*unit.Hour)
+	exec(t, conn, `INSERT INTO messages VALUES ('wl', 's', 'sched', 'run', 0, '', 0, 1, fromUnixTimestamp64Micro(%d), 1, now(), now(), now(), 0, 9)`, hour0+90*unit.Hour)
+	p, err := s.Progress(t.Context(), site)
+	if err != nil || p.Newest != hour0+30*unit.Hour || !slices.Equal(p.Waiting, []string{"n"}) {
 		t.Errorf("progress %+v, %v", p, err)
 	}
 }
