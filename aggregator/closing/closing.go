@@ -158,6 +158,7 @@ const (
 	flagRestModelled  = "rest_modelled" // node rest from declared watts
 	flagFacility      = "pue_modelled"  // facility energy from a declared PUE
 	flagSharedUnknown = "it_shared_unmetered"
+	flagNoActivity    = "no_activity"   // the device gives no activity, so none is known
 	flagMIGBySlices   = "mig_by_slices" // activity could not be read for part of the hour
 	flagOverbooked    = "overbooked"    // an allocation asked for more than was free
 )

@@ -11,6 +11,10 @@ import (
 // Activity and ticks are counters of the collector, so they start anew with each run; they are cut like energy. They
 // describe an entry and bill nothing.
 func (c *nodeCloser) work(e *record.Entry, d Device, from, to unit.Micros, part, whole int64) {
+	if len(d.Work) == 0 {
+		flag(e, flagNoActivity) // no activity is known, which is not the same as none
+		return
+	}
 	diff := func(value func(Work) int64) int64 {
 		var sum int64
 		for _, run := range runs(d.Work) {
