@@ -10,17 +10,21 @@ import (
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
+// since is from when on a device is said to be there: always. A collector cannot know better, and a statement replaces the
+// one before: were it the collector's own start, an upgrade at half past would take the half hour before from whoever held
+// the device.
+const since unit.Micros = 0
+
 // inventory publishes the devices that the agent announces, the newest list first if several wait.
 type inventory struct {
 	publisher *kafka.Publisher
 	cfg       agent.Config
 	log       *slog.Logger
 	newest    chan []agent.Device
-	started   unit.Micros
 }
 
 func newInventory(p *kafka.Publisher, cfg agent.Config, log *slog.Logger) *inventory {
-	return &inventory{publisher: p, cfg: cfg, log: log, newest: make(chan []agent.Device, 1), started: now()}
+	return &inventory{publisher: p, cfg: cfg, log: log, newest: make(chan []agent.Device, 1)}
 }
 
 // announce is called by the agent's loop only, so what it takes out is what it put in before.
@@ -45,7 +49,7 @@ func (v *inventory) run(ctx context.Context) error {
 		case devices = <-v.newest:
 		case <-retry.C:
 		}
-		err := v.publisher.PublishInventory(ctx, v.cfg.Site, uint64(now()), v.started, devices)
+		err := v.publisher.PublishInventory(ctx, v.cfg.Site, uint64(now()), since, devices)
 		if err != nil && ctx.Err() == nil {
 			v.log.Warn("inventory not published", "reason", "publish", "error", err)
 			retry.Reset(v.cfg.RetryMax)

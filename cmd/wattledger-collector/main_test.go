@@ -105,6 +105,11 @@ func TestItPublishesUntilStopped(t *testing.T) {
 	if err := proto.Unmarshal(m.Value, inv); err != nil || len(inv.Devices) != 6 || inv.Devices[0].Node != "n1" {
 		t.Errorf("inventory is %v, %v", inv, err)
 	}
+	for _, d := range inv.Devices {
+		if d.FromUs != 0 {
+			t.Errorf("%s is said to be there from %d on: the next start of the collector would take back what it held before", d.Uuid, d.FromUs)
+		}
+	}
 	samples := reader(wire.TopicSample)
 	var complete int64
 	for stopped := false; ; {
