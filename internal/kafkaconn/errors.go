@@ -46,7 +46,7 @@ func Temporary(err error) bool {
 	if range_ := (*RangeError)(nil); errors.As(err, &range_) {
 		return false
 	}
-	if errs := (kafka.WriteErrors)(nil); errors.As(err, &errs) {
+	if errs := kafka.WriteErrors(nil); errors.As(err, &errs) {
 		// One hopeless message makes the whole call hopeless; the others would only repeat.
 		for _, e := range errs {
 			if e != nil && !Temporary(e) {
