@@ -290,7 +290,7 @@ func (c *Consumer) waitForTopics(ctx context.Context) error {
 // stopped turns an error that only says that we were asked to stop into none.
 func stopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // being told to stop is no fault
 	}
 	return err
 }

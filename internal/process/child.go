@@ -87,7 +87,7 @@ func (c *Child) Run(ctx context.Context) error {
 		began := time.Now()
 		last, err := c.once(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it ended because we were told to stop
 		}
 		if time.Since(began) >= c.cfg.Stable {
 			deaths, wait = 0, c.cfg.Backoff

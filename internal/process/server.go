@@ -148,7 +148,7 @@ func ServeHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
 	if err := srv.Shutdown(grace); err != nil {
 		srv.Close()
 	}
-	<-failed
+	_ = <-failed // http.ErrServerClosed, as we asked
 	return nil
 }
 

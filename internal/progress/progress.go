@@ -190,5 +190,5 @@ func (r *Reporter) draw(atOnce bool) {
 		b.WriteString(text.Trim(s.bar(now, width-1), width-1) + "\n")
 	}
 	r.lines = len(r.live)
-	io.WriteString(r.w, b.String())
+	_, _ = io.WriteString(r.w, b.String()) // a terminal that is gone shows nothing
 }

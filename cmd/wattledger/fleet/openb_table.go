@@ -143,8 +143,9 @@ func readTable(name string, in io.Reader, want []string, each func(*tableRow)) (
 
 func unpack(in io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReaderSize(in, 64<<10)
-	if magic, err := buffered.Peek(2); err != nil || !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		return buffered, nil // a file this short is no archive; the reader of lines meets the error again
+	magic, _ := buffered.Peek(2) // a file this short is no archive; the reader of lines meets the error again
+	if !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		return buffered, nil
 	}
 	z, err := gzip.NewReader(buffered)
 	if err != nil {

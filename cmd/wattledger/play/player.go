@@ -115,7 +115,7 @@ func (p *Player) Live(ctx context.Context, f *fleet.Fleet) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for i, n := range f.Nodes {
 		cfg := p.config(f, n, time.Second)
-		cfg.Phase = time.Duration(i) * time.Second / time.Duration(len(f.Nodes)) / time.Millisecond * time.Millisecond
+		cfg.Phase = time.Duration(i*1000/len(f.Nodes)) * time.Millisecond // nodes do not all read in one instant
 		group.Go(func() error { return p.node(ctx, lib, n, cfg, &wallClock{ctl: ctl, node: n.ID}, &counting{p, nil}, 0) })
 	}
 	group.Go(func() error {

@@ -192,10 +192,10 @@ func TestQueriesOfEveryShape(t *testing.T) {
 	if err := conn.QueryRow(t.Context(), "SELECT timezone()").Scan(&zone); err != nil || zone != "UTC" {
 		t.Errorf("timezone = %q, %v; want UTC wherever the machine stands", zone, err)
 	}
-	if err := conn.AsyncInsert(t.Context(), "INSERT INTO q VALUES (4, 'four')", true); err != nil {
+	if err := conn.Exec(ch.Context(t.Context(), ch.WithAsync(true)), "INSERT INTO q VALUES (4, 'four')"); err != nil {
 		t.Error(err)
 	}
-	if err := conn.AsyncInsert(t.Context(), "INSERT INTO q VALUES (5, 'five')", false); err != nil {
+	if err := conn.Exec(ch.Context(t.Context(), ch.WithAsync(false)), "INSERT INTO q VALUES (5, 'five')"); err != nil {
 		t.Error(err)
 	}
 	var count uint64

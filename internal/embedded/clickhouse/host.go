@@ -174,7 +174,8 @@ func lock(dir string) (unlock func(), err error) {
 		}
 		return nil, fmt.Errorf("embedded clickhouse: lock %s: %w", path, err)
 	}
-	if err := f.Truncate(0); err == nil {
+	err = f.Truncate(0)
+	if err == nil {
 		_, err = fmt.Fprintf(f, "%d", os.Getpid())
 	}
 	if err != nil {

@@ -120,7 +120,7 @@ func lock(file string) (unlock func(), err error) {
 		return nil, fmt.Errorf("lock %s: %w", file, err)
 	}
 	if err := f.Truncate(0); err == nil {
-		_, err = fmt.Fprintln(f, os.Getpid()) // for the message above only
+		_, _ = fmt.Fprintln(f, os.Getpid()) // for the message above only
 	}
 	return func() { f.Close() }, nil
 }

@@ -57,12 +57,12 @@ var (
 type pair struct{ group, id uint32 }
 
 type value struct {
-	version, group, id uint32
-	field, kind        uint16
-	status             int32
-	_                  uint32
-	ts                 int64
-	raw                [4096]byte
+	_, group, id uint32 // the version comes first
+	_, kind      uint16
+	status       int32
+	_            uint32
+	ts           int64
+	raw          [4096]byte
 }
 
 func (v *value) int() int64 { return *(*int64)(unsafe.Pointer(&v.raw[0])) }
