@@ -2,6 +2,7 @@ package attribution
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -140,10 +141,10 @@ func (p *Partition) split(energy unit.Millijoules, span unit.Micros, idle unit.M
 	if !anyActive {
 		active = bySlices[:len(p.instances)]
 	}
-	if len(p.instances) == 0 {
-		return parts, nil
-	}
 	rest, err := Split(energy-base, active)
+	if errors.Is(err, ErrNoWeight) {
+		return parts, nil // no instance has a size: the rest stays with the slices that have none
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +154,9 @@ func (p *Partition) split(energy unit.Millijoules, span unit.Micros, idle unit.M
 	return parts, nil
 }
 
+// mostActive is 285 years: an activity counter that rises by more between two samples has not been read.
+const mostActive unit.Micros = 1 << 53
+
 // activity is activity × slices of every instance over the sample interval that holds [a, b), and whether all could be read.
 func (p *Partition) activity(e window.Epoch, a, b unit.Micros) ([]uint64, bool) {
 	left, right := enclosing(e.Points, a, b)
@@ -160,7 +164,7 @@ func (p *Partition) activity(e window.Epoch, a, b unit.Micros) ([]uint64, bool) 
 	for k, in := range p.instances {
 		x, okX := readingAt(in.Activity, left)
 		y, okY := readingAt(in.Activity, right)
-		if !okX || !okY || x.Run != y.Run || y.Active < x.Active {
+		if !okX || !okY || x.Run != y.Run || y.Active < x.Active || y.Active-x.Active > mostActive {
 			return make([]uint64, len(p.instances)), false
 		}
 		weights[k] = uint64(y.Active-x.Active) * uint64(in.Slices)
