@@ -148,7 +148,9 @@ func ServeHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
 	if err := srv.Shutdown(grace); err != nil {
 		srv.Close()
 	}
-	_ = <-failed // http.ErrServerClosed, as we asked
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }
 

@@ -57,12 +57,12 @@ var (
 type pair struct{ group, id uint32 }
 
 type value struct {
-	_, group, id uint32 // the version comes first
-	_, kind      uint16
-	status       int32
-	_            uint32
-	ts           int64
-	raw          [4096]byte
+	_, _, _ uint32 // version, entity group, entity
+	_, kind uint16
+	status  int32
+	_       uint32
+	ts      int64
+	raw     [4096]byte
 }
 
 func (v *value) int() int64 { return *(*int64)(unsafe.Pointer(&v.raw[0])) }
