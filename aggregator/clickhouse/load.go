@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -53,6 +54,7 @@ func (s *Store) Load(ctx context.Context, site record.Site, start unit.Micros) (
 		for _, d := range devices[n.ID] {
 			r := readings[d.UUID]
 			dev := closing.Device{Device: d, Allocations: allocations[d.UUID]}
+			delete(allocations, d.UUID)
 			if d.Kind == record.KindMIG {
 				dev.Work = onParent(r, readings[d.Parent])
 			} else {
@@ -65,6 +67,9 @@ func (s *Store) Load(ctx context.Context, site record.Site, start unit.Micros) (
 			node.Devices = append(node.Devices, dev)
 		}
 		h.Nodes = append(h.Nodes, node)
+	}
+	for _, device := range slices.Sorted(maps.Keys(allocations)) {
+		h.Strays = append(h.Strays, allocations[device]...)
 	}
 	return h, nil
 }

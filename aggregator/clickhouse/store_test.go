@@ -208,3 +208,13 @@ func TestNewestIsOfAnyNode(t *testing.T) {
 		t.Errorf("progress %+v, %v", p, err)
 	}
 }
+
+func TestAllocationsOfUnknownDevicesAreLoadedToBeNamed(t *testing.T) {
+	s, conn := open(t)
+	site := plant(t, conn)
+	exec(t, conn, `INSERT INTO allocations VALUES ('typo', 's', 'GPU-A', 1000, %d, 0, 't1', 'p', 'w', 'm', 'training', 'x', 1)`, hour0+1)
+	h, err := s.Load(t.Context(), site, hour0)
+	if err != nil || len(h.Strays) != 1 || h.Strays[0].ID != "typo" {
+		t.Errorf("strays %+v, %v", h.Strays, err)
+	}
+}

@@ -25,6 +25,8 @@ type Hour struct {
 	Start unit.Micros
 	Nodes []Node
 	Grid  factor.Grid
+	// Strays are allocations in the hour of devices that the site's inventory does not have. They hold nothing and are named.
+	Strays []record.Allocation
 }
 
 // End is the first instant after the hour.
@@ -64,10 +66,31 @@ type Work struct {
 type Result struct {
 	Entries []record.Entry
 	Cuts    []record.Cut
-	// Refused names allocations that asked for more of a device than was free.
+	// Refused names allocations that asked for more of a device than was free, or for one that cannot be held.
 	Refused []attribution.Overbooked
 	// ClockSteps and Resets count what the counters did besides rising.
 	ClockSteps, Resets int
+}
+
+// refuse names those that would have held something in [from, to), and says whether there were any. The history of a shared
+// device may hold others, which were named in their own hours.
+func (r *Result) refuse(list []attribution.Overbooked, from, to unit.Micros) bool {
+	named := false
+	for _, o := range list {
+		if len(holds([]record.Allocation{o.Allocation}, from, to)) > 0 {
+			r.Refused, named = append(r.Refused, o), true
+		}
+	}
+	return named
+}
+
+// whole are allocations of which nothing at all is free.
+func whole(allocations []record.Allocation) []attribution.Overbooked {
+	var out []attribution.Overbooked
+	for _, a := range allocations {
+		out = append(out, attribution.Overbooked{Allocation: a})
+	}
+	return out
 }
 
 // Close makes the entries of a site-hour.
@@ -84,6 +107,7 @@ func Close(h Hour) (Result, error) {
 		}
 		res.Entries = append(res.Entries, entries...)
 	}
+	res.refuse(whole(h.Strays), h.Start, h.End())
 	if err := addFacility(h, res.Entries); err != nil {
 		return Result{}, fmt.Errorf("facility energy of %s: %w", h.Site.ID, err)
 	}
@@ -160,5 +184,5 @@ const (
 	flagSharedUnknown = "it_shared_unmetered"
 	flagNoActivity    = "no_activity"   // the device gives no activity, so none is known
 	flagMIGBySlices   = "mig_by_slices" // activity could not be read for part of the hour
-	flagOverbooked    = "overbooked"    // an allocation asked for more than was free
+	flagOverbooked    = "overbooked"    // an allocation asked for more than was free, or for what cannot be held
 )

@@ -58,6 +58,12 @@ func (c *nodeCloser) close(res *Result) error {
 			return fmt.Errorf("device %s: %w", d.UUID, err)
 		}
 	}
+	for _, d := range c.node.Devices {
+		orphan := d.Kind == record.KindMIG && c.meters[d.Parent] == nil
+		if d.Kind == record.KindCPU || orphan { // a CPU is never allocated, and an instance without its GPU has no energy
+			res.refuse(whole(d.Allocations), c.hour.Start, c.hour.End())
+		}
+	}
 	if err := c.loneCPUs(); err != nil {
 		return err
 	}
@@ -77,7 +83,7 @@ func (c *nodeCloser) findModules() {
 				gpus = append(gpus, g)
 			}
 		}
-		slices.SortFunc(gpus, func(a, b Device) int { return cmp.Compare(a.Index, b.Index) })
+		slices.SortFunc(gpus, func(a, b Device) int { return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.UUID, b.UUID)) })
 		for i, g := range gpus {
 			c.modules[g.UUID] = module{cpu: cpu, place: int64(i), gpus: int64(len(gpus))}
 		}
@@ -87,8 +93,8 @@ func (c *nodeCloser) findModules() {
 // closeGPU splits a GPU that is held whole or in thousandths.
 func (c *nodeCloser) closeGPU(d Device, res *Result) error {
 	slots, refused := attribution.Place(d.Allocations)
-	res.Refused = append(res.Refused, refused...)
 	from, to := c.hour.span(d.Device)
+	res.refuse(refused, from, to)
 	m := c.meters[d.UUID]
 	rest := c.hour.entry(c.node, d, record.AccountUnallocated)
 	left, err := m.Total(c.hour.Start, c.hour.End())
@@ -156,12 +162,15 @@ func (c *nodeCloser) closePartitioned(d Device, instances []Device, res *Result)
 	if err != nil {
 		return err
 	}
+	if res.refuse(whole(d.Allocations), from, to) { // its instances can be held, the GPU itself cannot
+		flag(&rest, flagOverbooked)
+	}
 	rule := fmt.Sprintf("mig P_idle=%dmW model", d.IdleMilliwatts)
 	timeLeft := deviceTime(from, to, unit.WholeDevice)
 	var held []hold
 	for _, in := range instances {
 		slots, refused := attribution.Place(in.Allocations)
-		res.Refused = append(res.Refused, refused...)
+		res.refuse(refused, from, to)
 		ranges := p.RangeOf(in.UUID)
 		for _, h := range holds(in.Allocations, from, to) {
 			if _, ok := slots[h.ID]; !ok || h.Share != unit.WholeDevice {
