@@ -72,10 +72,18 @@ func (e Epoch) At(t, period unit.Micros, limit unit.Milliwatts) (record.Cut, err
 }
 
 // bound is the hard bound of a cut: C lies in [max(c0, c1 − Pmax·(t1 − t)), min(c1, c0 + Pmax·(t − t0))] (design §3),
-// rounded outwards, with one mJ for a counter that shows whole mJ. An unknown limit leaves [c0, c1].
+// rounded outwards, with one mJ for a counter that shows whole mJ. An unknown limit leaves [c0, c1], and so does a rise that
+// the limit does not explain: the sensor reads above it, so the limit bounds nothing there.
 func bound(a, b Point, t unit.Micros, limit unit.Milliwatts) (low, high unit.Millijoules, err error) {
 	low, high = a.C, b.C+1
 	if limit <= 0 {
+		return low, high, nil
+	}
+	all, err := most(limit, b.T-a.T)
+	if err != nil {
+		return 0, 0, err
+	}
+	if b.C-a.C > all {
 		return low, high, nil
 	}
 	after, err := most(limit, b.T-t)

@@ -170,3 +170,22 @@ func drawPoints(t *rapid.T) []Point {
 	}
 	return out
 }
+
+// Up to five percent above the limit a rise still belongs to its epoch; its cut lies within its own bound all the same.
+func TestACutIsWithinItsBoundAboveTheLimit(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const limit = 1_000_000 // mW
+		rise := rapid.Int64Range(0, 10_500_000).Draw(t, "mJ in ten seconds")
+		epochs, step := Epochs(points("b", 0, 0, 10_000_000, rise), limit)
+		if len(epochs) != 1 || step.Resets != 0 {
+			t.Fatalf("%d mJ make %d epochs", rise, len(epochs))
+		}
+		cut, err := epochs[0].At(unit.Micros(rapid.Int64Range(1, 9_999_999).Draw(t, "edge")), 10*unit.Second, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cut.C < cut.Low || cut.C > cut.High {
+			t.Fatalf("cut %+v is outside its own bound", cut)
+		}
+	})
+}
