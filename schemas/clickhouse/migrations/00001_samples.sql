@@ -71,7 +71,9 @@ CREATE TABLE {{.Table "messages"}}
     last_tick DateTime64(6, 'UTC'),
     received DateTime64(6, 'UTC'),
     kafka_partition Int32,
-    kafka_offset Int64
+    kafka_offset Int64,
+    INDEX by_run run TYPE bloom_filter GRANULARITY 1,
+    INDEX by_offset (kafka_partition, kafka_offset) TYPE minmax GRANULARITY 1
 )
 ENGINE = {{.Engine "messages" "MergeTree"}}
 PARTITION BY toYYYYMM(received)
