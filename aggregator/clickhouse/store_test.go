@@ -1,7 +1,9 @@
 package clickhouse
 
 import (
+	"encoding/csv"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -216,5 +218,35 @@ func TestAllocationsOfUnknownDevicesAreLoadedToBeNamed(t *testing.T) {
 	h, err := s.Load(t.Context(), site, hour0)
 	if err != nil || len(h.Strays) != 1 || h.Strays[0].ID != "typo" {
 		t.Errorf("strays %+v, %v", h.Strays, err)
+	}
+}
+
+// The engine's 128-bit arithmetic gives the cuts that package window gives: both are held against one file.
+func TestCutVectors(t *testing.T) {
+	_, conn := open(t)
+	file, err := os.Open("../window/testdata/cuts.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	r := csv.NewReader(file)
+	r.Comment = '#'
+	rows, err := r.ReadAll()
+	if err != nil || len(rows) < 10 {
+		t.Fatalf("%d vectors, %v", len(rows), err)
+	}
+	var tuples []string
+	for _, row := range rows[1:] {
+		tuples = append(tuples, "(toInt64("+strings.Join(row, "), toInt64(")+"))")
+	}
+	var wrong []string
+	// The expression is the one of meteredSQL.
+	if err := conn.QueryRow(t.Context(), `
+		SELECT groupArrayIf(toString(v), v.3 + toInt64(intDiv(toInt128(v.4 - v.3) * (v.5 - v.1), v.2 - v.1)) != v.6)
+		FROM (SELECT arrayJoin([`+strings.Join(tuples, ",")+`]) AS v)`).Scan(&wrong); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range wrong {
+		t.Errorf("the engine cuts %s otherwise", v)
 	}
 }

@@ -1,10 +1,13 @@
 package window
 
 import (
+	"encoding/csv"
 	"math/big"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -188,4 +191,42 @@ func TestACutIsWithinItsBoundAboveTheLimit(t *testing.T) {
 			t.Fatalf("cut %+v is outside its own bound", cut)
 		}
 	})
+}
+
+// The vectors are shared with the SQL of the engine: see the test of the same name in aggregator/clickhouse.
+func TestCutVectors(t *testing.T) {
+	file, err := os.Open("testdata/cuts.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	r := csv.NewReader(file)
+	r.Comment = '#'
+	rows, err := r.ReadAll()
+	if err != nil || len(rows) < 10 {
+		t.Fatalf("%d vectors, %v", len(rows), err)
+	}
+	for _, row := range rows[1:] {
+		var v [6]int64
+		for i, text := range row {
+			if v[i], err = strconv.ParseInt(text, 10, 64); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := Value(unit.Micros(v[0]), unit.Micros(v[1]), unit.Millijoules(v[2]), unit.Millijoules(v[3]), unit.Micros(v[4]))
+		if err != nil || int64(got) != v[5] {
+			t.Errorf("%v: got %d, %v", row, got, err)
+		}
+	}
+}
+
+func TestValueRefusesAnEdgeOutside(t *testing.T) {
+	for _, at := range []unit.Micros{-1, 11} {
+		if v, err := Value(0, 10, 0, 10, at); err == nil {
+			t.Errorf("the counter at %d is %d between 0 and 10", at, v)
+		}
+	}
+	if v, err := Value(5, 5, 0, 10, 5); err == nil {
+		t.Errorf("two readings at one instant give %d", v)
+	}
 }
