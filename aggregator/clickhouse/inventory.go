@@ -54,14 +54,18 @@ func (s *Store) nodes(ctx context.Context, site string, from, to unit.Micros) ([
 	return out, rows.Err()
 }
 
+// stationedSQL are a site's devices, each on the node that stated it last: one that was moved is still stated on the node it
+// left, and must not count there as well.
+const stationedSQL = `(SELECT * FROM devices FINAL WHERE node IN (SELECT id FROM nodes FINAL WHERE site = {site:String})
+  ORDER BY uuid, revision DESC, node LIMIT 1 BY uuid)`
+
 // devices are the devices of a site's nodes by node, in order of uuid, completed from the table of models.
 func (s *Store) devices(ctx context.Context, site string, from, to unit.Micros) (map[string][]record.Device, error) {
 	rows, err := s.conn.Query(with(ctx, "site", site, "from", from, "to", to),
 		`SELECT uuid, parent_uuid, node, CAST(kind, 'Int8'), model, serial, driver, vbios, gpu_index, slices, CAST(energy_source, 'Int8'),
 		   limit_mw, idle_mw, from_us, to_us
-		 FROM devices FINAL
-		 WHERE node IN (SELECT id FROM nodes FINAL WHERE site = {site:String})
-		   AND from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY node, uuid`)
+		 FROM `+stationedSQL+`
+		 WHERE from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY node, uuid`)
 	if err != nil {
 		return nil, fmt.Errorf("read devices of %s: %w", site, err)
 	}

@@ -250,3 +250,38 @@ func TestCutVectors(t *testing.T) {
 		t.Errorf("the engine cuts %s otherwise", v)
 	}
 }
+
+// A GPU that was moved to another node is still stated on the one it left. It counts once, where it was stated last.
+func TestAMovedDeviceCountsOnce(t *testing.T) {
+	s, conn := open(t)
+	site := plant(t, conn)
+	exec(t, conn, `INSERT INTO nodes VALUES ('a-new', 's', 'r', 'HGX B200', 0, %d, 0, 1)`, hour0)
+	exec(t, conn, `INSERT INTO devices VALUES ('GPU-a', '', 'a-new', 'gpu', 'NVIDIA B200', '', 'd', 'v', 0, 0, 'hardware', 1000000, 0, 0, 0, 2)`)
+	h, err := s.Load(t.Context(), site, hour0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := map[string]string{}
+	for _, n := range h.Nodes {
+		for _, d := range n.Devices {
+			if before, ok := at[d.UUID]; ok {
+				t.Errorf("%s is on %s and on %s", d.UUID, before, n.ID)
+			}
+			at[d.UUID] = n.ID
+		}
+	}
+	if at["GPU-a"] != "a-new" || at["GPU-b"] != "n" {
+		t.Errorf("devices are on %v", at)
+	}
+	res, err := closing.Close(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var measured unit.Millijoules
+	for _, e := range res.Entries {
+		measured += e.Measured
+	}
+	if want := unit.Millijoules(3 * 3600 * 500_000); measured != want {
+		t.Errorf("measured %d mJ, want %d", measured, want)
+	}
+}

@@ -76,8 +76,8 @@ func (a *Audit) Devices(ctx context.Context, site string, p verify.Period) ([]re
 	var out []record.Device
 	err := a.each(with(ctx, "site", site, "from", p.From, "to", p.To),
 		`SELECT uuid, parent_uuid, node, toInt32(kind), model, gpu_index, slices, toInt32(energy_source), limit_mw, idle_mw, from_us, to_us
-		 FROM devices FINAL WHERE node IN (SELECT id FROM nodes FINAL WHERE site = {site:String})
-		   AND from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY node, uuid`,
+		 FROM `+stationedSQL+`
+		 WHERE from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY node, uuid`,
 		func(rows driver.Rows) error {
 			var d record.Device
 			var kind, energy int32
