@@ -208,7 +208,7 @@ ORDER BY device, ts, c, tick_us`
 func (s *Store) cutsAt(ctx context.Context, site string, t unit.Micros) (map[string]record.Cut, error) {
 	rows, err := s.conn.Query(with(ctx, "site", site, "t", t),
 		`SELECT device, epoch, boot, driver, t, t0, c0, t1, c1, run, integral0, c, low, high, open, interpolated, edition
-		 FROM cuts FINAL WHERE site = {site:String} AND t = {t:Int64} ORDER BY device, epoch DESC, edition DESC LIMIT 1 BY device`)
+		 FROM cut WHERE site = {site:String} AND t = {t:Int64} ORDER BY device, epoch DESC, edition DESC LIMIT 1 BY device`)
 	if err != nil {
 		return nil, fmt.Errorf("read cuts of %s: %w", site, err)
 	}

@@ -52,7 +52,7 @@ func (s *Store) siteStatus(ctx context.Context, site record.Site) (SiteStatus, e
 	if st.Batches > 0 {
 		st.LastClosed = unit.MicrosOf(last)
 		if err := s.conn.QueryRow(with(ctx, "site", site.ID, "t", st.LastClosed+unit.Hour),
-			`SELECT countIf(open) FROM cuts FINAL WHERE site = {site:String} AND t = {t:Int64}`).Scan(&st.OpenCuts); err != nil {
+			`SELECT countIf(open) FROM cut WHERE site = {site:String} AND t = {t:Int64}`).Scan(&st.OpenCuts); err != nil {
 			return st, fmt.Errorf("read cuts of %s: %w", site.ID, err)
 		}
 	}

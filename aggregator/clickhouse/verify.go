@@ -259,7 +259,7 @@ func (a *Audit) Entries(ctx context.Context, site string, p verify.Period) ([]re
 func (a *Audit) Cuts(ctx context.Context, site string, p verify.Period) ([]record.Cut, error) {
 	var out []record.Cut
 	err := a.each(with(ctx, "site", site, "from", p.From, "to", p.To),
-		`SELECT device, epoch, boot, driver, t, t0, c0, t1, c1, c, low, high, open, interpolated, edition FROM cuts FINAL
+		`SELECT device, epoch, boot, driver, t, t0, c0, t1, c1, c, low, high, open, interpolated, edition FROM cut
 		 WHERE site = {site:String} AND t >= {from:Int64} AND t <= {to:Int64}
 		 ORDER BY device, t, epoch, edition DESC LIMIT 1 BY device, t, epoch`,
 		func(rows driver.Rows) error {

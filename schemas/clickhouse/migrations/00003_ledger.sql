@@ -1,5 +1,5 @@
--- The ledger. No TTL: what was booked stays. Entries are inserted first; the row in `seals` is the commit, so readers
--- use the view `entry`, in which an unfinished or rival attempt at a batch does not appear.
+-- The ledger. No TTL: what was booked stays. Cuts and entries are inserted first; the row in `seals` is the commit, so
+-- readers use the views `cut` and `entry`, in which an unfinished or rival attempt at a batch does not appear.
 -- +goose Up
 -- +goose StatementBegin
 CREATE TABLE {{.Table "cuts"}}
@@ -14,11 +14,12 @@ CREATE TABLE {{.Table "cuts"}}
     low Int64 COMMENT 'c cannot be less', high Int64 COMMENT 'c cannot be more',
     open Bool COMMENT 'no sample after t was known',
     interpolated Bool COMMENT 'the samples around t are more than three periods apart',
-    edition UInt32
+    edition UInt32,
+    batch UInt64, root String COMMENT 'hex, the seal this cut was inserted for'
 )
 ENGINE = {{.Engine "cuts" "ReplacingMergeTree" "edition"}}
 PARTITION BY intDiv(t, 2678400000000)
-ORDER BY (site, device, t, epoch, edition)
+ORDER BY (site, device, t, epoch, edition, batch, root)
 {{.Settings ""}};
 -- +goose StatementEnd
 {{.Distributed "cuts" "cityHash64(device)"}}
@@ -74,6 +75,11 @@ ORDER BY (site, batch)
 CREATE VIEW entry {{.OnCluster}} AS
 SELECT e.* FROM entries AS e FINAL
 INNER JOIN (SELECT site, batch, root FROM seals FINAL) AS s ON e.site = s.site AND e.batch = s.batch AND e.root = s.root;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE VIEW cut {{.OnCluster}} AS
+SELECT u.* FROM cuts AS u FINAL
+INNER JOIN (SELECT site, batch, root FROM seals FINAL) AS s ON u.site = s.site AND u.batch = s.batch AND u.root = s.root;
 -- +goose StatementEnd
 -- +goose StatementBegin
 CREATE TABLE {{.Table "documents"}}
