@@ -74,6 +74,8 @@ func (b *Broker) Run(ctx context.Context) error {
 		return fmt.Errorf("embedded kafka: %w", err)
 	}
 	defer cluster.Close() // writes the state down; returns when all is on disk
+	sessions := newSessions(b.log)
+	sessions.listen(cluster)
 	b.addr = cluster.ListenAddrs()[0]
 
 	conn := kafkaconn.DefaultConfig()
@@ -93,7 +95,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	defer os.Remove(endpoint) // after a kill it stays behind, and the next start replaces it
 	close(b.ready)
 	b.log.Info("embedded kafka serves", "address", b.addr, "data", dir)
-	<-ctx.Done()
+	sessions.watch(ctx, b.addr)
 	return nil
 }
 
