@@ -27,12 +27,16 @@ type Line struct {
 	Canonical []byte
 }
 
-// Lines gives entries their order and their identity: by node, device, account, start and allocation.
+// Lines gives entries their order and their identity: by node, device, account, start and allocation. It refuses an entry
+// that breaks a rule of the ledger: what is sealed cannot be mended.
 func Lines(entries []record.Entry) ([]Line, error) {
 	sorted := slices.Clone(entries)
 	slices.SortFunc(sorted, record.CompareEntries)
 	lines := make([]Line, 0, len(sorted))
 	for _, e := range sorted {
+		if err := e.Validate(); err != nil {
+			return nil, fmt.Errorf("entry of %s at %s: %w", e.Device, e.Hour, err)
+		}
 		canonical, err := Canonical(e)
 		if err != nil {
 			return nil, err

@@ -1,10 +1,6 @@
 package record
 
 import (
-	"errors"
-	"fmt"
-	"strings"
-
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
@@ -116,43 +112,3 @@ type Allocation struct {
 	// Revision orders statements about the same allocation: the highest one counts.
 	Revision uint64
 }
-
-// Purposes are the values Allocation.Purpose may take.
-var Purposes = []string{"training", "fine-tuning", "inference", "research"}
-
-// Validate reports every fault of the allocation at once.
-func (a Allocation) Validate() error {
-	var errs []error
-	need := func(name, v string) {
-		if strings.TrimSpace(v) == "" {
-			errs = append(errs, fmt.Errorf("%s is empty", name))
-		}
-	}
-	need("allocation_id", a.ID)
-	need("device", a.Device)
-	need("tenant", a.Tenant)
-	if a.Share < 1 || a.Share > unit.WholeDevice {
-		errs = append(errs, fmt.Errorf("thousandths is %d; write a share from 1 to 1000", a.Share))
-	}
-	if a.Start <= 0 {
-		errs = append(errs, errors.New("start is missing"))
-	}
-	if a.End != 0 && a.End <= a.Start {
-		errs = append(errs, fmt.Errorf("end %s is not after start %s", stamp(a.End), stamp(a.Start)))
-	}
-	if a.Purpose != "" && !contains(Purposes, a.Purpose) {
-		errs = append(errs, fmt.Errorf("purpose is %q; write one of %s", a.Purpose, strings.Join(Purposes, ", ")))
-	}
-	return errors.Join(errs...)
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
-
-func stamp(t unit.Micros) string { return t.Time().Format("2006-01-02T15:04:05.000000Z") }

@@ -83,8 +83,13 @@ func ValidateSamples(b *wl.SampleBatch) error {
 		}
 		last, lastDevice = tick, b.Device[i]
 	}
-	if c := b.CompleteUpToUs; c != 0 && (c < earliest || c > latest) {
-		return refuse(ReasonTime, "complete_up_to is %d µs, which is not between the years 2000 and 2100", c)
+	return completeUpTo(b.CompleteUpToUs)
+}
+
+// completeUpTo may be absent, which is 0: then nothing is declared.
+func completeUpTo(t int64) error {
+	if t != 0 && (t < earliest || t > latest) {
+		return refuse(ReasonTime, "complete_up_to is %d µs, which is not between the years 2000 and 2100", t)
 	}
 	return nil
 }
@@ -117,6 +122,9 @@ func ValidateAllocations(b *wl.AllocationBatch) error {
 	if b.Source == "" || b.Site == "" || len(b.Run) != RunBytes {
 		return refuse(ReasonNoIdentity, "site is %q, source %q and run has %d bytes; a message needs all three", b.Site, b.Source, len(b.Run))
 	}
+	if err := completeUpTo(b.CompleteUpToUs); err != nil {
+		return err
+	}
 	for i, a := range b.Allocations {
 		if err := AllocationOf(a).Validate(); err != nil {
 			return refuse(ReasonInvalid, "allocation %d (%s): %s", i, a.GetAllocationId(), oneLine(err))
@@ -125,29 +133,26 @@ func ValidateAllocations(b *wl.AllocationBatch) error {
 	return nil
 }
 
-// ValidateInventory checks that every record has its key.
+// ValidateInventory checks every record.
 func ValidateInventory(b *wl.Inventory) error {
 	for i, s := range b.Sites {
-		if s.GetId() == "" || len(s.GetCountry()) != 2 || s.GetZone() == "" {
-			return refuse(ReasonInvalid, "site %d (%q): needs an id, a two-letter country and a grid zone", i, s.GetId())
-		}
-		if s.PueThousandths < 1000 {
-			return refuse(ReasonInvalid, "site %q: PUE × 1000 is %d; a PUE is at least 1 (ISO/IEC 30134-2)", s.Id, s.PueThousandths)
+		if err := SiteOf(s).Validate(); err != nil {
+			return refuse(ReasonInvalid, "site %d (%q): %s", i, s.GetId(), oneLine(err))
 		}
 	}
 	for i, n := range b.Nodes {
-		if n.GetId() == "" || n.GetSite() == "" || n.RestMw < 0 {
-			return refuse(ReasonInvalid, "node %d (%q): needs an id, a site and a draw that is not negative", i, n.GetId())
+		if err := NodeOf(n).Validate(); err != nil {
+			return refuse(ReasonInvalid, "node %d (%q): %s", i, n.GetId(), oneLine(err))
 		}
 	}
 	for i, d := range b.Devices {
-		if d.GetUuid() == "" || d.GetNode() == "" || d.Kind == wl.DeviceKind_DEVICE_KIND_UNSPECIFIED {
-			return refuse(ReasonInvalid, "device %d (%q): needs a uuid, a node and a kind", i, d.GetUuid())
+		if err := DeviceOf(d).Validate(); err != nil {
+			return refuse(ReasonInvalid, "device %d (%q): %s", i, d.GetUuid(), oneLine(err))
 		}
 	}
 	for i, t := range b.Tenants {
-		if t.GetId() == "" {
-			return refuse(ReasonInvalid, "tenant %d has no id", i)
+		if err := TenantOf(t).Validate(); err != nil {
+			return refuse(ReasonInvalid, "tenant %d (%q): %s", i, t.GetId(), oneLine(err))
 		}
 	}
 	return nil
