@@ -41,6 +41,9 @@ func Grids() (map[string]Grid, error) {
 		if err != nil {
 			return fmt.Errorf("year %q is not a number", f[2])
 		}
+		if _, twice := out[f[0]]; twice {
+			return fmt.Errorf("zone %s stands twice", f[0])
+		}
 		out[f[0]] = Grid{Zone: f[0], MicrogramsPerKWh: v, Year: year, Source: f[3], Edition: f[4], Boundary: f[5], Licence: f[6]}
 		return nil
 	})

@@ -33,6 +33,9 @@ func Models() (map[string]Model, error) {
 			}
 			n[i] = v
 		}
+		if _, twice := out[f[0]]; twice {
+			return fmt.Errorf("model %s stands twice", f[0])
+		}
 		out[f[0]] = Model{
 			Name: f[0], Limit: unit.Milliwatts(n[0] * 1000), Idle: unit.Milliwatts(n[1] * 1000),
 			Counter: n[2] == 1, GPUsPerCPU: int(n[3]), Basis: f[5], Source: f[6],
