@@ -186,13 +186,17 @@ func (d *demo) day(ctx context.Context, s *stack, player *play.Player) error {
 // live boots the fleet anew and collects along with the wall clock until ctx ends.
 func (d *demo) live(ctx context.Context, s *stack, player *play.Player) error {
 	f := fleet.Live(d.fleet, unit.MicrosOf(time.Now()))
-	fmt.Fprintf(d.env.Stdout, "Collecting live from %d GPUs, once a second. Ctrl-C stops.\n", f.GPUs())
-	fmt.Fprintf(d.env.Stdout, "  ClickHouse  curl -u default:$(cat %s) --data-binary 'SELECT count() FROM sample' http://%s/\n",
+	out := d.env.Stdout
+	if d.env.Flags.JSON {
+		out = d.env.Stderr // the last line of standard output is the day's result
+	}
+	fmt.Fprintf(out, "Collecting live from %d GPUs, once a second. Ctrl-C stops.\n", f.GPUs())
+	fmt.Fprintf(out, "  ClickHouse  curl -u default:$(cat %s) --data-binary 'SELECT count() FROM sample' http://%s/\n",
 		filepath.Join(d.data, "clickhouse", "password"), s.cfg.ClickHouse.Addresses[0])
-	fmt.Fprintf(d.env.Stdout, "  Status      wattledger status --embedded --data %s\n", d.data)
+	fmt.Fprintf(out, "  Status      wattledger status --embedded --data %s\n", d.data)
 	err := player.Live(ctx, f)
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		fmt.Fprintln(d.env.Stdout, "Stopped.")
+		fmt.Fprintln(out, "Stopped.")
 		return nil
 	}
 	return err

@@ -39,5 +39,5 @@ func (c *ingestCmd) Run(ctx context.Context, env *process.Env) error {
 	}
 	env.ServeMetrics("127.0.0.1:9401")
 	env.Health.Add("kafka", func(ctx context.Context) error { return kafkaconn.Ping(ctx, cfg.Kafka) })
-	return env.Run(ctx, in.Run)
+	return serve(ctx, env, "ingest", in.Run)
 }

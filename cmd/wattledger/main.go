@@ -21,11 +21,13 @@ type commands struct {
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
+var program = process.Program{
+	Name:        "wattledger",
+	Description: "GPU telemetry turned into accounts that people trust.",
+	KnownEnv:    []string{"WATTLEDGER_LIBCHDB"},
+}
+
 func main() {
 	var grammar commands
-	process.Program{
-		Name:        "wattledger",
-		Description: "GPU telemetry turned into accounts that people trust.",
-		KnownEnv:    []string{"WATTLEDGER_LIBCHDB"},
-	}.Main(&grammar, &grammar.Flags)
+	program.Main(&grammar, &grammar.Flags)
 }

@@ -49,7 +49,7 @@ func (c *aggregateCmd) Run(ctx context.Context, env *process.Env) error {
 	}
 	env.ServeMetrics("127.0.0.1:9402")
 	env.Health.Add("clickhouse", db.Ping)
-	return env.Run(ctx, cl.Run)
+	return serve(ctx, env, "aggregate", cl.Run)
 }
 
 // embeddedCmd are the services of one machine.
@@ -78,7 +78,7 @@ func (c *embeddedClickHouseCmd) Run(ctx context.Context, env *process.Env) error
 	if err := env.Load(&cfg); err != nil {
 		return err
 	}
-	return env.Run(ctx, embeddedclickhouse.New(cfg.Embedded.ClickHouse, env.Log, env.Metrics).Run)
+	return serve(ctx, env, "embedded clickhouse", embeddedclickhouse.New(cfg.Embedded.ClickHouse, env.Log, env.Metrics).Run)
 }
 
 type embeddedKafkaCmd struct {
@@ -100,11 +100,28 @@ func (c *embeddedKafkaCmd) Run(ctx context.Context, env *process.Env) error {
 	if err := env.Load(&cfg); err != nil {
 		return err
 	}
-	return env.Run(ctx, kafka.New(cfg.Embedded.Kafka, env.Log).Run)
+	return serve(ctx, env, "embedded kafka", kafka.New(cfg.Embedded.Kafka, env.Log).Run)
+}
+
+// serve runs a role until it is stopped, and with --json says at its end that it was.
+func serve(ctx context.Context, env *process.Env, role string, run func(context.Context) error) error {
+	if err := env.Run(ctx, run); err != nil || !env.Flags.JSON {
+		return err
+	}
+	if env.Flags.Check {
+		return printJSON(env.Stdout, map[string]string{"checked": role})
+	}
+	return printJSON(env.Stdout, map[string]string{"stopped": role})
 }
 
 // versionCmd prints the version.
 type versionCmd struct{}
+
+// Help shows an example.
+func (versionCmd) Help() string {
+	return `Example:
+  wattledger version --json`
+}
 
 // Run prints it.
 func (versionCmd) Run(env *process.Env) error {
