@@ -109,6 +109,7 @@ func TestExitCodesAndLastLine(t *testing.T) {
 	f(process.ExitUsage, "error", "report", "nonsense")
 	f(process.ExitUsage, "error", "status", "--set", "no.such=key")
 	f(process.ExitUsage, "error", "replay", "nvidia-smi", "main_test.go", "--tenant", "t", "--timezone", "Nowhere/Land")
+	f(process.ExitUsage, "error", "replay", "nvidia-smi", "main_test.go", "--tenant", "t", "--zone", "XX")
 	f(process.ExitUsage, "error", "import", "allocations", filepath.Join(empty, "absent.csv"), "--site", "s")
 	f(process.ExitFailed, "error", "replay", "nvidia-smi", "main_test.go", "--tenant", "t") // no log of nvidia-smi
 }

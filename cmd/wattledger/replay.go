@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 	_ "time/tzdata" // logs name zones that a small image may lack
 
@@ -22,6 +24,7 @@ import (
 	ingestkafka "github.com/wattledger/wattledger/ingest/kafka"
 	"github.com/wattledger/wattledger/internal/process"
 	"github.com/wattledger/wattledger/internal/progress"
+	"github.com/wattledger/wattledger/schemas/factor"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
@@ -82,6 +85,13 @@ func (c *replaySMICmd) Run(ctx context.Context, env *process.Env) error {
 	}
 	if c.Pue < 1 || c.Pue > 5 {
 		return process.Usagef("--pue %g: a PUE lies between 1 and 5 (ISO/IEC 30134-2)", c.Pue)
+	}
+	grids, err := factor.Grids()
+	if err != nil {
+		return err
+	}
+	if _, ok := grids[c.Zone]; !ok {
+		return process.Usagef("--zone %s: no carbon factor; one of %s", c.Zone, strings.Join(slices.Sorted(maps.Keys(grids)), ", "))
 	}
 	logs, err := c.open(ctx, zone)
 	if err != nil {
