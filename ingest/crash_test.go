@@ -16,8 +16,10 @@ import (
 	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
 	"github.com/wattledger/wattledger/internal/embedded/kafka/kafkatest"
 	"github.com/wattledger/wattledger/internal/kafkaconn"
+	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
+	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
 )
 
 // fetch reads the messages of partition 0 of a topic as ingest does, and commits nothing.
@@ -136,6 +138,56 @@ func TestTheSameInsertTwiceIsOneInsert(t *testing.T) {
 	if err != nil || len(found) != 1 || !slices.Equal(found[0].Spans, []pipeline.Span{{First: 0, Last: 5}}) {
 		t.Errorf("history is %v (%v), want 0 to 5 of one run", found, err)
 	}
+}
+
+// What was stated is stated again, as after a crash of its sender, and both stand in one batch.
+func TestRepeatsInABatchHideNoRows(t *testing.T) {
+	db := chtest.Start(t)
+	migrate(t, db)
+	store := clickhouse.New(fixed(db), 1, nil)
+	defer store.Close()
+	allocations := func(offset int64, seq uint64, ids ...string) pipeline.Message {
+		b := &wl.AllocationBatch{SchemaVersion: wire.SchemaVersion, Site: "paris-1", Source: "scheduler", Run: runOf("scheduler"), Sequence: seq, CompleteUpToUs: noon}
+		for _, id := range ids {
+			b.Allocations = append(b.Allocations, wire.AllocationTo(record.Allocation{
+				ID: id, Device: "GPU-1", Share: unit.WholeDevice, Start: unit.Micros(noon), Tenant: "acme", Revision: 1,
+			}))
+		}
+		value, err := proto.Marshal(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pipeline.Message{Topic: wire.TopicAllocation, Offset: offset, Value: value, Received: unit.Micros(noon)}
+	}
+	msgs := []pipeline.Message{
+		allocations(0, 0, "a", "b"), allocations(1, 0, "a", "b"), allocations(2, 1, "c"), allocations(3, 2), allocations(4, 1, "c"), allocations(5, 0, "a", "b"),
+	}
+	p := pipeline.New(pipeline.DefaultConfig(), wire.TopicAllocation, 0, nil)
+	p.Learn(p.Ask(msgs), nil)
+	for _, m := range msgs {
+		p.Offer(m, 0)
+	}
+	if b := p.Batch(); len(b.Entries) != 6 || b.Repeats != 3 || len(b.Refused) != 0 {
+		t.Fatalf("%d entries, %d repeats, %v refused", len(b.Entries), b.Repeats, b.Refused)
+	}
+	ch := open(t, db)
+	f := func(from, to int, want ...string) {
+		t.Helper()
+		if err := store.InsertRows(t.Context(), p.Batch(), from, to); err != nil {
+			t.Fatal(err)
+		}
+		if got := one[[]string](t, ch, "SELECT arraySort(groupArray(id)) FROM allocations"); !slices.Equal(got, want) {
+			t.Errorf("entries %d to %d store %v, want %v", from, to, got, want)
+		}
+		if err := ch.Exec(t.Context(), "TRUNCATE TABLE allocations"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f(0, 6, "a", "b", "c")
+	f(1, 6, "c")
+	f(2, 6, "c")
+	f(0, 2, "a", "b")
+	f(3, 6)
 }
 
 func TestTwoIngestersShareAndHandOver(t *testing.T) {

@@ -99,23 +99,38 @@ func (s *Store) lost(conn driver.Conn, err error) {
 // InsertRows writes the rows of the entries [from, to) to their tables.
 func (s *Store) InsertRows(ctx context.Context, b *pipeline.Batch, from, to int) error {
 	entries := b.Entries[from:to]
-	first, last := entries[0], entries[len(entries)-1]
 	for _, part := range []struct {
 		table string
 		block *block
 	}{
 		{"samples", samplesBlock(b, entries)},
-		{"allocations", allocationsBlock(b.Allocations[first.Allocations.From:last.Allocations.To])},
-		{"sites", sitesBlock(b.Sites[first.Sites.From:last.Sites.To])},
-		{"nodes", nodesBlock(b.Nodes[first.Nodes.From:last.Nodes.To])},
-		{"devices", devicesBlock(b.Devices[first.Devices.From:last.Devices.To])},
-		{"tenants", tenantsBlock(b.Tenants[first.Tenants.From:last.Tenants.To])},
+		{"allocations", allocationsBlock(rowsOf(b.Allocations, entries, func(e *pipeline.Entry) pipeline.Range { return e.Allocations }))},
+		{"sites", sitesBlock(rowsOf(b.Sites, entries, func(e *pipeline.Entry) pipeline.Range { return e.Sites }))},
+		{"nodes", nodesBlock(rowsOf(b.Nodes, entries, func(e *pipeline.Entry) pipeline.Range { return e.Nodes }))},
+		{"devices", devicesBlock(rowsOf(b.Devices, entries, func(e *pipeline.Entry) pipeline.Range { return e.Devices }))},
+		{"tenants", tenantsBlock(rowsOf(b.Tenants, entries, func(e *pipeline.Entry) pipeline.Range { return e.Tenants }))},
 	} {
 		if err := s.insert(ctx, part.table, part.block, token(b, part.table, entries)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// rowsOf are the rows that entries of a batch brought to a table. They lie together; an entry that brought none, as a repeat
+// does, says nothing about where.
+func rowsOf[T any](all []T, entries []pipeline.Entry, of func(*pipeline.Entry) pipeline.Range) []T {
+	var span pipeline.Range
+	for i := range entries {
+		switch r := of(&entries[i]); {
+		case r.Len() == 0:
+		case span.Len() == 0:
+			span = r
+		default:
+			span.To = r.To
+		}
+	}
+	return all[span.From:span.To]
 }
 
 // InsertMessages writes a line for each entry that is not refused.
