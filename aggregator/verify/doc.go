@@ -94,7 +94,8 @@ type Store interface {
 	Entries(ctx context.Context, site string, p Period) ([]record.Entry, error)
 	// Cuts are the newest editions of those with p.From < t ≤ p.To, and those at p.From.
 	Cuts(ctx context.Context, site string, p Period) ([]record.Cut, error)
-	Counts(ctx context.Context) (Counts, error)
+	// Counts are of samples with p.From < tick ≤ p.To: the tick at the end of a period is the last of it.
+	Counts(ctx context.Context, p Period) (Counts, error)
 }
 
 // Report is what was proved. Every figure but those that measure size is 0 for a ledger that is right.

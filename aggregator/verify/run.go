@@ -67,7 +67,7 @@ func Run(ctx context.Context, store Store, p Period, truthPath string) (Report, 
 	r.Truth.RuleError, r.Truth.TimeError = differences.RuleError, differences.Time
 	r.Truth.CarbonError, r.Truth.Entries = differences.Carbon, differences.Entries
 	r.Differences = differences.First
-	r.Samples, err = store.Counts(ctx)
+	r.Samples, err = store.Counts(ctx, p)
 	return r, err
 }
 
