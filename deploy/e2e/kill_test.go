@@ -81,21 +81,36 @@ func TestKilledServicesLeaveNoTrace(t *testing.T) {
 
 // Killed as a whole, broker and all: the same command again completes the day.
 func TestAKilledDemoIsCompletedByTheNext(t *testing.T) {
-	want := undisturbed(t)
+	completed(t, short, undisturbed(t), uint64(time.Now().UnixNano()), 4*time.Second, 1)
+}
+
+// completed plays a day that is killed several times, at random instants up to longest after its services have started.
+func completed(t *testing.T, d day, want played, seed uint64, longest time.Duration, kills int) {
+	t.Helper()
 	dir := t.TempDir()
 	data, out := filepath.Join(dir, "data"), filepath.Join(dir, "out")
-	seed := uint64(time.Now().UnixNano())
-	r := short.once(t, data, out)
-	r.until("ingest runs", time.Minute, func() bool { return childPID(data, "ingest") != 0 })
-	pause := time.Duration(rand.New(rand.NewPCG(seed, 0)).Int64N(int64(4 * time.Second)))
-	time.Sleep(pause)
-	r.signal(syscall.SIGKILL)
-	r.wait()
-	t.Logf("killed %s after ingest had started:\n%s", pause, r.err.String())
-	for _, pid := range r.orphans(20 * time.Second) {
-		t.Errorf("process %d outlived the demo", pid)
+	random := rand.New(rand.NewPCG(seed, 1))
+	for range kills {
+		r := d.once(t, data, out)
+		r.until("ingest runs", time.Minute, func() bool { return childPID(data, "ingest") != 0 })
+		pause := time.Duration(random.Int64N(int64(longest)))
+		select {
+		case <-time.After(pause):
+		case <-r.ended:
+		}
+		r.signal(syscall.SIGKILL)
+		r.wait()
+		t.Logf("seed %d: killed %s after ingest had started", seed, pause.Round(time.Millisecond))
+		for _, pid := range r.orphans(20 * time.Second) {
+			t.Errorf("process %d outlived the demo", pid)
+		}
+		if _, err := os.Stat(filepath.Join(data, "run", "ingest.pid")); err == nil {
+			if err := os.Remove(filepath.Join(data, "run", "ingest.pid")); err != nil { // the next run's is waited for
+				t.Fatal(err)
+			}
+		}
 	}
-	res := proven(t, short.once(t, data, out))
+	res := proven(t, d.once(t, data, out))
 	if got, want := *res.Samples.Stored, *want.result.Samples.Stored; got != want {
 		t.Errorf("%d samples stored, want %d", got, want)
 	}

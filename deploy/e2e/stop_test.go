@@ -3,7 +3,9 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +55,14 @@ func TestLive(t *testing.T) {
 	var first int64
 	r.until("live samples arrive", time.Minute, func() bool { first = count(data, live); return first > 0 })
 	r.until("more arrive", time.Minute, func() bool { return count(data, live) > first })
+
+	// What it tells people to type works as it stands.
+	hint := regexp.MustCompile(`curl .*`).FindString(r.out.String())
+	if _, err := exec.LookPath("curl"); err == nil {
+		if out, err := exec.CommandContext(t.Context(), "sh", "-c", hint).CombinedOutput(); err != nil || !regexp.MustCompile(`(?m)^\d+$`).Match(out) {
+			t.Errorf("%s\n%s %v", hint, out, err)
+		}
+	}
 
 	status := wattledger(t, options{}, "status", "--embedded", "--data", data, "--json")
 	if code := status.wait(); code != 0 {

@@ -80,6 +80,7 @@ func TestWrongConfiguration(t *testing.T) {
 }
 
 func TestMissingLibraries(t *testing.T) {
+	t.Parallel() // it mostly waits
 	b := binaries(t)
 	demo := func(more ...string) []string {
 		return append([]string{
@@ -94,10 +95,12 @@ func TestMissingLibraries(t *testing.T) {
 }
 
 func TestNothingRunsThere(t *testing.T) {
+	t.Parallel() // it mostly waits
 	refuses(t, options{}, 1, []string{"status", "--embedded", "--data", "nothing"}, "nothing", "wattledger embedded clickhouse")
 }
 
 func TestTakenPorts(t *testing.T) {
+	t.Parallel() // it mostly waits
 	b := binaries(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
