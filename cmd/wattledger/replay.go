@@ -172,6 +172,10 @@ func ceilHour(t unit.Micros) unit.Micros { return (t + unit.Hour - 1).FloorHour(
 
 func (c *replaySMICmd) replay(ctx context.Context, env *process.Env, s *stack, show *progress.Reporter, data string, logs []*smiLog) error {
 	from, to := logs[0].first.FloorHour(), logs[len(logs)-1].opts.CompleteUpTo
+	closed, err := s.store.ClosedHours(ctx, from, to)
+	if err != nil {
+		return err
+	}
 	if err := c.state(ctx, s, logs, to); err != nil {
 		return err
 	}
@@ -225,6 +229,12 @@ func (c *replaySMICmd) replay(ctx context.Context, env *process.Env, s *stack, s
 		opts.Tenant = ""
 		if _, _, err := documents.WriteAll(ctx, s.store, opts, c.Out); err != nil {
 			return err
+		}
+	}
+	if res.Ledger != res.Energy {
+		res.Error = fmt.Sprintf("the ledger has %d mJ for %s, the logs integrate to %d mJ", res.Ledger, c.Tenant, res.Energy)
+		if closed > 0 {
+			res.Error += fmt.Sprintf("; %d of their hours were closed in %s before, and what comes late is not booked: name another folder with --data", closed, data)
 		}
 	}
 	return c.tell(env, res, bad)
@@ -285,9 +295,6 @@ func (c *replaySMICmd) state(ctx context.Context, s *stack, logs []*smiLog, to u
 }
 
 func (c *replaySMICmd) tell(env *process.Env, res replayed, bad *badRows) error {
-	if res.Ledger != res.Energy {
-		res.Error = fmt.Sprintf("the ledger has %d mJ for %s, the logs integrate to %d mJ", res.Ledger, c.Tenant, res.Energy)
-	}
 	if env.Flags.JSON {
 		if res.Error != "" {
 			return &foundError{res.Error, res}

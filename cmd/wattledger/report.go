@@ -40,6 +40,9 @@ func (reportCmd) Help() string {
 
 // Run reads the ledger and prints or writes what was asked for.
 func (c *reportCmd) Run(ctx context.Context, env *process.Env) error {
+	if c.Kind == "fleet" && c.Tenant != "" {
+		return process.Usagef("the fleet report is the operator's: leave out --tenant")
+	}
 	cfg, err := c.load(ctx, env)
 	if err != nil {
 		return err
@@ -125,6 +128,9 @@ func (c *reportCmd) period(ctx context.Context, store *clickhouse.Store) (report
 }
 
 func (c *reportCmd) print(env *process.Env, set documents.Set) error {
+	if c.Tenant != "" && len(set.Usage) == 0 {
+		return fmt.Errorf("no tenant %s in the inventory or the ledger of this period: see `wattledger report usage` for who is", c.Tenant)
+	}
 	var tables []report.Table
 	var document any
 	switch c.Kind {
@@ -148,9 +154,6 @@ func (c *reportCmd) print(env *process.Env, set documents.Set) error {
 		document = set.Sovereignty
 		tables = append(tables, set.Sovereignty.Table())
 	case "fleet":
-		if set.Fleet == nil {
-			return process.Usagef("the fleet report is the operator's: leave out --tenant")
-		}
 		document = set.Fleet
 		tables = append(tables, set.Fleet.Table())
 	default:

@@ -36,7 +36,7 @@ type Table struct {
 }
 
 // minText is how narrow a column of words may be made to fit a terminal.
-const minText = 8
+const minText = 12
 
 // Add appends a row. Cells are written with fmt's %v.
 func (t *Table) Add(cells ...any) {
@@ -138,9 +138,14 @@ func (t *Table) limits(rows [][]string, width int) []int {
 	return limits
 }
 
+// cut leaves out the middle: names that share a beginning are told apart by their end.
 func cut(s string, width int) string {
 	if text.StringWidth(s) <= width {
 		return s
 	}
-	return text.Trim(s, width-1) + "…"
+	tail := []rune(s)
+	for text.StringWidth(string(tail)) > (width-1)/2 {
+		tail = tail[1:]
+	}
+	return text.Trim(s, width-1-text.StringWidth(string(tail))) + "…" + string(tail)
 }

@@ -272,7 +272,7 @@ func (p *planner) violation() {
 		job := l.Workload
 		for k := range p.fleet.Loads {
 			if m := &p.fleet.Loads[k]; m.Workload == job {
-				m.Tenant, m.Project, m.ModelID = tenants[0].ID, tenants[0].ID+"-training", tenants[0].model
+				m.Tenant, m.Project, m.ModelID = tenants[0].ID, tenants[0].ID+"-"+m.Kind, tenants[0].model
 			}
 		}
 		return
