@@ -49,7 +49,7 @@ func (s *sessions) listen(cluster *kfake.Cluster) {
 			s.heard[member{commit.Group, commit.MemberID}] = time.Now()
 		},
 	} {
-		cluster.ControlKey(key.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+		cluster.ControlKey(key.Int16(), func(r kmsg.Request) (kmsg.Response, error, bool) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			heard(r)
