@@ -69,7 +69,7 @@ func (d *demo) report(ctx context.Context, s *stack, truth string) error {
 	if res.Samples.Refused, err = refused(ctx, s.cfg); err != nil {
 		return err
 	}
-	fault := res.fault()
+	fault := res.fault(d.cmd.Trace == "")
 	if d.env.Flags.JSON {
 		if fault != nil {
 			res.Error = fault.Error()
@@ -83,8 +83,9 @@ func (d *demo) report(ctx context.Context, s *stack, truth string) error {
 	return fault
 }
 
-// fault is what is wrong with the ledger, in one sentence; nil when nothing is.
-func (r demoResult) fault() error {
+// fault is what is wrong with the ledger, in one sentence; nil when nothing is. In a whole play every edge is in the truth; in a
+// trace the work that ran already at its start has no beginning there.
+func (r demoResult) fault(whole bool) error {
 	switch {
 	case r.Energy.Residual != 0 || r.Device.Residual != 0:
 		return fmt.Errorf("the ledger does not balance: %d mJ and %d device-milliseconds are left over", r.Energy.Residual, r.Device.Residual)
@@ -92,6 +93,10 @@ func (r demoResult) fault() error {
 		return fmt.Errorf("%d samples were sent and %d are stored", r.Samples.Sent, r.Samples.Stored)
 	case r.Truth.RuleError != 0:
 		return fmt.Errorf("the ledger is %d mJ from its recomputation", r.Truth.RuleError)
+	case r.Truth.TenantsChecked == 0 || (whole && r.Truth.Unknown != 0):
+		// A proof that had nothing to check proves nothing: statements of the scheduler got lost, or another play lies beneath.
+		return fmt.Errorf("the energy of %d tenants was held against the truth and %d figures have none: what is stored is not what was played",
+			r.Truth.TenantsChecked, r.Truth.Unknown)
 	case r.Truth.Outside != 0:
 		return fmt.Errorf("%d figures lie outside their bounds", r.Truth.Outside)
 	}
