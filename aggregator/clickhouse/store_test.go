@@ -11,7 +11,6 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/wattledger/wattledger/aggregator/closing"
-	"github.com/wattledger/wattledger/aggregator/ledger"
 	"github.com/wattledger/wattledger/internal/chconn"
 	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
 	schema "github.com/wattledger/wattledger/schemas/clickhouse"
@@ -135,26 +134,9 @@ func TestAppendIsIdempotent(t *testing.T) {
 	s, conn := open(t)
 	site := plant(t, conn)
 	for range 2 {
-		p, err := s.Progress(t.Context(), site)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h, err := s.Load(t.Context(), site, p.Next)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := closing.Close(h)
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines, err := ledger.Lines(res.Entries)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seal := ledger.Seal(lines, site.ID, p.Batch, p.Previous)
-		seal.Hour, seal.Closing = p.Next, "complete"
+		seal, lines, cuts := batchOf(t, s, site)
 		for range 2 {
-			if err := s.Append(t.Context(), seal, lines, res.Cuts); err != nil {
+			if err := s.Append(t.Context(), seal, lines, cuts); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -270,19 +270,19 @@ func (c *replaySMICmd) state(ctx context.Context, s *stack, logs []*smiLog, to u
 	for _, d := range devices {
 		file.Devices = append(file.Devices, d)
 	}
-	to1, err := ingestkafka.NewPublisher(s.cfg.Kafka, wire.TopicInventory, prometheus.NewRegistry())
+	stock, err := ingestkafka.NewPublisher(s.cfg.Kafka, wire.TopicInventory, prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}
-	defer to1.Close()
-	if err := inventory.Publish(ctx, to1, inventory.Messages(file)); err != nil {
+	defer stock.Close()
+	if err := inventory.Publish(ctx, stock, inventory.Messages(file)); err != nil {
 		return err
 	}
-	to2, err := ingestkafka.NewPublisher(s.cfg.Kafka, wire.TopicAllocation, prometheus.NewRegistry())
+	holdings, err := ingestkafka.NewPublisher(s.cfg.Kafka, wire.TopicAllocation, prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}
-	defer to2.Close()
+	defer holdings.Close()
 	run := sha256.New()
 	for _, n := range names {
 		run.Write(n[:])
@@ -291,7 +291,7 @@ func (c *replaySMICmd) state(ctx context.Context, s *stack, logs []*smiLog, to u
 	if err != nil {
 		return err
 	}
-	return allocations.Publish(ctx, to2, batches)
+	return allocations.Publish(ctx, holdings, batches)
 }
 
 func (c *replaySMICmd) tell(env *process.Env, res replayed, bad *badRows) error {

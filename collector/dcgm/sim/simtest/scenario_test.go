@@ -9,9 +9,6 @@ import (
 const head = "start 1735689600000000\nnode n hgx-b200\n"
 
 func TestFaultsOfAScenarioAreNamed(t *testing.T) {
-	if noLibrary != "" {
-		t.Skip(noLibrary)
-	}
 	f := func(text, want string) {
 		t.Helper()
 		if got := check(text); got != want {
@@ -78,9 +75,6 @@ func FuzzScenario(f *testing.F) {
 	f.Add("clock wall\nmodel M base=gb200 name=\"A b\" mig_idle_w=1.5\nnode n model=M gpus=2\ngpu n 1 uuid=GPU-1 serial=2\nstuck n cpu0 1130 1 2\n")
 	f.Add("series s 0 1000 0 .5 1.\nseries s 0 0 0\n#\n\x00")
 	f.Fuzz(func(t *testing.T, text string) {
-		if noLibrary != "" {
-			t.Skip(noLibrary)
-		}
 		if msg := check(text); msg != "" && !strings.HasPrefix(msg, "line ") {
 			t.Errorf("refused without a place: %q", msg)
 		}
