@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/wattledger/wattledger/collector/agent"
-	"github.com/wattledger/wattledger/collector/kafka"
+	"github.com/wattledger/wattledger/collector/message"
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
@@ -17,14 +17,14 @@ const since unit.Micros = 0
 
 // inventory publishes the devices that the agent announces, the newest list first if several wait.
 type inventory struct {
-	publisher *kafka.Publisher
-	cfg       agent.Config
-	log       *slog.Logger
-	newest    chan []agent.Device
+	writer *message.Writer
+	cfg    agent.Config
+	log    *slog.Logger
+	newest chan []agent.Device
 }
 
-func newInventory(p *kafka.Publisher, cfg agent.Config, log *slog.Logger) *inventory {
-	return &inventory{publisher: p, cfg: cfg, log: log, newest: make(chan []agent.Device, 1)}
+func newInventory(w *message.Writer, cfg agent.Config, log *slog.Logger) *inventory {
+	return &inventory{writer: w, cfg: cfg, log: log, newest: make(chan []agent.Device, 1)}
 }
 
 // announce is called by the agent's loop only, so what it takes out is what it put in before.
@@ -49,7 +49,7 @@ func (v *inventory) run(ctx context.Context) error {
 		case devices = <-v.newest:
 		case <-retry.C:
 		}
-		err := v.publisher.PublishInventory(ctx, v.cfg.Site, uint64(now()), since, devices)
+		err := v.writer.Inventory(ctx, v.cfg.Site, uint64(now()), since, devices)
 		if err != nil && ctx.Err() == nil {
 			v.log.Warn("inventory not published", "reason", "publish", "error", err)
 			retry.Reset(v.cfg.RetryMax)

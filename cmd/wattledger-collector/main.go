@@ -13,6 +13,7 @@ import (
 	"github.com/wattledger/wattledger/collector/agent"
 	"github.com/wattledger/wattledger/collector/dcgm"
 	"github.com/wattledger/wattledger/collector/kafka"
+	"github.com/wattledger/wattledger/collector/message"
 	"github.com/wattledger/wattledger/collector/wallclock"
 	"github.com/wattledger/wattledger/internal/kafkaconn"
 	"github.com/wattledger/wattledger/internal/process"
@@ -76,21 +77,21 @@ func (c *runCommand) Run(ctx context.Context, env *process.Env) error {
 	if c.Once {
 		return errors.Join(printOnce(ctx, env, cfg, source), source.Close())
 	}
-	publisher, err := kafka.NewPublisher(cfg.Kafka, env.Metrics)
+	sink, err := kafka.NewSink(cfg.Kafka, env.Metrics)
 	if err != nil {
 		return errors.Join(err, source.Close())
 	}
-	inventory := newInventory(publisher, cfg.Agent, env.Log)
+	inventory := newInventory(message.NewWriter(sink), cfg.Agent, env.Log)
 	cfg.Agent.Announce = inventory.announce
-	a, err := agent.New(cfg.Agent, source, publisher, wallclock.Clock{}, env.Log, env.Metrics)
+	a, err := agent.New(cfg.Agent, source, message.NewWriter(sink), wallclock.Clock{}, env.Log, env.Metrics)
 	if err != nil {
-		return errors.Join(err, publisher.Close(), source.Close())
+		return errors.Join(err, sink.Close(), source.Close())
 	}
 	env.Log.Info("collector starts", "node", cfg.Agent.Node, "site", cfg.Agent.Site, "devices", len(source.Devices()),
 		"library", library.Path(), "unsupported", source.Unsupported())
 	env.ServeMetrics("127.0.0.1:9400")
-	// The agent empties its queue before it returns, so the publisher is closed after it, and the devices last.
-	return errors.Join(env.Run(ctx, a.Run, inventory.run), publisher.Close(), source.Close())
+	// The agent empties its queue before it returns, so the sink is closed after it, and the devices last.
+	return errors.Join(env.Run(ctx, a.Run, inventory.run), sink.Close(), source.Close())
 }
 
 func (c *runCommand) config(env *process.Env) (config, error) {

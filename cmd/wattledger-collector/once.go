@@ -48,7 +48,7 @@ type fieldReading struct {
 // printOnce waits for a second sample, since rates exist between two, and prints it.
 func printOnce(ctx context.Context, env *process.Env, cfg config, source *dcgm.Source) error {
 	clock := wallclock.Clock{}
-	if err := clock.Wait(ctx, clock.Now()+unit.Micros((cfg.Agent.Period+cfg.Agent.Period/4).Microseconds())); err != nil {
+	if _, err := clock.Wait(ctx, clock.Now()+unit.Micros((cfg.Agent.Period+cfg.Agent.Period/4).Microseconds()), nil); err != nil {
 		return err
 	}
 	devices := source.Devices()

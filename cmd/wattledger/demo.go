@@ -136,13 +136,13 @@ func (d *demo) run(ctx context.Context, s *stack) error {
 		return err
 	}
 	defer office.Close()
-	publisher, err := kafka.NewPublisher(s.cfg.Kafka, prometheus.NewRegistry())
+	sink, err := kafka.NewSink(s.cfg.Kafka, prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}
-	defer publisher.Close()
+	defer sink.Close()
 	player := &play.Player{
-		Library: d.cmd.Library, Dir: d.data, Publisher: publisher, Statements: office, Log: d.env.Log, Period: d.cmd.Period,
+		Library: d.cmd.Library, Dir: d.data, Sink: sink, Statements: office, Log: d.env.Log, Period: d.cmd.Period,
 	}
 	if err := d.day(ctx, s, player); err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"github.com/wattledger/wattledger/aggregator/documents"
 	"github.com/wattledger/wattledger/aggregator/report"
 	"github.com/wattledger/wattledger/collector/kafka"
+	"github.com/wattledger/wattledger/collector/message"
 	"github.com/wattledger/wattledger/collector/smilog"
 	"github.com/wattledger/wattledger/ingest/allocations"
 	"github.com/wattledger/wattledger/ingest/inventory"
@@ -179,11 +180,11 @@ func (c *replaySMICmd) replay(ctx context.Context, env *process.Env, s *stack, s
 	if err := c.state(ctx, s, logs, to); err != nil {
 		return err
 	}
-	publisher, err := kafka.NewPublisher(s.cfg.Kafka, prometheus.NewRegistry())
+	sink, err := kafka.NewSink(s.cfg.Kafka, prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}
-	defer publisher.Close()
+	defer sink.Close()
 	bad := &badRows{name: filepath.Join(data, "bad-rows.csv")}
 	defer bad.close()
 	res := replayed{Tenant: c.Tenant}
@@ -196,7 +197,7 @@ func (c *replaySMICmd) replay(ctx context.Context, env *process.Env, s *stack, s
 		if l.Log, err = smilog.Open(ctx, l.file, l.file.Name(), l.opts); err != nil {
 			return err
 		}
-		sum, err := l.Replay(ctx, publisher)
+		sum, err := l.Replay(ctx, message.NewWriter(sink))
 		if err != nil {
 			stage.Fail()
 			return err

@@ -97,7 +97,7 @@ func (a *Agent) loop(ctx context.Context) error {
 	a.rediscover()
 	next := a.ceil(a.started)
 	for a.cfg.Until == 0 || next <= a.cfg.Until {
-		if err := a.clock.Wait(ctx, next); err != nil {
+		if _, err := a.clock.Wait(ctx, next, nil); err != nil {
 			return err
 		}
 		a.tick(ctx, next)

@@ -32,12 +32,14 @@ type clock struct{ now unit.Micros }
 
 func (c *clock) Now() unit.Micros { return c.now }
 
-func (c *clock) Wait(ctx context.Context, until unit.Micros) error {
+func (c *clock) Steady() unit.Micros { return c.now }
+
+func (c *clock) Wait(ctx context.Context, until unit.Micros, _ <-chan struct{}) (woken bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
 	c.now = max(c.now, until)
-	return nil
+	return false, nil
 }
 
 // script is a source that does at each tick what the test says. By default every device has drawn 1 W for ever.

@@ -38,7 +38,7 @@ func layoutOf(devices []Device) *layout {
 	mark := func(metrics []record.Metric, have []bool, size int) {
 		for i, m := range metrics {
 			s, ok := meter.SlotOf(m.Field)
-			have[i] = m.Derivation == record.Ticks || (ok && all.Has(s)) || (m.Field == 156 && integrated)
+			have[i] = m.Derivation == record.Ticks || m.Derivation == record.Epochs || (ok && all.Has(s)) || (m.Field == 156 && integrated)
 			if have[i] {
 				l.rowBytes += size
 			}

@@ -14,14 +14,20 @@ import (
 type Clock interface {
 	// Now is the present instant.
 	Now() unit.Micros
-	// Wait returns when Now has reached until, or with the context's error.
-	Wait(ctx context.Context, until unit.Micros) error
+	// Steady is time that only passes: no step of Now moves it. Only differences mean anything.
+	Steady() unit.Micros
+	// Wait returns when the time from its call until then has passed, when wake receives (woken is then true), or with the
+	// context's error. A step of the clock during the wait neither shortens nor lengthens it. wake may be nil.
+	Wait(ctx context.Context, until unit.Micros, wake <-chan struct{}) (woken bool, err error)
 }
 
 // Device is what a source can read: the device, and which fields it may ever give a value for.
 type Device struct {
 	record.Device
 	Slots meter.Set
+	// PCI is the bus id as NVML writes it (00000000:1B:00.0), File the name of the device file (nvidia3), Profile a MIG
+	// instance's (1g.23gb). Each is empty when it is not known. Slurm counts GPUs by File, never by Index.
+	PCI, File, Profile string
 }
 
 // Event is an XID that a device reported.
@@ -46,6 +52,25 @@ type Source interface {
 	Read(ctx context.Context, tick unit.Micros, r *meter.Readings) error
 	// Events appends what was reported since the last call, oldest first.
 	Events(ctx context.Context, events []Event) ([]Event, error)
+}
+
+// Catcher is a Source that remembers what it sampled while nobody read it.
+type Catcher interface {
+	// CatchUp calls row for each tick in (from, to) that is a multiple of every after from, with the energy counters that
+	// the source recorded at about that time, oldest first. r is the source's and valid during the call.
+	CatchUp(ctx context.Context, from, to, every unit.Micros, row func(tick unit.Micros, r *meter.Readings) error) error
+}
+
+// Edger is a Source that can read the energy counters at once, without waiting for its next sample.
+type Edger interface {
+	// ReadEdge fills the energy and the power of each device as of now.
+	ReadEdge(ctx context.Context, r *meter.Readings) error
+}
+
+// Observer is shown every reading before it is accounted. It is called by the loop, must not block, and keeps nothing of
+// r. r is empty when err says why nothing was read.
+type Observer interface {
+	Observe(tick unit.Micros, devices []Device, r *meter.Readings, err error)
 }
 
 // Publisher takes samples off our hands. A nil error means that they are durable and we may forget them; after an

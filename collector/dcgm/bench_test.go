@@ -29,12 +29,14 @@ type virtual struct {
 
 func (c *virtual) Now() unit.Micros { return c.now }
 
-func (c *virtual) Wait(ctx context.Context, until unit.Micros) error {
+func (c *virtual) Steady() unit.Micros { return c.now }
+
+func (c *virtual) Wait(ctx context.Context, until unit.Micros, _ <-chan struct{}) (woken bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
 	c.now = until
-	return c.sim.Advance(c.node, until)
+	return false, c.sim.Advance(c.node, until)
 }
 
 // encoder does what a publisher does to a batch, but the network.

@@ -1,75 +1,65 @@
-// Package kafka takes the agent's batches to Kafka.
+// Package kafka takes the collector's messages to Kafka.
 //
-// It owns the encoding of the collector's messages, their topics and keys. A nil error of Publish means that every
-// in-sync replica has the message; messages of one node are published one after the other by their agent and so keep
-// their order. Retrying is left to the agent; how Kafka is reached is left to internal/kafkaconn.
+// A nil error of Put means that every in-sync replica has the message. Messages that are put one after the other keep
+// their order within a key. Retrying is left to the caller, how Kafka is reached to internal/kafkaconn.
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/wattledger/wattledger/collector/agent"
+	"github.com/wattledger/wattledger/collector/message"
 	"github.com/wattledger/wattledger/internal/kafkaconn"
-	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
-	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
 )
 
-// Publisher publishes samples and inventory. Several agents may share one.
-type Publisher struct {
-	samples, inventory *kafkaconn.Producer
+// topics are those that a node writes to.
+var topics = []string{wire.TopicSample, wire.TopicAllocation, wire.TopicReading, wire.TopicInventory}
+
+// Sink publishes messages, each at once. Several writers may share it.
+type Sink struct {
+	producers map[string]*kafkaconn.Producer
 }
 
-// NewPublisher prepares a publisher; nothing is dialled before the first message. Close it when done.
-func NewPublisher(cfg kafkaconn.Config, reg prometheus.Registerer) (*Publisher, error) {
-	samples, err := kafkaconn.NewProducer(cfg, wire.TopicSample, reg)
-	if err != nil {
-		return nil, err
+// NewSink prepares a sink; nothing is dialled before the first message. Close it when done.
+func NewSink(cfg kafkaconn.Config, reg prometheus.Registerer) (*Sink, error) {
+	s := &Sink{producers: map[string]*kafkaconn.Producer{}}
+	for _, topic := range topics {
+		p, err := kafkaconn.NewProducer(cfg, topic, reg)
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		s.producers[topic] = p
 	}
-	inventory, err := kafkaconn.NewProducer(cfg, wire.TopicInventory, reg)
-	if err != nil {
-		return nil, errors.Join(err, samples.Close())
-	}
-	return &Publisher{samples, inventory}, nil
+	return s, nil
 }
 
-// Publish sends one batch, keyed by its node.
-func (p *Publisher) Publish(ctx context.Context, batch *wl.SampleBatch) error {
-	// The bytes are fresh each time: after a cancelled write the client may still hold them.
-	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(batch)
-	if err != nil {
-		return fmt.Errorf("encode samples of node %s: %w: %w", batch.Node, agent.ErrRefused, err)
+// Put publishes one message and waits until it is durable.
+func (s *Sink) Put(ctx context.Context, m *message.Message) error {
+	p := s.producers[m.Topic]
+	if p == nil {
+		return fmt.Errorf("%w: a node has nothing to say in topic %s", agent.ErrRefused, m.Topic)
 	}
-	return classify(p.samples.Publish(ctx, kafka.Message{Key: []byte(batch.Node), Value: value}))
-}
-
-// PublishInventory states the devices of a node, keyed by its site. Of the node itself it says nothing: its rack, model
-// and declared draw are the operator's to state. A later revision replaces an earlier one.
-func (p *Publisher) PublishInventory(ctx context.Context, site string, revision uint64, from unit.Micros, devices []agent.Device) error {
-	inv := &wl.Inventory{SchemaVersion: wire.SchemaVersion, Revision: revision}
-	for _, d := range devices {
-		rec := d.Device
-		rec.From = from
-		inv.Devices = append(inv.Devices, wire.DeviceTo(rec))
-	}
-	if err := wire.ValidateInventory(inv); err != nil {
-		return fmt.Errorf("inventory of site %s: %w: %w", site, agent.ErrRefused, err)
-	}
-	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(inv)
-	if err != nil {
-		return fmt.Errorf("encode inventory of site %s: %w: %w", site, agent.ErrRefused, err)
-	}
-	return classify(p.inventory.Publish(ctx, kafka.Message{Key: []byte(site), Value: value}))
+	// After a cancelled write the client may still hold the bytes.
+	return classify(p.Publish(ctx, kafka.Message{Key: bytes.Clone(m.Key), Value: bytes.Clone(m.Value)}))
 }
 
 // Close waits for what is under way and closes the connections.
-func (p *Publisher) Close() error { return errors.Join(p.samples.Close(), p.inventory.Close()) }
+func (s *Sink) Close() error {
+	var errs []error
+	for _, topic := range topics {
+		if p := s.producers[topic]; p != nil {
+			errs = append(errs, p.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // codedError carries Kafka's own name of an error for metrics.
 type codedError struct {

@@ -18,6 +18,7 @@ import (
 	"github.com/wattledger/wattledger/collector/dcgm/simctl"
 	"github.com/wattledger/wattledger/collector/dcgm/simctl/simtest"
 	"github.com/wattledger/wattledger/collector/kafka"
+	"github.com/wattledger/wattledger/collector/message"
 	embedded "github.com/wattledger/wattledger/internal/embedded/kafka"
 	"github.com/wattledger/wattledger/internal/embedded/kafka/kafkatest"
 	"github.com/wattledger/wattledger/internal/kafkaconn"
@@ -42,11 +43,13 @@ func (c virtual) Now() unit.Micros {
 	return now
 }
 
-func (c virtual) Wait(ctx context.Context, until unit.Micros) error {
+func (c virtual) Steady() unit.Micros { return c.Now() }
+
+func (c virtual) Wait(ctx context.Context, until unit.Micros, _ <-chan struct{}) (woken bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
-	return c.sim.Advance(c.node, until)
+	return false, c.sim.Advance(c.node, until)
 }
 
 func read(t *testing.T, conn kafkaconn.Config, topic string, want int) []kafkago.Message {
@@ -74,7 +77,7 @@ func TestThreeNodesReachKafka(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pub, err := kafka.NewPublisher(conn, prometheus.NewRegistry())
+	pub, err := kafka.NewSink(conn, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,14 +97,14 @@ func TestThreeNodesReachKafka(t *testing.T) {
 				return
 			}
 			defer source.Close()
-			if err := pub.PublishInventory(context.Background(), "site-1", 1, start, source.Devices()); err != nil {
+			if err := message.NewWriter(pub).Inventory(context.Background(), "site-1", 1, start, source.Devices()); err != nil {
 				t.Error(err)
 			}
 			cfg := agent.DefaultConfig()
 			cfg.Node, cfg.Site, cfg.Period, cfg.BlockWhenFull, cfg.Until = node, "site-1", period, true, start+300*unit.Second
 			cfg.MaxAge, cfg.MaxTicks = time.Hour, 10
 			cfg.Run[0], cfg.BootID[0] = byte(i+1), 1
-			a, err := agent.New(cfg, source, pub, virtual{sim, node}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+			a, err := agent.New(cfg, source, message.NewWriter(pub), virtual{sim, node}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 			if err != nil {
 				t.Error(err)
 				return
@@ -160,7 +163,7 @@ func TestThreeNodesReachKafka(t *testing.T) {
 func TestWhatIsTooLargeIsRefusedForGood(t *testing.T) {
 	conn := kafkatest.Start(t, embedded.Topic{Name: wire.TopicSample, Partitions: 1})
 	conn.MaxMessageBytes = 2048
-	pub, err := kafka.NewPublisher(conn, nil)
+	pub, err := kafka.NewSink(conn, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +172,7 @@ func TestWhatIsTooLargeIsRefusedForGood(t *testing.T) {
 	for i := range 1000 {
 		big.EnergyMj = append(big.EnergyMj, math.MaxUint64-uint64(i))
 	}
-	if err := pub.Publish(context.Background(), big); !errors.Is(err, agent.ErrRefused) {
+	if err := message.NewWriter(pub).Publish(context.Background(), big); !errors.Is(err, agent.ErrRefused) {
 		t.Errorf("a message above the limit gave %v, want it refused", err)
 	}
 }
@@ -177,14 +180,14 @@ func TestWhatIsTooLargeIsRefusedForGood(t *testing.T) {
 func TestAnAbsentBrokerIsNotARefusal(t *testing.T) {
 	conn := kafkaconn.DefaultConfig()
 	conn.Brokers = []string{"127.0.0.1:1"}
-	pub, err := kafka.NewPublisher(conn, nil)
+	pub, err := kafka.NewSink(conn, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer pub.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if err := pub.Publish(ctx, &wl.SampleBatch{Node: "a"}); err == nil || errors.Is(err, agent.ErrRefused) {
+	if err := message.NewWriter(pub).Publish(ctx, &wl.SampleBatch{Node: "a"}); err == nil || errors.Is(err, agent.ErrRefused) {
 		t.Errorf("nobody listens, and the publisher says %v", err)
 	}
 }

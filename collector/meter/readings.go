@@ -72,20 +72,33 @@ type Value struct {
 
 // Readings is what one tick reads: a row per device, a column per slot. It is made once and refilled.
 type Readings struct {
-	values []Value
-	rows   int
+	values      []Value
+	extra       []Value
+	rows, wider int
 }
 
 // NewReadings makes room for a number of devices.
-func NewReadings(devices int) *Readings {
-	return &Readings{values: make([]Value, devices*len(Fields)), rows: devices}
+func NewReadings(devices int) *Readings { return NewWideReadings(devices, 0) }
+
+// NewWideReadings makes room for a number of devices and of extra columns, which no metric is made from: a source may fill
+// them for whoever observes the readings.
+func NewWideReadings(devices, extra int) *Readings {
+	return &Readings{values: make([]Value, devices*len(Fields)), extra: make([]Value, devices*extra), rows: devices, wider: extra}
 }
 
 // Devices is the number of rows.
 func (r *Readings) Devices() int { return r.rows }
 
 // Reset forgets every value.
-func (r *Readings) Reset() { clear(r.values) }
+func (r *Readings) Reset() {
+	clear(r.values)
+	clear(r.extra)
+}
+
+// Extra is the values of one device in the extra columns, to be read or filled in place.
+func (r *Readings) Extra(device int) []Value {
+	return r.extra[device*r.wider : (device+1)*r.wider : (device+1)*r.wider]
+}
 
 // Row is the values of one device by slot, to be read or filled in place.
 func (r *Readings) Row(device int) []Value {

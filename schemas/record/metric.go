@@ -36,6 +36,8 @@ const (
 	TrapezoidEnergy
 	// Ticks counts the collector's own ticks.
 	Ticks
+	// Epochs counts how often the collector saw the energy counter begin anew.
+	Epochs
 )
 
 // Metric is one column of a sample: on the wire, in ClickHouse and in the documentation.
@@ -87,6 +89,7 @@ var Metrics = []Metric{
 	{"clock_event_reasons", Code, 112, AsRead, "bit mask of why clocks are reduced"},
 	{"xid", Code, 230, AsRead, "last XID error seen since the previous tick, 0 for none"},
 	{"pstate", Code, 190, AsRead, "performance state"},
+	{"energy_epoch", Code, 0, Epochs, "how often the collector saw the energy counter begin anew within its run"},
 }
 
 // Counters, Gauges and Codes are the metrics of one kind in table order.

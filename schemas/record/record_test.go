@@ -131,3 +131,36 @@ func TestNamedCounters(t *testing.T) {
 		seen[m.Name] = true
 	}
 }
+
+func TestIncidentValidate(t *testing.T) {
+	good := Incident{Kind: IncidentGap, Reason: "stopped", From: unit.Hour, To: 2 * unit.Hour}
+	f := func(what string, change func(*Incident), want ...string) {
+		t.Helper()
+		i := good
+		change(&i)
+		faultsOf(t, what, i.Validate(), want...)
+	}
+	f("as stated", func(*Incident) {})
+	f("of an instant", func(i *Incident) { i.To = i.From })
+	f("a kind of its own", func(i *Incident) { i.Kind = "mishap" }, "gap, loss, clock_step, epoch, restart")
+	f("it ends first", func(i *Incident) { i.To = 1 }, "before it begins")
+	f("messages backwards", func(i *Incident) { i.First = 2; i.Last = 1 }, "before its first")
+	f("nothing at all", func(i *Incident) { *i = Incident{} }, "kind", "reason", "from")
+}
+
+func TestReadingValidate(t *testing.T) {
+	good := Reading{Meter: "m", Quantity: "node_energy", Unit: "mJ", From: unit.Hour, To: unit.Hour, Value: 7, Counter: true}
+	f := func(what string, change func(*Reading), want ...string) {
+		t.Helper()
+		r := good
+		change(&r)
+		faultsOf(t, what, r.Validate(), want...)
+	}
+	f("as stated", func(*Reading) {})
+	f("an interval", func(r *Reading) { r.Counter = false; r.To = 2 * unit.Hour; r.Value = -1 })
+	f("a quantity of its own", func(r *Reading) { r.Quantity = "noise" }, "cpu_energy, dram_energy, grid_intensity")
+	f("in another unit", func(r *Reading) { r.Unit = "kWh" }, "node_energy is stated in mJ")
+	f("a counter over time", func(r *Reading) { r.To = 2 * unit.Hour }, "at one instant")
+	f("a counter below nothing", func(r *Reading) { r.Value = -1 }, "not negative")
+	f("nothing at all", func(r *Reading) { *r = Reading{} }, "meter", "quantity", "from")
+}

@@ -26,6 +26,6 @@ func Gauges(b *wl.SampleBatch) []*[]float32 {
 // Codes are the code columns of b in the order of record.Codes.
 func Codes(b *wl.SampleBatch) []*[]uint32 {
 	return []*[]uint32{
-		&b.ClockEventReasons, &b.Xid, &b.Pstate,
+		&b.ClockEventReasons, &b.Xid, &b.Pstate, &b.EnergyEpoch,
 	}
 }

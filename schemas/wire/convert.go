@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"encoding/hex"
+
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
@@ -88,5 +90,41 @@ func TenantTo(t record.Tenant) *wl.Tenant {
 	return &wl.Tenant{
 		Id: t.ID, Name: t.Name, Sector: t.Sector, SizeClass: t.SizeClass, Country: t.Country, VatId: t.VATID,
 		AllowedCountries: t.AllowedCountries,
+	}
+}
+
+// IncidentOf is the record a message holds.
+func IncidentOf(i *wl.Incident) record.Incident {
+	return record.Incident{
+		Kind: record.IncidentKind(i.GetKind()), Reason: i.GetReason(), Device: i.GetDeviceUuid(), From: unit.Micros(i.GetFromUs()),
+		To: unit.Micros(i.GetToUs()), Amount: i.GetAmount(), Run: hex.EncodeToString(i.GetRun()), First: i.GetFirstSequence(), Last: i.GetLastSequence(),
+	}
+}
+
+// IncidentTo is the message for a record. A run that is not hex is left out.
+func IncidentTo(i record.Incident) *wl.Incident {
+	run, err := hex.DecodeString(i.Run)
+	if err != nil || len(run) == 0 {
+		run = nil
+	}
+	return &wl.Incident{
+		Kind: string(i.Kind), Reason: i.Reason, DeviceUuid: i.Device, FromUs: int64(i.From), ToUs: int64(i.To), Amount: i.Amount,
+		Run: run, FirstSequence: i.First, LastSequence: i.Last,
+	}
+}
+
+// ReadingOf is the record a message holds.
+func ReadingOf(r *wl.Reading) record.Reading {
+	return record.Reading{
+		Meter: r.GetMeter(), Quantity: r.GetQuantity(), Unit: r.GetUnit(), From: unit.Micros(r.GetFromUs()), To: unit.Micros(r.GetToUs()),
+		Value: r.GetValue(), Counter: r.GetCounter(), Node: r.GetNode(), Method: r.GetMethod(), Epoch: r.GetEpoch(),
+	}
+}
+
+// ReadingTo is the message for a record.
+func ReadingTo(r record.Reading) *wl.Reading {
+	return &wl.Reading{
+		Meter: r.Meter, Quantity: r.Quantity, Unit: r.Unit, FromUs: int64(r.From), ToUs: int64(r.To), Value: r.Value,
+		Counter: r.Counter, Node: r.Node, Method: r.Method, Epoch: r.Epoch,
 	}
 }

@@ -66,6 +66,11 @@ func ValidateSamples(b *wl.SampleBatch) error {
 	if err := columnsEqual(b, rows); err != nil {
 		return err
 	}
+	for i, x := range b.Incidents {
+		if err := IncidentOf(x).Validate(); err != nil {
+			return refuse(ReasonInvalid, "incident %d: %s", i, oneLine(err))
+		}
+	}
 	var last int64
 	var lastDevice uint32
 	for i, tick := range b.TickUs {
@@ -128,6 +133,22 @@ func ValidateAllocations(b *wl.AllocationBatch) error {
 	for i, a := range b.Allocations {
 		if err := AllocationOf(a).Validate(); err != nil {
 			return refuse(ReasonInvalid, "allocation %d (%s): %s", i, a.GetAllocationId(), oneLine(err))
+		}
+	}
+	return nil
+}
+
+// ValidateReadings checks identity and every reading. A batch is accepted or refused whole.
+func ValidateReadings(b *wl.ReadingBatch) error {
+	if b.Source == "" || b.Site == "" || len(b.Run) != RunBytes {
+		return refuse(ReasonNoIdentity, "site is %q, source %q and run has %d bytes; a message needs all three", b.Site, b.Source, len(b.Run))
+	}
+	if err := completeUpTo(b.CompleteUpToUs); err != nil {
+		return err
+	}
+	for i, r := range b.Readings {
+		if err := ReadingOf(r).Validate(); err != nil {
+			return refuse(ReasonInvalid, "reading %d (%s): %s", i, r.GetMeter(), oneLine(err))
 		}
 	}
 	return nil

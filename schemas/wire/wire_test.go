@@ -30,6 +30,10 @@ func golden() map[string]proto.Message {
 			{Uuid: "GPU-1", Kind: wl.DeviceKind_DEVICE_KIND_GPU, EnergySource: wl.EnergySource_ENERGY_SOURCE_HARDWARE},
 			{Uuid: "MIG-1", Kind: wl.DeviceKind_DEVICE_KIND_MIG, EnergySource: wl.EnergySource_ENERGY_SOURCE_NONE, ParentUuid: "GPU-1"},
 		},
+		Incidents: []*wl.Incident{{
+			Kind: "loss", Reason: "spool_full", DeviceUuid: "GPU-1", FromUs: 1_767_268_700_000_000, ToUs: 1_767_268_800_000_000, Amount: -5, Run: id(6),
+			FirstSequence: 12, LastSequence: 13,
+		}},
 		Device: []uint32{0, 1}, TickUs: []int64{1_767_268_800_000_000, 1_767_268_800_000_000}, EnergyTsUs: []uint64{1_767_268_799_900_000, wire.AbsentTime},
 	}
 	for i, c := range wire.Counters(s) {
@@ -52,7 +56,7 @@ func golden() map[string]proto.Message {
 		},
 		"reading": &wl.ReadingBatch{
 			SchemaVersion: 1, Site: "site-1", Source: "meter", Run: id(5), Sequence: 9, CompleteUpToUs: 1_767_268_800_000_000,
-			Readings: []*wl.Reading{{Meter: "m1", Quantity: "site_energy", Unit: "mJ", FromUs: 1, ToUs: 2, Value: -3, Counter: true, Node: "node-a"}},
+			Readings: []*wl.Reading{{Meter: "m1", Quantity: "site_energy", Unit: "mJ", FromUs: 1, ToUs: 2, Value: -3, Counter: true, Node: "node-a", Method: "counter", Epoch: "e1"}},
 		},
 		"inventory": &wl.Inventory{
 			SchemaVersion: 1, Revision: 3,

@@ -3,9 +3,9 @@ package play
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/wattledger/wattledger/collector/dcgm/simctl"
+	"github.com/wattledger/wattledger/collector/wallclock"
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
@@ -63,24 +63,27 @@ func (c *virtualClock) Now() unit.Micros {
 	return c.now
 }
 
-// Wait plays the node up to until, once the gate lets it.
-func (c *virtualClock) Wait(ctx context.Context, until unit.Micros) error {
+// Steady is the same: nothing steps a virtual clock.
+func (c *virtualClock) Steady() unit.Micros { return c.Now() }
+
+// Wait plays the node up to until, once the gate lets it. Nothing wakes it.
+func (c *virtualClock) Wait(ctx context.Context, until unit.Micros, _ <-chan struct{}) (woken bool, err error) {
 	if err := c.gate.wait(ctx, until); err != nil {
-		return err
+		return false, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if until <= c.now {
-		return nil
+		return false, nil
 	}
 	if err := c.ctl.Advance(c.node, until); err != nil {
-		return err
+		return false, err
 	}
 	c.now = until
 	if c.tick != nil {
 		c.tick(until)
 	}
-	return nil
+	return false, nil
 }
 
 // wallClock plays a node along with the wall clock.
@@ -90,14 +93,15 @@ type wallClock struct {
 }
 
 // Now is the present instant.
-func (c *wallClock) Now() unit.Micros { return unit.MicrosOf(time.Now()) }
+func (c *wallClock) Now() unit.Micros { return wallclock.Clock{}.Now() }
+
+// Steady is the machine's monotonic time.
+func (c *wallClock) Steady() unit.Micros { return wallclock.Clock{}.Steady() }
 
 // Wait sleeps until the instant has come and plays the node up to it.
-func (c *wallClock) Wait(ctx context.Context, until unit.Micros) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After((until - c.Now()).Duration()):
+func (c *wallClock) Wait(ctx context.Context, until unit.Micros, wake <-chan struct{}) (woken bool, err error) {
+	if woken, err := (wallclock.Clock{}).Wait(ctx, until, wake); err != nil || woken {
+		return woken, err
 	}
-	return c.ctl.Advance(c.node, until)
+	return false, c.ctl.Advance(c.node, until)
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/wattledger/wattledger/collector/agent"
 	"github.com/wattledger/wattledger/collector/dcgm"
 	"github.com/wattledger/wattledger/collector/dcgm/simctl"
-	"github.com/wattledger/wattledger/collector/kafka"
+	"github.com/wattledger/wattledger/collector/message"
 	"github.com/wattledger/wattledger/schemas/unit"
 	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
 )
@@ -41,7 +41,7 @@ type Player struct {
 	Library string
 	// Dir takes the scenario and the truth.
 	Dir        string
-	Publisher  *kafka.Publisher
+	Sink       message.Sink
 	Statements Statements
 	Log        *slog.Logger
 	// Period is the collector's in a play.
@@ -81,7 +81,7 @@ func (p *Player) Day(ctx context.Context, f *fleet.Fleet, progress func(played u
 		cfg.StopTimeout = 10 * time.Minute
 		group.Go(func() error {
 			defer hours.done()
-			return p.node(ctx, lib, n, cfg, clock, &counting{p, ctx.Done()}, f.End)
+			return p.node(ctx, lib, n, cfg, clock, &counting{p, message.NewWriter(p.Sink), ctx.Done()}, f.End)
 		})
 	}
 	group.Go(func() error {
@@ -116,7 +116,9 @@ func (p *Player) Live(ctx context.Context, f *fleet.Fleet) error {
 	for i, n := range f.Nodes {
 		cfg := p.config(f, n, time.Second)
 		cfg.Phase = time.Duration(i*1000/len(f.Nodes)) * time.Millisecond // nodes do not all read in one instant
-		group.Go(func() error { return p.node(ctx, lib, n, cfg, &wallClock{ctl: ctl, node: n.ID}, &counting{p, nil}, 0) })
+		group.Go(func() error {
+			return p.node(ctx, lib, n, cfg, &wallClock{ctl: ctl, node: n.ID}, &counting{p, message.NewWriter(p.Sink), nil}, 0)
+		})
 	}
 	group.Go(func() error {
 		from := f.Start
@@ -169,7 +171,7 @@ func (p *Player) node(ctx context.Context, lib *dcgm.Library, n fleet.Node, cfg 
 	// collector starts just before one of its ticks: what it reads is then fresh.
 	period := unit.Micros(cfg.Period.Microseconds())
 	start := n.Boot + period - n.Boot%period - 20*unit.Millisecond + unit.Micros(cfg.Phase.Microseconds())
-	if err := clock.Wait(ctx, max(start, n.Boot)); err != nil {
+	if _, err := clock.Wait(ctx, max(start, n.Boot), nil); err != nil {
 		return stopped(ctx, err)
 	}
 	src := dcgm.DefaultConfig()
@@ -180,7 +182,7 @@ func (p *Player) node(ctx context.Context, lib *dcgm.Library, n fleet.Node, cfg 
 		return fmt.Errorf("node %s: %w", n.ID, err)
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	if err := p.Publisher.PublishInventory(ctx, n.Site, uint64(n.Boot), n.From, source.Devices()); err != nil {
+	if err := message.NewWriter(p.Sink).Inventory(ctx, n.Site, uint64(n.Boot), n.From, source.Devices()); err != nil {
 		return stopped(ctx, fmt.Errorf("node %s: %w", n.ID, err))
 	}
 	a, err := agent.New(cfg, source, out, clock, p.Log, prometheus.NewRegistry())
@@ -191,7 +193,8 @@ func (p *Player) node(ctx context.Context, lib *dcgm.Library, n fleet.Node, cfg 
 		return stopped(ctx, fmt.Errorf("node %s: %w", n.ID, err))
 	}
 	if end != 0 && ctx.Err() == nil && clock.Now() < end {
-		return clock.Wait(ctx, end) // so that the truth is written to the end
+		_, err := clock.Wait(ctx, end, nil) // so that the truth is written to the end
+		return err
 	}
 	return nil
 }
@@ -206,7 +209,8 @@ func stopped(ctx context.Context, err error) error {
 
 // counting counts the rows that the publisher has taken for good.
 type counting struct {
-	p *Player
+	p  *Player
+	to *message.Writer
 	// halted, once closed, keeps back what a stop cuts short: a play that is taken up again sends the same messages, and
 	// half a message under the sequence of a whole one would make the whole one a repeat.
 	halted <-chan struct{}
@@ -219,7 +223,7 @@ func (c *counting) Publish(ctx context.Context, b *wl.SampleBatch) error {
 		return fmt.Errorf("the play was stopped: %w", agent.ErrRefused)
 	default:
 	}
-	if err := c.p.Publisher.Publish(ctx, b); err != nil {
+	if err := c.to.Publish(ctx, b); err != nil {
 		return err
 	}
 	c.p.sent.Add(int64(len(b.TickUs)))

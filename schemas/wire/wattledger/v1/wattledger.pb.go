@@ -158,6 +158,8 @@ type SampleBatch struct {
 	Source string `protobuf:"bytes,12,opt,name=source,proto3" json:"source,omitempty"`
 	// Rows name devices by position in this table.
 	Devices []*DeviceRef `protobuf:"bytes,13,rep,name=devices,proto3" json:"devices,omitempty"`
+	// What happened on the node since the message before and bears on what its samples can prove.
+	Incidents []*Incident `protobuf:"bytes,14,rep,name=incidents,proto3" json:"incidents,omitempty"`
 	// Rows are ordered by (tick, device).
 	Device []uint32 `protobuf:"fixed32,16,rep,packed,name=device,proto3" json:"device,omitempty"`
 	// When the collector read, microseconds since 1970.
@@ -201,6 +203,7 @@ type SampleBatch struct {
 	ClockEventReasons  []uint32  `protobuf:"fixed32,64,rep,packed,name=clock_event_reasons,json=clockEventReasons,proto3" json:"clock_event_reasons,omitempty"`
 	Xid                []uint32  `protobuf:"fixed32,65,rep,packed,name=xid,proto3" json:"xid,omitempty"`
 	Pstate             []uint32  `protobuf:"fixed32,66,rep,packed,name=pstate,proto3" json:"pstate,omitempty"`
+	EnergyEpoch        []uint32  `protobuf:"fixed32,67,rep,packed,name=energy_epoch,json=energyEpoch,proto3" json:"energy_epoch,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -322,6 +325,13 @@ func (x *SampleBatch) GetSource() string {
 func (x *SampleBatch) GetDevices() []*DeviceRef {
 	if x != nil {
 		return x.Devices
+	}
+	return nil
+}
+
+func (x *SampleBatch) GetIncidents() []*Incident {
+	if x != nil {
+		return x.Incidents
 	}
 	return nil
 }
@@ -592,6 +602,127 @@ func (x *SampleBatch) GetPstate() []uint32 {
 	return nil
 }
 
+func (x *SampleBatch) GetEnergyEpoch() []uint32 {
+	if x != nil {
+		return x.EnergyEpoch
+	}
+	return nil
+}
+
+// Incident is something that happened over [from, to] on a node. The same incident stated twice is one incident.
+type Incident struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// gap, loss, clock_step, epoch, restart.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// A word: stopped, hung, unread, spool_full, fell, stuck, driver.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Empty means the whole node.
+	DeviceUuid string `protobuf:"bytes,3,opt,name=device_uuid,json=deviceUuid,proto3" json:"device_uuid,omitempty"`
+	FromUs     int64  `protobuf:"fixed64,4,opt,name=from_us,json=fromUs,proto3" json:"from_us,omitempty"`
+	ToUs       int64  `protobuf:"fixed64,5,opt,name=to_us,json=toUs,proto3" json:"to_us,omitempty"`
+	// In the unit of the kind: ticks of a gap, messages of a loss, microseconds of a clock step, mJ of an epoch's last reading.
+	Amount int64 `protobuf:"zigzag64,6,opt,name=amount,proto3" json:"amount,omitempty"`
+	// The messages of a loss: their run, 16 bytes, and their sequences.
+	Run           []byte `protobuf:"bytes,7,opt,name=run,proto3" json:"run,omitempty"`
+	FirstSequence uint64 `protobuf:"varint,8,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
+	LastSequence  uint64 `protobuf:"varint,9,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Incident) Reset() {
+	*x = Incident{}
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Incident) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Incident) ProtoMessage() {}
+
+func (x *Incident) ProtoReflect() protoreflect.Message {
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Incident.ProtoReflect.Descriptor instead.
+func (*Incident) Descriptor() ([]byte, []int) {
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Incident) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Incident) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Incident) GetDeviceUuid() string {
+	if x != nil {
+		return x.DeviceUuid
+	}
+	return ""
+}
+
+func (x *Incident) GetFromUs() int64 {
+	if x != nil {
+		return x.FromUs
+	}
+	return 0
+}
+
+func (x *Incident) GetToUs() int64 {
+	if x != nil {
+		return x.ToUs
+	}
+	return 0
+}
+
+func (x *Incident) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+func (x *Incident) GetRun() []byte {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+func (x *Incident) GetFirstSequence() uint64 {
+	if x != nil {
+		return x.FirstSequence
+	}
+	return 0
+}
+
+func (x *Incident) GetLastSequence() uint64 {
+	if x != nil {
+		return x.LastSequence
+	}
+	return 0
+}
+
 // DeviceRef is a device as a sample needs it; the inventory has the rest.
 type DeviceRef struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -606,7 +737,7 @@ type DeviceRef struct {
 
 func (x *DeviceRef) Reset() {
 	*x = DeviceRef{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[1]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -618,7 +749,7 @@ func (x *DeviceRef) String() string {
 func (*DeviceRef) ProtoMessage() {}
 
 func (x *DeviceRef) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[1]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -631,7 +762,7 @@ func (x *DeviceRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceRef.ProtoReflect.Descriptor instead.
 func (*DeviceRef) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{1}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *DeviceRef) GetUuid() string {
@@ -680,7 +811,7 @@ type AllocationBatch struct {
 
 func (x *AllocationBatch) Reset() {
 	*x = AllocationBatch{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[2]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -692,7 +823,7 @@ func (x *AllocationBatch) String() string {
 func (*AllocationBatch) ProtoMessage() {}
 
 func (x *AllocationBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[2]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -705,7 +836,7 @@ func (x *AllocationBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocationBatch.ProtoReflect.Descriptor instead.
 func (*AllocationBatch) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{2}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AllocationBatch) GetSchemaVersion() uint32 {
@@ -783,7 +914,7 @@ type Allocation struct {
 
 func (x *Allocation) Reset() {
 	*x = Allocation{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[3]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +926,7 @@ func (x *Allocation) String() string {
 func (*Allocation) ProtoMessage() {}
 
 func (x *Allocation) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[3]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +939,7 @@ func (x *Allocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Allocation.ProtoReflect.Descriptor instead.
 func (*Allocation) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{3}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Allocation) GetAllocationId() string {
@@ -911,7 +1042,7 @@ type ReadingBatch struct {
 
 func (x *ReadingBatch) Reset() {
 	*x = ReadingBatch{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[4]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1054,7 @@ func (x *ReadingBatch) String() string {
 func (*ReadingBatch) ProtoMessage() {}
 
 func (x *ReadingBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[4]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1067,7 @@ func (x *ReadingBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadingBatch.ProtoReflect.Descriptor instead.
 func (*ReadingBatch) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{4}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReadingBatch) GetSchemaVersion() uint32 {
@@ -992,23 +1123,27 @@ func (x *ReadingBatch) GetReadings() []*Reading {
 type Reading struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Meter string                 `protobuf:"bytes,1,opt,name=meter,proto3" json:"meter,omitempty"`
-	// site_energy, node_energy, water, heat, grid_intensity.
+	// site_energy, node_energy, cpu_energy, dram_energy, module_energy, switch_energy, water, heat, grid_intensity.
 	Quantity string `protobuf:"bytes,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	// mJ, ml, ug/kWh: always an integer in the unit named.
 	Unit   string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
 	FromUs int64  `protobuf:"varint,4,opt,name=from_us,json=fromUs,proto3" json:"from_us,omitempty"`
 	// Equal to from_us for a counter's reading.
-	ToUs          int64  `protobuf:"varint,5,opt,name=to_us,json=toUs,proto3" json:"to_us,omitempty"`
-	Value         int64  `protobuf:"zigzag64,6,opt,name=value,proto3" json:"value,omitempty"`
-	Counter       bool   `protobuf:"varint,7,opt,name=counter,proto3" json:"counter,omitempty"`
-	Node          string `protobuf:"bytes,8,opt,name=node,proto3" json:"node,omitempty"`
+	ToUs    int64  `protobuf:"varint,5,opt,name=to_us,json=toUs,proto3" json:"to_us,omitempty"`
+	Value   int64  `protobuf:"zigzag64,6,opt,name=value,proto3" json:"value,omitempty"`
+	Counter bool   `protobuf:"varint,7,opt,name=counter,proto3" json:"counter,omitempty"`
+	Node    string `protobuf:"bytes,8,opt,name=node,proto3" json:"node,omitempty"`
+	// How the value came about: counter, trapezoid.
+	Method string `protobuf:"bytes,9,opt,name=method,proto3" json:"method,omitempty"`
+	// Tells one life of a counter from the next.
+	Epoch         string `protobuf:"bytes,10,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Reading) Reset() {
 	*x = Reading{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[5]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1020,7 +1155,7 @@ func (x *Reading) String() string {
 func (*Reading) ProtoMessage() {}
 
 func (x *Reading) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[5]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1033,7 +1168,7 @@ func (x *Reading) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reading.ProtoReflect.Descriptor instead.
 func (*Reading) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{5}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Reading) GetMeter() string {
@@ -1092,6 +1227,20 @@ func (x *Reading) GetNode() string {
 	return ""
 }
 
+func (x *Reading) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *Reading) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
 // Inventory states what exists and what is expected to report (topic wl.inventory.v1, key: site).
 // A later revision of the same id replaces the earlier one.
 type Inventory struct {
@@ -1108,7 +1257,7 @@ type Inventory struct {
 
 func (x *Inventory) Reset() {
 	*x = Inventory{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[6]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1269,7 @@ func (x *Inventory) String() string {
 func (*Inventory) ProtoMessage() {}
 
 func (x *Inventory) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[6]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1133,7 +1282,7 @@ func (x *Inventory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inventory.ProtoReflect.Descriptor instead.
 func (*Inventory) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{6}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Inventory) GetSchemaVersion() uint32 {
@@ -1197,7 +1346,7 @@ type Site struct {
 
 func (x *Site) Reset() {
 	*x = Site{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[7]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1209,7 +1358,7 @@ func (x *Site) String() string {
 func (*Site) ProtoMessage() {}
 
 func (x *Site) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[7]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1222,7 +1371,7 @@ func (x *Site) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Site.ProtoReflect.Descriptor instead.
 func (*Site) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{7}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Site) GetId() string {
@@ -1292,7 +1441,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[8]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1304,7 +1453,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[8]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1317,7 +1466,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{8}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Node) GetId() string {
@@ -1396,7 +1545,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[9]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1408,7 +1557,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[9]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +1570,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{9}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Device) GetUuid() string {
@@ -1546,7 +1695,7 @@ type Tenant struct {
 
 func (x *Tenant) Reset() {
 	*x = Tenant{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[10]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1558,7 +1707,7 @@ func (x *Tenant) String() string {
 func (*Tenant) ProtoMessage() {}
 
 func (x *Tenant) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[10]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1571,7 +1720,7 @@ func (x *Tenant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tenant.ProtoReflect.Descriptor instead.
 func (*Tenant) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{10}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Tenant) GetId() string {
@@ -1643,7 +1792,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[11]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +1804,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[11]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +1817,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{11}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Refused) GetSchemaVersion() uint32 {
@@ -1738,7 +1887,7 @@ var File_wattledger_v1_wattledger_proto protoreflect.FileDescriptor
 
 const file_wattledger_v1_wattledger_proto_rawDesc = "" +
 	"\n" +
-	"\x1ewattledger/v1/wattledger.proto\x12\rwattledger.v1\"\xfe\r\n" +
+	"\x1ewattledger/v1/wattledger.proto\x12\rwattledger.v1\"\xd8\x0e\n" +
 	"\vSampleBatch\x12%\n" +
 	"\x0eschema_version\x18\x01 \x01(\rR\rschemaVersion\x12\x12\n" +
 	"\x04site\x18\x02 \x01(\tR\x04site\x12\x12\n" +
@@ -1753,7 +1902,8 @@ const file_wattledger_v1_wattledger_proto_rawDesc = "" +
 	" \x01(\x10R\x0ecompleteUpToUs\x12\x1b\n" +
 	"\tperiod_ms\x18\v \x01(\rR\bperiodMs\x12\x16\n" +
 	"\x06source\x18\f \x01(\tR\x06source\x122\n" +
-	"\adevices\x18\r \x03(\v2\x18.wattledger.v1.DeviceRefR\adevices\x12\x16\n" +
+	"\adevices\x18\r \x03(\v2\x18.wattledger.v1.DeviceRefR\adevices\x125\n" +
+	"\tincidents\x18\x0e \x03(\v2\x17.wattledger.v1.IncidentR\tincidents\x12\x16\n" +
 	"\x06device\x18\x10 \x03(\aR\x06device\x12\x17\n" +
 	"\atick_us\x18\x11 \x03(\x10R\x06tickUs\x12 \n" +
 	"\fenergy_ts_us\x18\x12 \x03(\x06R\n" +
@@ -1796,7 +1946,19 @@ const file_wattledger_v1_wattledger_proto_rawDesc = "" +
 	"\rpower_limit_w\x18? \x03(\x02R\vpowerLimitW\x12.\n" +
 	"\x13clock_event_reasons\x18@ \x03(\aR\x11clockEventReasons\x12\x10\n" +
 	"\x03xid\x18A \x03(\aR\x03xid\x12\x16\n" +
-	"\x06pstate\x18B \x03(\aR\x06pstate\"\xb1\x01\n" +
+	"\x06pstate\x18B \x03(\aR\x06pstate\x12!\n" +
+	"\fenergy_epoch\x18C \x03(\aR\venergyEpoch\"\xfb\x01\n" +
+	"\bIncident\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1f\n" +
+	"\vdevice_uuid\x18\x03 \x01(\tR\n" +
+	"deviceUuid\x12\x17\n" +
+	"\afrom_us\x18\x04 \x01(\x10R\x06fromUs\x12\x13\n" +
+	"\x05to_us\x18\x05 \x01(\x10R\x04toUs\x12\x16\n" +
+	"\x06amount\x18\x06 \x01(\x12R\x06amount\x12\x10\n" +
+	"\x03run\x18\a \x01(\fR\x03run\x12%\n" +
+	"\x0efirst_sequence\x18\b \x01(\x04R\rfirstSequence\x12#\n" +
+	"\rlast_sequence\x18\t \x01(\x04R\flastSequence\"\xb1\x01\n" +
 	"\tDeviceRef\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12-\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x19.wattledger.v1.DeviceKindR\x04kind\x12@\n" +
@@ -1834,7 +1996,7 @@ const file_wattledger_v1_wattledger_proto_rawDesc = "" +
 	"\x03run\x18\x04 \x01(\fR\x03run\x12\x1a\n" +
 	"\bsequence\x18\x05 \x01(\x04R\bsequence\x12)\n" +
 	"\x11complete_up_to_us\x18\x06 \x01(\x10R\x0ecompleteUpToUs\x122\n" +
-	"\breadings\x18\a \x03(\v2\x16.wattledger.v1.ReadingR\breadings\"\xc1\x01\n" +
+	"\breadings\x18\a \x03(\v2\x16.wattledger.v1.ReadingR\breadings\"\xef\x01\n" +
 	"\aReading\x12\x14\n" +
 	"\x05meter\x18\x01 \x01(\tR\x05meter\x12\x1a\n" +
 	"\bquantity\x18\x02 \x01(\tR\bquantity\x12\x12\n" +
@@ -1843,7 +2005,10 @@ const file_wattledger_v1_wattledger_proto_rawDesc = "" +
 	"\x05to_us\x18\x05 \x01(\x03R\x04toUs\x12\x14\n" +
 	"\x05value\x18\x06 \x01(\x12R\x05value\x12\x18\n" +
 	"\acounter\x18\a \x01(\bR\acounter\x12\x12\n" +
-	"\x04node\x18\b \x01(\tR\x04node\"\x86\x02\n" +
+	"\x04node\x18\b \x01(\tR\x04node\x12\x16\n" +
+	"\x06method\x18\t \x01(\tR\x06method\x12\x14\n" +
+	"\x05epoch\x18\n" +
+	" \x01(\tR\x05epoch\"\x86\x02\n" +
 	"\tInventory\x12%\n" +
 	"\x0eschema_version\x18\x01 \x01(\rR\rschemaVersion\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12)\n" +
@@ -1930,40 +2095,42 @@ func file_wattledger_v1_wattledger_proto_rawDescGZIP() []byte {
 }
 
 var file_wattledger_v1_wattledger_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_wattledger_v1_wattledger_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_wattledger_v1_wattledger_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_wattledger_v1_wattledger_proto_goTypes = []any{
 	(DeviceKind)(0),         // 0: wattledger.v1.DeviceKind
 	(EnergySource)(0),       // 1: wattledger.v1.EnergySource
 	(*SampleBatch)(nil),     // 2: wattledger.v1.SampleBatch
-	(*DeviceRef)(nil),       // 3: wattledger.v1.DeviceRef
-	(*AllocationBatch)(nil), // 4: wattledger.v1.AllocationBatch
-	(*Allocation)(nil),      // 5: wattledger.v1.Allocation
-	(*ReadingBatch)(nil),    // 6: wattledger.v1.ReadingBatch
-	(*Reading)(nil),         // 7: wattledger.v1.Reading
-	(*Inventory)(nil),       // 8: wattledger.v1.Inventory
-	(*Site)(nil),            // 9: wattledger.v1.Site
-	(*Node)(nil),            // 10: wattledger.v1.Node
-	(*Device)(nil),          // 11: wattledger.v1.Device
-	(*Tenant)(nil),          // 12: wattledger.v1.Tenant
-	(*Refused)(nil),         // 13: wattledger.v1.Refused
+	(*Incident)(nil),        // 3: wattledger.v1.Incident
+	(*DeviceRef)(nil),       // 4: wattledger.v1.DeviceRef
+	(*AllocationBatch)(nil), // 5: wattledger.v1.AllocationBatch
+	(*Allocation)(nil),      // 6: wattledger.v1.Allocation
+	(*ReadingBatch)(nil),    // 7: wattledger.v1.ReadingBatch
+	(*Reading)(nil),         // 8: wattledger.v1.Reading
+	(*Inventory)(nil),       // 9: wattledger.v1.Inventory
+	(*Site)(nil),            // 10: wattledger.v1.Site
+	(*Node)(nil),            // 11: wattledger.v1.Node
+	(*Device)(nil),          // 12: wattledger.v1.Device
+	(*Tenant)(nil),          // 13: wattledger.v1.Tenant
+	(*Refused)(nil),         // 14: wattledger.v1.Refused
 }
 var file_wattledger_v1_wattledger_proto_depIdxs = []int32{
-	3,  // 0: wattledger.v1.SampleBatch.devices:type_name -> wattledger.v1.DeviceRef
-	0,  // 1: wattledger.v1.DeviceRef.kind:type_name -> wattledger.v1.DeviceKind
-	1,  // 2: wattledger.v1.DeviceRef.energy_source:type_name -> wattledger.v1.EnergySource
-	5,  // 3: wattledger.v1.AllocationBatch.allocations:type_name -> wattledger.v1.Allocation
-	7,  // 4: wattledger.v1.ReadingBatch.readings:type_name -> wattledger.v1.Reading
-	9,  // 5: wattledger.v1.Inventory.sites:type_name -> wattledger.v1.Site
-	10, // 6: wattledger.v1.Inventory.nodes:type_name -> wattledger.v1.Node
-	11, // 7: wattledger.v1.Inventory.devices:type_name -> wattledger.v1.Device
-	12, // 8: wattledger.v1.Inventory.tenants:type_name -> wattledger.v1.Tenant
-	0,  // 9: wattledger.v1.Device.kind:type_name -> wattledger.v1.DeviceKind
-	1,  // 10: wattledger.v1.Device.energy_source:type_name -> wattledger.v1.EnergySource
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	4,  // 0: wattledger.v1.SampleBatch.devices:type_name -> wattledger.v1.DeviceRef
+	3,  // 1: wattledger.v1.SampleBatch.incidents:type_name -> wattledger.v1.Incident
+	0,  // 2: wattledger.v1.DeviceRef.kind:type_name -> wattledger.v1.DeviceKind
+	1,  // 3: wattledger.v1.DeviceRef.energy_source:type_name -> wattledger.v1.EnergySource
+	6,  // 4: wattledger.v1.AllocationBatch.allocations:type_name -> wattledger.v1.Allocation
+	8,  // 5: wattledger.v1.ReadingBatch.readings:type_name -> wattledger.v1.Reading
+	10, // 6: wattledger.v1.Inventory.sites:type_name -> wattledger.v1.Site
+	11, // 7: wattledger.v1.Inventory.nodes:type_name -> wattledger.v1.Node
+	12, // 8: wattledger.v1.Inventory.devices:type_name -> wattledger.v1.Device
+	13, // 9: wattledger.v1.Inventory.tenants:type_name -> wattledger.v1.Tenant
+	0,  // 10: wattledger.v1.Device.kind:type_name -> wattledger.v1.DeviceKind
+	1,  // 11: wattledger.v1.Device.energy_source:type_name -> wattledger.v1.EnergySource
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_wattledger_v1_wattledger_proto_init() }
@@ -1977,7 +2144,7 @@ func file_wattledger_v1_wattledger_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wattledger_v1_wattledger_proto_rawDesc), len(file_wattledger_v1_wattledger_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
