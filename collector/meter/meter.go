@@ -53,13 +53,14 @@ type Tally struct {
 	Refused   uint64 // values no device can have, ignored
 	Falls     uint64 // hardware counters that fell
 	Gaps      uint64 // intervals of more than GapPeriods periods
+	Still     uint64 // energy readings withheld because the counter stood still while power was drawn
 }
 
 // Sub is what was counted since an earlier tally.
 func (t Tally) Sub(o Tally) Tally {
 	return Tally{
 		t.Stale - o.Stale, t.Backwards - o.Backwards, t.Blank - o.Blank, t.Clamped - o.Clamped, t.Refused - o.Refused,
-		t.Falls - o.Falls, t.Gaps - o.Gaps,
+		t.Falls - o.Falls, t.Gaps - o.Gaps, t.Still - o.Still,
 	}
 }
 
@@ -86,7 +87,32 @@ type Device struct {
 
 	expected, read uint64
 	tally          Tally
+	still          still
+	epoch          uint32
+	broken         Break
 }
+
+// Break is the end of an epoch of the energy counter.
+type Break struct {
+	// Reason is fell, stuck or driver; empty means that there was none.
+	Reason string
+	// From is the last reading of the epoch that ended, Last its value in mJ, To the first reading of the next.
+	From, To unit.Micros
+	Last     uint64
+}
+
+// Occasion is why a device is read.
+type Occasion uint8
+
+// The occasions.
+const (
+	// Tick is a regular reading.
+	Tick Occasion = iota
+	// CatchUp is a tick that was missed and whose energy the source remembers.
+	CatchUp
+	// Edge is an extra reading, which no tick expects.
+	Edge
+)
 
 // New meters a device from zero. slots are the fields the device supports; period is how often it is read.
 func New(energy record.EnergySource, slots Set, period unit.Micros) *Device {
@@ -142,9 +168,10 @@ func (d *Device) LastEnergy() unit.Micros {
 
 // Observe takes one reading of every slot and fills the row. It says whether the device was read: whether any value
 // was new. XID events do not come this way; the row's code for them is left absent.
-func (d *Device) Observe(values []Value, row *Row) (read bool) {
+func (d *Device) Observe(values []Value, row *Row, why Occasion) (read bool) {
 	row.reset()
-	read = d.judge(values)
+	d.broken = Break{}
+	read = d.judge(values, why)
 	for i := range d.columns {
 		c := &d.columns[i]
 		if !d.fresh[c.slot] {
@@ -162,16 +189,31 @@ func (d *Device) Observe(values []Value, row *Row) (read bool) {
 			d.count(c, v, row)
 		}
 	}
-	if read {
+	d.settle(row)
+	if read && why != Edge {
 		d.read++
 	}
 	row.Counters[record.CTicksExpected] = d.expected
 	row.Counters[record.CTicksRead] = d.read
+	if d.energy != record.EnergyNone {
+		row.Codes[record.CodeEnergyEpoch] = d.epoch
+	}
 	return read
 }
 
+// Break is the end of an epoch that the last Observe saw, if it saw one.
+func (d *Device) Break() (Break, bool) { return d.broken, d.broken.Reason != "" }
+
+// NewDriver begins a new epoch: a hardware counter counts from the loading of the driver, and one that was read before
+// and after may not show it by falling.
+func (d *Device) NewDriver() {
+	if d.energy == record.EnergyHardware {
+		d.still.driver = true
+	}
+}
+
 // judge decides which values are new and over which time they count.
-func (d *Device) judge(values []Value) (read bool) {
+func (d *Device) judge(values []Value, why Occasion) (read bool) {
 	for s := range values {
 		d.fresh[s], d.span[s] = false, 0
 		if !d.slots.Has(Slot(s)) || Slot(s) == SlotXID {
@@ -180,10 +222,14 @@ func (d *Device) judge(values []Value) (read bool) {
 		at, last := values[s].At, d.last[s]
 		switch {
 		case at <= 0:
-			d.tally.Blank++
+			if why == Tick {
+				d.tally.Blank++
+			}
 			continue
 		case at == last:
-			d.tally.Stale++
+			if why == Tick {
+				d.tally.Stale++
+			}
 			continue
 		case at < last:
 			// The clock was set back. The value is shown with its time and integrated over nothing;
@@ -220,24 +266,24 @@ func (d *Device) count(c *column, v Value, row *Row) {
 	}
 }
 
-// asRead passes a hardware counter on. A fall is counted and passed on too: the aggregator decides about epochs.
+// asRead passes a hardware counter on. A fall is counted and passed on too: it begins an epoch.
 func (d *Device) asRead(c *column, v Value, row *Row) {
 	if c.slot == SlotEnergy && d.energy != record.EnergyHardware {
 		return
 	}
-	if v.Int < 0 {
+	if v.Int < 0 || uint64(v.Int) == record.AbsentCounter {
 		d.tally.Refused++
 		return
 	}
 	value := uint64(v.Int)
-	if c.started && value < c.last {
-		d.tally.Falls++
-	}
-	c.last, c.started = value, true
-	row.Counters[c.index] = value
 	if c.slot == SlotEnergy {
 		row.EnergyAt = uint64(v.At)
 	}
+	if c.started && value < c.last {
+		d.tally.Falls++
+	}
+	row.Counters[c.index] = value
+	c.last, c.started = value, true
 }
 
 // mean integrates a value that is a mean over the interval it ends.

@@ -41,7 +41,7 @@ func newOne(energy record.EnergySource, field uint16, period unit.Micros) *one {
 func (o *one) at(t unit.Micros, f float64) *Row {
 	o.vals[o.slot] = Value{At: t, Int: int64(f), Float: f}
 	o.d.Expect(1)
-	o.d.Observe(o.vals, o.row)
+	o.d.Observe(o.vals, o.row, Tick)
 	return o.row
 }
 
@@ -222,7 +222,7 @@ func TestAnInstanceHasNoEnergy(t *testing.T) {
 		at := start + unit.Micros(i)*second
 		vals[SlotEnergy] = Value{At: at, Int: int64(i * 1000), Float: 1}
 		vals[SlotPower] = Value{At: at, Float: 500}
-		d.Observe(vals, row)
+		d.Observe(vals, row, Tick)
 		if row.Counters[record.CEnergy] != record.AbsentCounter || row.Counters[record.CPowerIntegral] != record.AbsentCounter || row.EnergyAt != absentTime {
 			t.Fatalf("an instance showed its GPU's energy: %+v", row)
 		}
@@ -256,7 +256,7 @@ func TestObserveDoesNotAllocate(t *testing.T) {
 		for s := range vals {
 			vals[s] = Value{At: at, Int: 1, Float: 1}
 		}
-		d.Observe(vals, row)
+		d.Observe(vals, row, Tick)
 	}); n != 0 {
 		t.Errorf("%v allocations per reading, want 0", n)
 	}

@@ -217,7 +217,7 @@ func (p *player) add(s *meterState, at, before unit.Micros, r *reading) {
 		s.values[m.slot] = v
 	}
 	s.meter.Expect(p.log.ticks(before, at))
-	s.meter.Observe(s.values, out.row)
+	s.meter.Observe(s.values, out.row, meter.Tick)
 
 	// The meter joins power over any distance; here a gap is a gap, and the column is the one asked for.
 	out.row.Counters[record.CEnergy], out.row.Counters[record.CPowerIntegral] = record.AbsentCounter, record.AbsentCounter

@@ -122,3 +122,9 @@ const (
 	CTicksExpected = 21
 	CTicksRead     = 22
 )
+
+// CodeXID and CodeEnergyEpoch are indexes into Codes.
+const (
+	CodeXID         = 1
+	CodeEnergyEpoch = 3
+)

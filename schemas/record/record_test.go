@@ -120,6 +120,9 @@ func TestNamedCounters(t *testing.T) {
 			t.Errorf("counter %d is %s, want %s", i, Counters[i].Name, name)
 		}
 	}
+	if Codes[CodeXID].Name != "xid" || Codes[CodeEnergyEpoch].Name != "energy_epoch" {
+		t.Errorf("codes are %v", Codes)
+	}
 	if len(Counters)+len(Gauges)+len(Codes) != len(Metrics) {
 		t.Error("a metric is of no kind")
 	}
