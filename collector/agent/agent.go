@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -14,24 +13,25 @@ import (
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
-// codeXID is the column of XID events among record.Codes.
-var codeXID = slices.IndexFunc(record.Codes, func(m record.Metric) bool { return m.Name == "xid" })
-
 // Agent is one run of one node's collector. Make it with New, run it once.
 type Agent struct {
-	cfg    Config
-	source Source
-	clock  Clock
-	log    *slog.Logger
-	met    *metrics
-	out    *outbox
-	period unit.Micros
+	cfg       Config
+	source    Source
+	clock     Clock
+	log       *slog.Logger
+	met       *metrics
+	out       *outbox
+	incidents *incidents
+	wake      chan struct{}
+	period    unit.Micros
 
 	// The rest is written by the loop only.
 	devices   []Device
 	meters    []*meter.Device
 	tallies   []meter.Tally
 	lastRead  []unit.Micros // per device, the tick that last read its energy
+	gaps      []gap         // per device
+	nodeGap   gap           // of all devices at once
 	layout    *layout
 	readings  *meter.Readings
 	row       *meter.Row
@@ -40,6 +40,9 @@ type Agent struct {
 	current   *batch
 	started   unit.Micros
 	completed unit.Micros // what we have declared; never falls
+	lastTick  unit.Micros // of the last regular tick; 0 before the first
+	lastEdge  unit.Micros
+	pace      pace
 }
 
 // New prepares a run. Nothing is read, published or registered under a name of another node before Run.
@@ -49,9 +52,10 @@ func New(cfg Config, source Source, publisher Publisher, clock Clock, log *slog.
 	}
 	met := newMetrics(reg, cfg.Node)
 	log = log.With("node", cfg.Node)
+	queue := &incidents{dropped: met.unstated}
 	return &Agent{
-		cfg: cfg, source: source, clock: clock, log: log, met: met, out: newOutbox(cfg, publisher, log, met),
-		period: unit.Micros(cfg.Period.Microseconds()), row: meter.NewRow(),
+		cfg: cfg, source: source, clock: clock, log: log, met: met, out: newOutbox(cfg, publisher, queue, log, met),
+		incidents: queue, wake: make(chan struct{}, 1), period: unit.Micros(cfg.Period.Microseconds()), row: meter.NewRow(),
 	}, nil
 }
 
@@ -95,19 +99,38 @@ func (a *Agent) loop(ctx context.Context) error {
 	a.completed = a.started - a.period // a first value may be that much older than the first tick
 	a.current = a.out.fresh()
 	a.rediscover()
+	a.pace = pace{a.clock.Now(), a.clock.Steady()}
 	next := a.ceil(a.started)
+	a.afterStandstill(next)
 	for a.cfg.Until == 0 || next <= a.cfg.Until {
-		if _, err := a.clock.Wait(ctx, next, nil); err != nil {
+		woken, err := a.clock.Wait(ctx, next, a.wake)
+		if err != nil {
 			return err
+		}
+		if stepped, err := a.watchClock(ctx); err != nil {
+			return err
+		} else if stepped {
+			next = a.ceil(a.clock.Now())
+			continue
+		}
+		if woken {
+			a.edge(ctx, next)
+			continue
 		}
 		a.tick(ctx, next)
 		next += a.period
-		// A reading that took longer than a period, or a machine that slept: the ticks it missed are expected and unread.
+		if stepped, err := a.watchClock(ctx); err != nil {
+			return err
+		} else if stepped {
+			next = a.ceil(a.clock.Now())
+			continue
+		}
+		// A reading that took longer than a period, or a machine that was busy: the ticks it missed are expected and unread.
 		// One that is less than a period late is read at once and keeps its place.
 		if missed := uint64(max(a.clock.Now()-next, 0) / a.period); missed > 0 {
-			next += unit.Micros(missed) * a.period
-			a.expect(missed)
-			a.met.missed.Add(float64(missed))
+			if next, err = a.missed(ctx, next, missed); err != nil {
+				return err
+			}
 		}
 		if a.current.due(&a.cfg, next) {
 			if err := a.flush(ctx, a.complete(next-a.period)); err != nil {
@@ -128,107 +151,14 @@ func (a *Agent) ceil(t unit.Micros) unit.Micros {
 	return tick
 }
 
-// tick reads every device once and adds a row for each. A device that could not be read has its row too: it shows that
-// it was expected.
-func (a *Agent) tick(ctx context.Context, at unit.Micros) {
-	a.met.ticks.Inc()
-	a.read(ctx, at)
-	a.expect(1)
-	for i, m := range a.meters {
-		read := m.Observe(a.readings.Row(i), a.row)
-		if read {
-			a.met.read.Inc()
-			if a.devices[i].Slots.Has(meter.SlotXID) {
-				a.row.Codes[codeXID] = a.xids[i]
-			}
-		}
-		if a.row.EnergyAt != noTime {
-			a.lastRead[i] = at
-		}
-		a.current.add(at, i, a.row)
-		tally := m.Tally()
-		a.met.count(tally.Sub(a.tallies[i]))
-		a.tallies[i] = tally
-	}
-}
-
-// noTime is the row's value for an energy counter that was not read.
-const noTime = ^uint64(0)
-
-// read fills the readings and the XIDs. When the devices have changed it starts a new layout and reads again.
-func (a *Agent) read(ctx context.Context, at unit.Micros) {
-	a.readings.Reset()
-	err := a.source.Read(ctx, at, a.readings)
-	if errors.Is(err, ErrChanged) {
-		a.log.Info("devices changed", "tick", at.Time())
-		if a.current.rows() > 0 {
-			// One message has one device table. If the queue cannot take it now, the context is done and finish will.
-			if err := a.flush(ctx, a.complete(at-a.period)); err != nil {
-				a.readings.Reset()
-				return
-			}
-		}
-		a.rediscover()
-		err = a.source.Read(ctx, at, a.readings)
-	}
-	if err != nil {
-		a.readings.Reset()
-		a.fault("read", err)
-		return
-	}
-	clear(a.xids)
-	if a.events, err = a.source.Events(ctx, a.events[:0]); err != nil {
-		a.fault("events", err)
-	}
-	for _, e := range a.events {
-		if e.Device < 0 || e.Device >= len(a.xids) {
-			continue
-		}
-		a.xids[e.Device] = e.XID
-		a.met.xid(e.XID)
-		a.log.Warn("xid reported", "device", a.devices[e.Device].UUID, "xid", e.XID, "at", e.At.Time())
-	}
-}
-
-// rediscover takes the devices from the source. A device that stays keeps its counters.
-func (a *Agent) rediscover() {
-	type state struct {
-		device Device
-		meter  *meter.Device
-		tally  meter.Tally
-		last   unit.Micros
-	}
-	old := make(map[string]state, len(a.devices))
-	for i, d := range a.devices {
-		old[d.UUID] = state{d, a.meters[i], a.tallies[i], a.lastRead[i]}
-	}
-	a.devices = slices.Clone(a.source.Devices())
-	n := len(a.devices)
-	a.meters, a.tallies, a.lastRead = make([]*meter.Device, n), make([]meter.Tally, n), make([]unit.Micros, n)
-	a.xids, a.readings, a.layout = make([]uint32, n), meter.NewReadings(n), layoutOf(a.devices)
-	for i, d := range a.devices {
-		s, known := old[d.UUID]
-		if !known || s.device.Slots != d.Slots || s.device.Energy != d.Energy {
-			s = state{meter: meter.New(d.Energy, d.Slots, a.period), last: a.clock.Now()}
-		}
-		a.meters[i], a.tallies[i], a.lastRead[i] = s.meter, s.tally, s.last
-	}
-	a.current.reset(a.layout)
-	a.met.devices.Set(float64(n))
-	if a.cfg.Announce != nil {
-		a.cfg.Announce(slices.Clone(a.devices))
-	}
-}
-
-func (a *Agent) expect(ticks uint64) {
-	for _, m := range a.meters {
-		m.Expect(ticks)
-	}
-}
-
 // complete is the instant before which no further sample of this run bears: the oldest of the devices' last energy
 // readings. A device that has been silent for more than three periods is not waited for.
+//
+// What was not read of the whole node may still be in the memory of the source, and is waited for as long.
 func (a *Agent) complete(tick unit.Micros) unit.Micros {
+	if _, can := a.source.(Catcher); can && a.nodeGap.open() && tick-a.nodeGap.since <= unit.Micros(a.cfg.Remember.Microseconds()) {
+		return a.completed
+	}
 	up := tick
 	for i, m := range a.meters {
 		if a.devices[i].Energy == record.EnergyNone || tick-a.lastRead[i] > meter.GapPeriods*a.period {
@@ -257,6 +187,7 @@ func (a *Agent) flush(ctx context.Context, complete unit.Micros) error {
 
 // finish sends the last message: what is left, or nothing but the word that this run is over.
 func (a *Agent) finish(ctx context.Context, stop unit.Micros) {
+	a.closeGaps(stop)
 	a.completed = max(a.completed, stop)
 	a.current.msg.CompleteUpToUs = int64(a.completed)
 	if err := a.out.put(ctx, a.current, true); err != nil {

@@ -27,6 +27,8 @@ const (
 	start  = unit.Micros(1_767_225_600_000_000)
 )
 
+var quiet = slog.New(slog.DiscardHandler)
+
 // clock is a virtual clock; a reading may move it.
 type clock struct{ now unit.Micros }
 
@@ -107,7 +109,7 @@ func config() Config {
 }
 
 // play runs an agent to its end and returns what was published, checked as ingest would check it.
-func play(t *testing.T, cfg Config, s Source, k *keeper, c *clock) (*Agent, *prometheus.Registry) {
+func play(t *testing.T, cfg Config, s Source, k *keeper, c Clock) (*Agent, *prometheus.Registry) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	a, err := New(cfg, s, k, c, slog.New(slog.DiscardHandler), reg)

@@ -42,15 +42,26 @@ type Config struct {
 	Run [wire.RunBytes]byte `yaml:"-"`
 	// BootID is the kernel's boot id.
 	BootID [wire.RunBytes]byte `yaml:"-"`
-	// PreviousRun and PreviousLast are the run before this one and its last sequence, when known.
-	PreviousRun  []byte `yaml:"-"`
-	PreviousLast uint64 `yaml:"-"`
+	// PreviousRun and PreviousLast are the run before this one and its last sequence, when known, and PreviousTick the
+	// last tick it read: from there to our first tick nobody did.
+	PreviousRun  []byte      `yaml:"-"`
+	PreviousLast uint64      `yaml:"-"`
+	PreviousTick unit.Micros `yaml:"-"`
+	// Remember is how much of what a Catcher remembers is asked for after a stall.
+	Remember time.Duration `yaml:"remember"`
+	// ClockStep is by how much wall and steady time may part between two ticks before the clock is said to have stepped.
+	ClockStep time.Duration `yaml:"clock_step"`
 	// Until ends the run after the last tick that is not later, as a clean stop at that instant. 0 means run until
 	// cancelled.
 	Until unit.Micros `yaml:"-"`
 	// Announce, if set, is told the devices at the start of the run and whenever they change. It is called by the loop
 	// and must not block.
 	Announce func(devices []Device) `yaml:"-"`
+	// Observer, if set, is shown every reading, with Extra columns beside those that metrics are made from.
+	Observer Observer `yaml:"-"`
+	Extra    int      `yaml:"-"`
+	// Losses, if set, is asked for what to state with each message.
+	Losses Losses `yaml:"-"`
 }
 
 // DefaultConfig reads once a second and sends each second.
@@ -58,6 +69,7 @@ func DefaultConfig() Config {
 	return Config{
 		Period: time.Second, MaxAge: time.Second, MaxBytes: 64 << 10, Queue: 64,
 		RetryMin: 100 * time.Millisecond, RetryMax: 10 * time.Second, StopTimeout: 10 * time.Second, Source: "dcgm",
+		Remember: 2 * time.Minute, ClockStep: 200 * time.Millisecond,
 	}
 }
 
@@ -91,6 +103,12 @@ func (c Config) Validate() error {
 	}
 	if c.RetryMin <= 0 || c.RetryMax < c.RetryMin {
 		bad("retry_min: %v and retry_max: %v; must be above zero and in that order", c.RetryMin, c.RetryMax)
+	}
+	if c.Remember < 0 || c.Remember > time.Hour {
+		bad("remember: %v; must lie between 0 and 1h", c.Remember)
+	}
+	if c.ClockStep < time.Millisecond {
+		bad("clock_step: %v; must be at least 1ms", c.ClockStep)
 	}
 	if c.StopTimeout < 0 {
 		bad("stop_timeout: %v; must not be negative", c.StopTimeout)

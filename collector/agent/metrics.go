@@ -15,8 +15,11 @@ type metrics struct {
 	devices, queued                          prometheus.Gauge
 	ticks, missed, read, published, messages prometheus.Counter
 	values, dropped, errors, xids            *prometheus.CounterVec
+	gaps, epochs                             *prometheus.CounterVec
+	unstated, clockSteps, caught, edges      prometheus.Counter
+	readSeconds, publishSeconds              prometheus.Observer
 	// One per state of a value, looked up once: they are counted at every tick.
-	stale, backwards, blank, clamped, refused, falls, gaps prometheus.Counter
+	stale, backwards, blank, clamped, refused, falls, wide, still prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, node string) *metrics {
@@ -25,6 +28,11 @@ func newMetrics(reg prometheus.Registerer, node string) *metrics {
 	}
 	gauge := func(name, help string) prometheus.Gauge {
 		return register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "wattledger_collector_" + name, Help: help}, []string{"node"})).WithLabelValues(node)
+	}
+	seconds := func(name, help string) prometheus.Observer {
+		return register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "wattledger_collector_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9),
+		}, []string{"node"})).WithLabelValues(node)
 	}
 	m := &metrics{
 		node:      node,
@@ -39,6 +47,15 @@ func newMetrics(reg prometheus.Registerer, node string) *metrics {
 		errors:    vec("errors_total", "Operations that failed, by operation and code.", "operation", "code"),
 		values:    vec("odd_values_total", "Values that were not taken at face value, by state.", "state"),
 		xids:      vec("xid_total", "XID events that devices reported.", "xid"),
+		gaps:      vec("gaps_total", "Times of more than three periods in which a device or the whole node was not read, by reason.", "reason"),
+		epochs:    vec("epochs_total", "Energy counters that began anew, by reason.", "reason"),
+
+		unstated:       vec("incidents_dropped_total", "Incidents that could not be stated: too many, or not well formed.").WithLabelValues(node),
+		clockSteps:     vec("clock_steps_total", "Steps of the wall clock against the time that passed.").WithLabelValues(node),
+		caught:         vec("caught_up_ticks_total", "Ticks that were missed and whose energy the source remembered.").WithLabelValues(node),
+		edges:          vec("edge_readings_total", "Extra readings, taken where an allocation begins or ends.").WithLabelValues(node),
+		readSeconds:    seconds("read_seconds", "Time one reading of all devices took."),
+		publishSeconds: seconds("publish_seconds", "Time from the first attempt to publish a message until it was durable."),
 	}
 	for _, s := range []struct {
 		to    *prometheus.Counter
@@ -50,7 +67,8 @@ func newMetrics(reg prometheus.Registerer, node string) *metrics {
 		{&m.clamped, "clamped"},
 		{&m.refused, "refused"},
 		{&m.falls, "fall"},
-		{&m.gaps, "gap"},
+		{&m.wide, "gap"},
+		{&m.still, "still"},
 	} {
 		*s.to = m.values.WithLabelValues(node, s.state)
 	}
@@ -68,8 +86,11 @@ func (m *metrics) count(t meter.Tally) {
 	m.clamped.Add(float64(t.Clamped))
 	m.refused.Add(float64(t.Refused))
 	m.falls.Add(float64(t.Falls))
-	m.gaps.Add(float64(t.Gaps))
+	m.wide.Add(float64(t.Gaps))
+	m.still.Add(float64(t.Still))
 }
+
+func (m *metrics) gap(reason string) { m.gaps.WithLabelValues(m.node, reason).Inc() }
 
 func (m *metrics) xid(number uint32) {
 	m.xids.WithLabelValues(m.node, strconv.FormatUint(uint64(number), 10)).Inc()

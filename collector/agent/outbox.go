@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/wire"
 )
 
@@ -14,6 +15,8 @@ import (
 type outbox struct {
 	cfg       Config
 	publisher Publisher
+	incidents *incidents
+	stating   []record.Incident // owned by deliver
 	log       *slog.Logger
 	met       *metrics
 	queue     chan *batch // the loop writes and closes it
@@ -39,9 +42,9 @@ func (a *Agent) Stats() Stats {
 	return Stats{Samples: s.rows.Load(), Messages: s.messages.Load(), Dropped: s.dropped.Load(), Refused: s.refused.Load()}
 }
 
-func newOutbox(cfg Config, p Publisher, log *slog.Logger, met *metrics) *outbox {
+func newOutbox(cfg Config, p Publisher, queue *incidents, log *slog.Logger, met *metrics) *outbox {
 	return &outbox{
-		cfg: cfg, publisher: p, log: log, met: met,
+		cfg: cfg, publisher: p, incidents: queue, log: log, met: met,
 		queue: make(chan *batch, cfg.Queue), free: make(chan *batch, cfg.Queue+2),
 	}
 }
@@ -92,6 +95,11 @@ func (o *outbox) put(ctx context.Context, b *batch, wait bool) error {
 			o.stats.dropped.Add(rows)
 			o.met.dropped.WithLabelValues(o.cfg.Node, "queue_full").Add(float64(rows))
 			o.log.Warn("samples dropped", "reason", "queue_full", "rows", rows)
+			if rows > 0 {
+				o.incidents.add(record.Incident{
+					Kind: record.IncidentGap, Reason: "queue_full", From: old.first, To: max(old.first, old.lastTick), Amount: int64(old.ticks),
+				})
+			}
 			o.recycle(old)
 		default:
 		}
@@ -104,8 +112,12 @@ func (o *outbox) deliver(ctx context.Context) {
 		o.met.queued.Set(float64(len(o.queue)))
 		rows := uint64(b.rows())
 		b.msg.Sequence = o.sequence
+		state := o.state(b)
+		begun := time.Now()
 		switch err := o.publish(ctx, b); {
 		case err == nil:
+			o.met.publishSeconds.Observe(time.Since(begun).Seconds())
+			state()
 			o.sequence++
 			o.stats.rows.Add(rows)
 			o.stats.messages.Add(1)
@@ -120,6 +132,31 @@ func (o *outbox) deliver(ctx context.Context) {
 			o.recycle(b)
 		default: // the context ended: count what is left, without losing the wait for the loop to close the queue
 			o.left.Add(1)
+		}
+	}
+}
+
+// state writes the incidents that wait into the batch. They have been stated when it is published; what is called then
+// forgets them. A batch that is refused states nothing, and the next one does.
+func (o *outbox) state(b *batch) (done func()) {
+	own := o.incidents.first(o.stating[:0], perMessage)
+	n, lost := len(own), 0
+	if o.cfg.Losses != nil {
+		pending := o.cfg.Losses.Pending()
+		lost = min(len(pending), perMessage)
+		own = append(own, pending[:lost]...)
+	}
+	o.stating, b.msg.Incidents = own, b.msg.Incidents[:0]
+	if len(own) == 0 {
+		return func() {}
+	}
+	for _, i := range own {
+		b.msg.Incidents = append(b.msg.Incidents, wire.IncidentTo(i))
+	}
+	return func() {
+		o.incidents.stated(n)
+		if lost > 0 {
+			o.cfg.Losses.Stated(lost)
 		}
 	}
 }

@@ -73,6 +73,14 @@ type Observer interface {
 	Observe(tick unit.Micros, devices []Device, r *meter.Readings, err error)
 }
 
+// Losses remembers what had to be given up until a durable message has stated it. It may be called from any goroutine.
+type Losses interface {
+	// Pending is what has not been stated yet, oldest first.
+	Pending() []record.Incident
+	// Stated says that the first n of the last Pending are in a durable message.
+	Stated(n int)
+}
+
 // Publisher takes samples off our hands. A nil error means that they are durable and we may forget them; after an
 // error we keep them and offer them again, unless it is ErrRefused. The batch is ours again on return: a publisher
 // keeps nothing of it.
