@@ -17,7 +17,7 @@ type metrics struct {
 	values, dropped, errors, xids            *prometheus.CounterVec
 	gaps, epochs                             *prometheus.CounterVec
 	unstated, clockSteps, caught, edges      prometheus.Counter
-	readSeconds, publishSeconds              prometheus.Observer
+	readSeconds                              prometheus.Observer
 	// One per state of a value, looked up once: they are counted at every tick.
 	stale, backwards, blank, clamped, refused, falls, wide, still prometheus.Counter
 }
@@ -28,11 +28,6 @@ func newMetrics(reg prometheus.Registerer, node string) *metrics {
 	}
 	gauge := func(name, help string) prometheus.Gauge {
 		return register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "wattledger_collector_" + name, Help: help}, []string{"node"})).WithLabelValues(node)
-	}
-	seconds := func(name, help string) prometheus.Observer {
-		return register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "wattledger_collector_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9),
-		}, []string{"node"})).WithLabelValues(node)
 	}
 	m := &metrics{
 		node:      node,
@@ -54,8 +49,9 @@ func newMetrics(reg prometheus.Registerer, node string) *metrics {
 		clockSteps:     vec("clock_steps_total", "Steps of the wall clock against the time that passed.").WithLabelValues(node),
 		caught:         vec("caught_up_ticks_total", "Ticks that were missed and whose energy the source remembered.").WithLabelValues(node),
 		edges:          vec("edge_readings_total", "Extra readings, taken where an allocation begins or ends.").WithLabelValues(node),
-		readSeconds:    seconds("read_seconds", "Time one reading of all devices took."),
-		publishSeconds: seconds("publish_seconds", "Time from the first attempt to publish a message until it was durable."),
+		readSeconds: register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "wattledger_collector_read_seconds", Help: "Time one reading of all devices took.", Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9),
+		}, []string{"node"})).WithLabelValues(node),
 	}
 	for _, s := range []struct {
 		to    *prometheus.Counter

@@ -113,10 +113,8 @@ func (o *outbox) deliver(ctx context.Context) {
 		rows := uint64(b.rows())
 		b.msg.Sequence = o.sequence
 		state := o.state(b)
-		begun := time.Now()
 		switch err := o.publish(ctx, b); {
 		case err == nil:
-			o.met.publishSeconds.Observe(time.Since(begun).Seconds())
 			state()
 			o.sequence++
 			o.stats.rows.Add(rows)
