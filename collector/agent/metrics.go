@@ -45,10 +45,10 @@ func newMetrics(reg prometheus.Registerer, node string) *metrics {
 		gaps:      vec("gaps_total", "Times of more than three periods in which a device or the whole node was not read, by reason.", "reason"),
 		epochs:    vec("epochs_total", "Energy counters that began anew, by reason.", "reason"),
 
-		unstated:       vec("incidents_dropped_total", "Incidents that could not be stated: too many, or not well formed.").WithLabelValues(node),
-		clockSteps:     vec("clock_steps_total", "Steps of the wall clock against the time that passed.").WithLabelValues(node),
-		caught:         vec("caught_up_ticks_total", "Ticks that were missed and whose energy the source remembered.").WithLabelValues(node),
-		edges:          vec("edge_readings_total", "Extra readings, taken where an allocation begins or ends.").WithLabelValues(node),
+		unstated:   vec("incidents_dropped_total", "Incidents that could not be stated: too many, or not well formed.").WithLabelValues(node),
+		clockSteps: vec("clock_steps_total", "Steps of the wall clock against the time that passed.").WithLabelValues(node),
+		caught:     vec("caught_up_ticks_total", "Ticks that were missed and whose energy the source remembered.").WithLabelValues(node),
+		edges:      vec("edge_readings_total", "Extra readings, taken where an allocation begins or ends.").WithLabelValues(node),
 		readSeconds: register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "wattledger_collector_read_seconds", Help: "Time one reading of all devices took.", Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9),
 		}, []string{"node"})).WithLabelValues(node),

@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	switch mode {
+	case "replace":
+		var c replacing
+		Program{Name: "prog"}.Main(&c, &c.Flags)
 	case "wait", "stubborn":
 		signals := make(chan os.Signal, 1)
 		signal.Notify(signals, syscall.SIGTERM)

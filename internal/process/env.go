@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -23,13 +24,14 @@ type Flags struct {
 	LogLevel      string           `help:"Least level that is logged: debug, info, warn or error." enum:"debug,info,warn,error" default:"info" env:"WATTLEDGER_LOG_LEVEL" group:"Common flags"`
 	LogFormat     string           `help:"Logs as text or json." enum:"text,json" default:"text" env:"WATTLEDGER_LOG_FORMAT" group:"Common flags"`
 	MetricsListen string           `help:"Address for /metrics, /healthz and /readyz; port 0 takes a free one, off serves none." placeholder:"HOST:PORT" env:"WATTLEDGER_METRICS_LISTEN" group:"Common flags"`
+	WebConfigFile string           `help:"TLS and logins for that address, as Prometheus exporters take them (web configuration file)." placeholder:"FILE" env:"WATTLEDGER_WEB_CONFIG_FILE" group:"Common flags"`
 	Pprof         bool             `help:"Serve /debug/pprof/ beside the metrics." group:"Common flags"`
 	Check         bool             `help:"Stop after reading the configuration and wiring up." group:"Common flags"`
 	Version       kong.VersionFlag `help:"Print the version and stop." group:"Common flags"`
 }
 
 // reservedEnv are the variables that Flags reads, which are no configuration keys.
-var reservedEnv = []string{"WATTLEDGER_CONFIG", "WATTLEDGER_DATA", "WATTLEDGER_LOG_LEVEL", "WATTLEDGER_LOG_FORMAT", "WATTLEDGER_METRICS_LISTEN"}
+var reservedEnv = []string{"WATTLEDGER_CONFIG", "WATTLEDGER_DATA", "WATTLEDGER_LOG_LEVEL", "WATTLEDGER_LOG_FORMAT", "WATTLEDGER_METRICS_LISTEN", "WATTLEDGER_WEB_CONFIG_FILE", ReplacedEnv}
 
 // Env is what a command is handed: its flags, where to write, what to log and to measure with.
 type Env struct {
@@ -63,7 +65,7 @@ func NewEnv(flags Flags, stdout, stderr io.Writer, environ []string) *Env {
 		Stderr:  stderr,
 		Version: ReadVersion(),
 		environ: environ,
-		metrics: ServerConfig{Listen: flags.MetricsListen, Pprof: flags.Pprof},
+		metrics: ServerConfig{Listen: flags.MetricsListen, Pprof: flags.Pprof, WebConfig: flags.WebConfigFile},
 	}
 	e.Metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), e.Version.metric())
 	for _, s := range flags.Set {
@@ -95,6 +97,9 @@ func (e *Env) ServeMetrics(byDefault string) {
 	e.metrics.Listen = cmp.Or(e.metrics.Listen, byDefault)
 }
 
+// AppendMetrics has /metrics end with what write writes, in the text format of Prometheus.
+func (e *Env) AppendMetrics(write func(w io.Writer) error) { e.metrics.append = write }
+
 // Run runs the functions together, with the metrics server if there is to be one, until ctx ends or
 // the first of them fails. With --check it returns at once: reading and wiring went well.
 func (e *Env) Run(ctx context.Context, fns ...func(context.Context) error) error {
@@ -104,6 +109,9 @@ func (e *Env) Run(ctx context.Context, fns ...func(context.Context) error) error
 	}
 	if e.metrics.Listen != "" && e.metrics.Listen != "off" {
 		fns = append(fns, NewServer(e.metrics, e.Metrics, e.Health, e.Log).Run)
+	}
+	if os.Getenv("NOTIFY_SOCKET") != "" {
+		fns = append(fns, e.attend)
 	}
 	return Run(ctx, fns...)
 }

@@ -66,8 +66,13 @@ func ExitCode(err error) int {
 // that embeds Flags; flags points to that part of it.
 func (p Program) Main(grammar any, flags *Flags) {
 	ctx, stop := untilSignal(context.Background(), os.Exit)
-	code := p.Execute(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr, grammar, flags)
+	code, replace := p.execute(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr, grammar, flags)
 	stop()
+	if replace != nil {
+		if err := replace.exec(os.Args, os.Environ()); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %s\n", p.Name, oneLine(err))
+		}
+	}
 	os.Exit(code)
 }
 
@@ -99,6 +104,12 @@ type exited int
 // Execute is Main without the process: it returns the exit code. Errors go to stderr in one line, unless
 // they are a list of faults; with --json they are the last line of stdout as well.
 func (p Program) Execute(ctx context.Context, args, environ []string, stdout, stderr io.Writer, grammar any, flags *Flags) (code int) {
+	code, _ = p.execute(ctx, args, environ, stdout, stderr, grammar, flags)
+	return code
+}
+
+// execute also returns what is to take the place of this process, if anything.
+func (p Program) execute(ctx context.Context, args, environ []string, stdout, stderr io.Writer, grammar any, flags *Flags) (code int, replace *replacement) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
@@ -119,7 +130,7 @@ func (p Program) Execute(ctx context.Context, args, environ []string, stdout, st
 	parser, err := kong.New(grammar, options...)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: command line grammar: %v\n", p.Name, err)
-		return ExitFailed
+		return ExitFailed, nil
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
@@ -129,14 +140,17 @@ func (p Program) Execute(ctx context.Context, args, environ []string, stdout, st
 		if flags.JSON || slices.Contains(args, "--json") {
 			printLast(stdout, map[string]string{"error": text})
 		}
-		return ExitUsage
+		return ExitUsage, nil
 	}
 	env := NewEnv(*flags, stdout, stderr, environ)
 	env.knownEnv = p.KnownEnv
 	command.BindTo(ctx, (*context.Context)(nil))
 	err = command.Run(env)
 	if err == nil {
-		return ExitDone
+		return ExitDone, nil
+	}
+	if r, ok := isReplacement(err); ok {
+		return ExitFailed, r
 	}
 	text := oneLine(err)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -146,7 +160,7 @@ func (p Program) Execute(ctx context.Context, args, environ []string, stdout, st
 	if flags.JSON {
 		printLast(stdout, lastLine(err, text))
 	}
-	return ExitCode(err)
+	return ExitCode(err), nil
 }
 
 // printLast writes the last line of standard output.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/exporter-toolkit/web"
 )
 
 // ServerConfig is the server for metrics and health.
@@ -23,6 +25,10 @@ type ServerConfig struct {
 	Listen string `yaml:"listen"`
 	// Pprof adds /debug/pprof/, on loopback only.
 	Pprof bool `yaml:"pprof"`
+	// WebConfig is a file with TLS and logins in the form that Prometheus exporters share; empty means neither.
+	WebConfig string `yaml:"web_config"`
+	// append writes more metrics after those of the registry.
+	append func(w io.Writer) error
 }
 
 // Health is the list of what has to be well before a process is ready. The zero value is an empty list.
@@ -108,7 +114,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("metrics on %s: --pprof shows the inside of the process and has no login; it needs a loopback address", s.cfg.Listen)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.reg, promhttp.HandlerOpts{Registry: s.reg}))
+	mux.Handle("GET /metrics", s.metrics())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ready, answers := s.health.Check(r.Context())
@@ -128,16 +134,52 @@ func (s *Server) Run(ctx context.Context) error {
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
 	s.addr = ln.Addr().String()
+	serve := func(srv *http.Server) error { return srv.Serve(ln) }
+	scheme := "http://"
+	if s.cfg.WebConfig != "" {
+		if err := web.Validate(s.cfg.WebConfig); err != nil {
+			ln.Close()
+			return fmt.Errorf("web configuration %s: %w", s.cfg.WebConfig, err)
+		}
+		// The toolkit reads the file anew for each connection, so that a new certificate needs no restart.
+		serve = func(srv *http.Server) error {
+			return web.Serve(ln, srv, &web.FlagConfig{WebConfigFile: &s.cfg.WebConfig}, s.log)
+		}
+		scheme = ""
+	} else if tcp, ok := ln.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		s.log.Warn("metrics are open to the network without TLS and login; give --web-config-file", "address", s.addr)
+	}
 	close(s.ready)
-	s.log.Info("metrics served", "address", "http://"+s.addr+"/metrics")
-	return ServeHTTP(ctx, ln, mux)
+	s.log.Info("metrics served", "address", scheme+s.addr+"/metrics")
+	return serveUntil(ctx, ln, mux, serve)
+}
+
+// metrics is the page of the registry, and of what is appended to it.
+func (s *Server) metrics() http.Handler {
+	page := promhttp.HandlerFor(s.reg, promhttp.HandlerOpts{Registry: s.reg})
+	if s.cfg.append == nil {
+		return page
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// One text after the other: only the plain format, uncompressed, has no end of its own.
+		r.Header.Set("Accept", "text/plain;version=0.0.4")
+		r.Header.Del("Accept-Encoding")
+		page.ServeHTTP(w, r)
+		if err := s.cfg.append(w); err != nil {
+			s.log.Warn("metrics not written to the end", "error", err)
+		}
+	})
 }
 
 // ServeHTTP serves until ctx ends, then lets requests under way finish for five seconds.
 func ServeHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
+	return serveUntil(ctx, ln, h, func(srv *http.Server) error { return srv.Serve(ln) })
+}
+
+func serveUntil(ctx context.Context, ln net.Listener, h http.Handler, serve func(*http.Server) error) error {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(ln) }()
+	go func() { failed <- serve(srv) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
