@@ -23,6 +23,14 @@ SIM  := $(wildcard collector/dcgm/sim/*)
 LOCK := internal/tools/libchdb/package-lock.json
 LIB  := .cache/libchdb/$(shell sha256sum $(LOCK) 2>/dev/null | cut -c1-16).ok
 
+# What starts an arm64 program here: the machine itself, or qemu-user with Debian's C library, unpacked into .cache.
+ifeq ($(shell uname -m),aarch64)
+ARM64 :=
+else ifneq ($(shell command -v apt-get),)
+QEMU  := .cache/qemu/ok
+ARM64 := .cache/qemu/usr/bin/qemu-aarch64-static -L .cache/qemu/usr/aarch64-linux-gnu
+endif
+
 .PHONY: help
 help: ## List the commands
 	@echo 'usage: make COMMAND [ARGS=…]'
@@ -43,6 +51,15 @@ $(LIB):
 	@npm ci --prefix .cache/libchdb.new --no-audit --no-fund --loglevel=error
 	@ls .cache/libchdb.new/node_modules/@chdb/*/libchdb.so >/dev/null 2>&1 || { echo "make: npm offers no ClickHouse engine for this platform ($$(uname -sm)); $(LOCK) lists those it has" >&2; exit 1; }
 	@touch .cache/libchdb.new/$(@F) && rm -rf .cache/libchdb && mv .cache/libchdb.new .cache/libchdb
+
+# apt checks the signatures of what it fetches. Its lists lie here too, so that root is not needed and nothing is installed.
+$(QEMU):
+	$(say) 'setup: fetch qemu-user and the arm64 C library into .cache/qemu (about 65 MB, once)'
+	@rm -rf .cache/qemu && mkdir -p .cache/qemu/lists/partial .cache/qemu/archives/partial
+	@cd .cache/qemu && apt="apt-get -qq -o Dir::State::Lists=$$PWD/lists -o Dir::Cache=$$PWD -o Dir::Cache::Archives=archives -o APT::Sandbox::User=" && \
+		$$apt update && $$apt download qemu-user-static libc6-arm64-cross
+	@cd .cache/qemu && for deb in *.deb; do dpkg-deb -x "$$deb" .; done && rm -rf *.deb lists archives *.bin usr/share && find usr/bin -type f ! -name qemu-aarch64-static -delete
+	@touch $@
 
 .PHONY: build
 build: ## Build bin/wattledger and bin/wattledger-collector
@@ -129,9 +146,13 @@ lint:
 	@cd schemas/wire && $(call tool,buf) lint
 
 .PHONY: check-builds
-check-builds:
-	$(say) 'check: builds for linux/amd64 and linux/arm64'
-	@for arch in amd64 arm64; do CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -o /dev/null ./cmd/...; done
+check-builds: $(QEMU)
+	$(say) 'check: builds for linux/amd64 and linux/arm64; the arm64 programs start'
+	@for arch in amd64 arm64; do CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -o bin/$$arch/ ./cmd/...; done
+	@if [ -z '$(QEMU)' ]; then echo 'not started: neither an Arm machine nor apt-get, which fetches qemu-user and the C library of Debian'; \
+	else for program in wattledger wattledger-collector; do $(ARM64) bin/arm64/$$program --help >/dev/null; done; \
+		out=$$($(ARM64) bin/arm64/wattledger-collector --once 2>&1) && code=0 || code=$$?; \
+		[ $$code = 1 ] && grep -q 'libdcgm.so.4 not found' <<<"$$out" || { echo "make: the arm64 collector does not say that it finds no libdcgm: exit $$code, $$out" >&2; exit 1; }; fi
 
 .PHONY: check-sim
 check-sim:
