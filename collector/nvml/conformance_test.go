@@ -1,8 +1,8 @@
 package nvml_test
 
 import (
-	"fmt"
 	"testing"
+	"time"
 
 	"github.com/wattledger/wattledger/collector/sourcetest"
 	"github.com/wattledger/wattledger/schemas/unit"
@@ -65,7 +65,7 @@ func TestFaults(t *testing.T) {
 			Start: start, Period: second, From: start + 4*second, Until: start + 10*second, Device: st.device, Field: st.field,
 			Open: func(t *testing.T) sourcetest.Source {
 				cfg := s.config()
-				cfg.Rediscover = 3_000_000_000
+				cfg.Rediscover = 3 * time.Second
 				return s.openWith(t, cfg, nil)
 			},
 		}
@@ -92,12 +92,12 @@ func TestFaults(t *testing.T) {
 // A second source in one process is a second user of NVML: closing one leaves the other be.
 func TestTwoSources(t *testing.T) {
 	s := play(t, 1)
-	first, second := s.open(t, nil), s.open(t, nil)
+	first, other := s.open(t, nil), s.open(t, nil)
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(len(second.Devices())); got != "1" {
-		t.Errorf("%s devices", got)
+	if n := len(other.Devices()); n != 1 {
+		t.Errorf("%d devices", n)
 	}
-	mustRead(t, second, s, start+1_000_000)
+	mustRead(t, other, s, start+second)
 }

@@ -79,7 +79,7 @@ func (s *Source) ReadEdge(ctx context.Context, r *meter.Readings) error {
 		row := r.Row(i)
 		code := s.readFields(e, e.quick[:e.edge], e.quickTo, row)
 		for _, a := range e.asks {
-			if a.slot == meter.SlotPower && code == OK {
+			if a.slot == meter.SlotPower && !code.dead() && !code.lost() {
 				code = s.ask(e, a, row)
 			}
 		}
@@ -123,7 +123,9 @@ func (s *Source) readEntity(e *entity, row []meter.Value, slow bool) Return {
 			code = s.ask(e, a, e.kept)
 		}
 		if code != OK {
-			worst = code
+			if worst = code; code.dead() || code.lost() {
+				return code
+			}
 		}
 	}
 	if e.gpm.on {
@@ -150,6 +152,9 @@ func (s *Source) readFields(e *entity, values []fieldValue, to []field, row []me
 	}
 	now := s.cfg.Now()
 	if code := s.c.fields(e.handle, values); code != OK {
+		for i := range values {
+			values[i].Status = code
+		}
 		return s.count(callFields, code)
 	}
 	worst := OK

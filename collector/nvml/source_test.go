@@ -122,29 +122,6 @@ func TestAnEdgeIsReadAtOnce(t *testing.T) {
 	}
 }
 
-func TestReadingAllocatesNothing(t *testing.T) {
-	s := play(t, 8, mig...)
-	source := s.open(t, prometheus.NewRegistry())
-	r := meter.NewReadings(len(source.Devices()))
-	ctx, tick := context.Background(), start
-	events := make([]agent.Event, 0, 8)
-	n := testing.AllocsPerRun(50, func() {
-		tick += second
-		s.now = tick
-		r.Reset()
-		if err := source.Read(ctx, tick, r); err != nil {
-			t.Fatal(err)
-		}
-		if err := source.ReadEdge(ctx, r); err != nil {
-			t.Fatal(err)
-		}
-		events, _ = source.Events(ctx, events[:0])
-	})
-	if n != 0 {
-		t.Errorf("a reading allocates %v times", n)
-	}
-}
-
 func TestTheDriverIsLoadedAgain(t *testing.T) {
 	s := play(t, 2)
 	reg := prometheus.NewRegistry()
@@ -335,6 +312,18 @@ func TestAnOldGPUWithoutACounter(t *testing.T) {
 	}
 	if !slices.Contains(source.Unsupported(), "energy_mj") {
 		t.Errorf("unsupported are %v", source.Unsupported())
+	}
+}
+
+func TestADriverWithoutFields(t *testing.T) {
+	s := play(t, 1, "fail 0 nvmlDeviceGetFieldValues 3")
+	source := s.open(t, nil)
+	d := source.Devices()[0]
+	if d.Energy != record.EnergyIntegrated || d.Slots.Has(slot(t, 140)) || !d.Slots.Has(slot(t, 202)) {
+		t.Errorf("the device is %+v", d)
+	}
+	if v := mustRead(t, source, s, start+second).Row(0)[meter.SlotPower]; v.Float != 100 || v.At != start+second {
+		t.Errorf("power is %+v", v)
 	}
 }
 

@@ -159,6 +159,11 @@ static int set(const char *line)
 		play_until(n);
 		return 0;
 	}
+	if (!strcmp(line, "wall")) {
+		sim.now = wall();
+		sim.wall = true;
+		return 0;
+	}
 	if (sscanf(line, "skew %lld", &n) == 1) {
 		sim.skew = n;
 		return 0;
@@ -208,6 +213,7 @@ static int set(const char *line)
 /* wlnvml_set plays one line:
  *   gpus N US                     begin anew with N GPUs at an instant (µs since 1970); GPU i draws 100 + 50 i W
  *   now US                        play until then
+ *   wall                          be on the machine's clock from now on, as the library is when nobody drives it
  *   skew US                       time stamps are that much ahead of the play
  *   driver 0|1                    unload or load the driver: handles die, counters begin at 0
  *   power GPU MW, busy GPU PCT    from now on
