@@ -19,6 +19,7 @@ CORE := $(addprefix ./,$(addsuffix /...,$(wildcard schemas/unit schemas/record s
 	collector/spool ingest/pipeline aggregator/window aggregator/attribution aggregator/closing aggregator/carbon \
 	aggregator/sovereignty aggregator/tariff aggregator/ledger)))
 SIM  := $(wildcard collector/dcgm/sim/*)
+SIM_NVML := $(wildcard collector/nvml/sim/*)
 # The stamp carries the digest of the lock file, so a new lock fetches anew and an old checkout does not.
 LOCK := internal/tools/libchdb/package-lock.json
 LIB  := .cache/libchdb/$(shell sha256sum $(LOCK) 2>/dev/null | cut -c1-16).ok
@@ -67,15 +68,20 @@ build: ## Build bin/wattledger and bin/wattledger-collector
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
 
 .PHONY: sim
-sim: bin/sim/libdcgm.so.4 ## Build the simulated libdcgm, so that all runs without a GPU
+sim: bin/sim/libdcgm.so.4 bin/sim/libnvidia-ml.so.1 ## Build the simulated libdcgm and NVML, so that all runs without a GPU
 
 # -ffp-contract=off: the same seed plays the same numbers on x86 and Arm.
-CC_SIM = $(CC) -std=gnu11 -O2 -g -ffp-contract=off -fPIC -shared -pthread -Wl,-soname,libdcgm.so.4,-z,defs
+CC_SIM = $(CC) -std=gnu11 -O2 -g -ffp-contract=off -fPIC -shared -pthread -Wl,-z,defs
 
 bin/sim/libdcgm.so.4: $(SIM)
 	$(say) 'sim: $@'
 	@mkdir -p $(@D)
-	@$(CC_SIM) -o $@ $(filter %.c,$(SIM)) -lm
+	@$(CC_SIM) -Wl,-soname,$(@F) -o $@ $(filter %.c,$(SIM)) -lm
+
+bin/sim/libnvidia-ml.so.1: $(SIM_NVML)
+	$(say) 'sim: $@'
+	@mkdir -p $(@D)
+	@$(CC_SIM) -Wl,-soname,$(@F) -o $@ $(filter %.c,$(SIM_NVML))
 
 .PHONY: demo
 demo: setup build sim ## Play a simulated day of two sites through everything, then serve it (ARGS=--once ends by itself)
@@ -156,8 +162,9 @@ check-builds: $(QEMU)
 
 .PHONY: check-sim
 check-sim:
-	$(say) 'check: the simulated libdcgm compiles without a warning'
+	$(say) 'check: the simulated libraries compile without a warning'
 	@mkdir -p bin && $(CC_SIM) -Wall -Wextra -Werror -o bin/check-sim.so $(filter %.c,$(SIM)) -lm && rm bin/check-sim.so
+	@$(CC_SIM) -Wall -Wextra -Werror -o bin/check-sim.so $(filter %.c,$(SIM_NVML)) && rm bin/check-sim.so
 
 .PHONY: vuln
 vuln: ## Known vulnerabilities in what we depend on (asks the Go vulnerability database)

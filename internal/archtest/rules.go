@@ -50,8 +50,10 @@ var clients = []client{
 	{"github.com/ClickHouse/", clickHouseFolder, "folders named clickhouse, internal/chconn and dashboards/query"},
 	{"database/sql", clickHouseFolder, "folders named clickhouse, internal/chconn and dashboards/query"},
 	{
-		"github.com/ebitengine/purego", func(d string) bool { return within(d, "collector/dcgm", "internal/embedded/clickhouse") },
-		"collector/dcgm and internal/embedded/clickhouse, the two that load a C library",
+		"github.com/ebitengine/purego", func(d string) bool {
+			return within(d, "collector/dcgm", "collector/nvml", "internal/embedded/clickhouse")
+		},
+		"collector/dcgm, collector/nvml and internal/embedded/clickhouse, the three that load a C library",
 	},
 	{
 		"github.com/pressly/goose", func(d string) bool { return within(d, "schemas/clickhouse") },
