@@ -79,7 +79,7 @@ func BenchmarkADay(b *testing.B) {
 				node := fmt.Sprintf("b%d", n)
 				cfg := dcgm.DefaultConfig()
 				cfg.Node, cfg.Address, cfg.Period = node, node, 10*time.Second
-				s, err := dcgm.Open(lib, cfg, slog.New(slog.DiscardHandler))
+				s, err := dcgm.Open(context.Background(), lib, cfg, slog.New(slog.DiscardHandler), nil)
 				if err != nil {
 					b.Error(err)
 					return

@@ -31,7 +31,7 @@ func open(t *testing.T, lib string, address string, period time.Duration) *dcgm.
 	}
 	cfg := dcgm.DefaultConfig()
 	cfg.Node, cfg.Address, cfg.Period = "n1", address, period
-	s, err := dcgm.Open(l, cfg, slog.New(slog.DiscardHandler))
+	s, err := dcgm.Open(context.Background(), l, cfg, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -176,8 +176,7 @@ func (p *Player) node(ctx context.Context, lib *dcgm.Library, n fleet.Node, cfg 
 	}
 	src := dcgm.DefaultConfig()
 	src.Address, src.Node, src.Period = n.ID, n.ID, cfg.Period
-	src.SlowPeriod = max(src.SlowPeriod, cfg.Period)
-	source, err := dcgm.Open(lib, src, p.Log)
+	source, err := dcgm.Open(ctx, lib, src, p.Log, nil)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.ID, err)
 	}
