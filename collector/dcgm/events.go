@@ -41,7 +41,13 @@ func (s *Source) watchEvents(k *class, fields ...uint16) error {
 	}
 	// Kept for long enough to be seen after a few missed readings.
 	keep := max(time.Minute, 10*s.cfg.Period)
-	if k.log.fields, err = s.conn.watch(k.log.group, fields, s.cfg.Period, keep); err != nil {
+	k.log.fields, err = s.conn.watch(k.log.group, fields, s.cfg.Period, keep)
+	if ofField(err) && slices.Contains(fields, fieldBind) { // an engine older than this event
+		fields = slices.DeleteFunc(fields, func(f uint16) bool { return f == fieldBind })
+		k.log.latest = fields
+		k.log.fields, err = s.conn.watch(k.log.group, fields, s.cfg.Period, keep)
+	}
+	if err != nil {
 		s.unwatchEvents(k)
 		if !ofField(err) {
 			return err
@@ -75,10 +81,15 @@ func (s *Source) noteEvent(v value) {
 		return
 	}
 	key := factKey{entityPair{v.group, v.id}, v.field}
-	if s.newest[key] != v.at {
-		s.newest[key] = v.at
-		s.news = true
+	if s.newest[key] == v.at {
+		return
 	}
+	s.newest[key] = v.at
+	if v.field == fieldBind { // devices come or go: look at once
+		s.hint, s.hintAt = true, 0
+		return
+	}
+	s.news = true
 }
 
 // Events appends the XIDs that were reported since the last call.
@@ -110,7 +121,7 @@ func (s *Source) fetchEvents(ctx context.Context, events []agent.Event) ([]agent
 		from := len(events)
 		err := s.fetchLog(k, func(v value) {
 			row, xid := s.rowOf(v.group, v.id), int64(v.raw)
-			if row < 0 || xid > math.MaxUint32-1 {
+			if v.field != fieldXID || row < 0 || xid > math.MaxUint32-1 {
 				return
 			}
 			if e := (agent.Event{Device: row, At: unit.Micros(v.at), XID: uint32(xid)}); !slices.Contains(s.seen, e) {

@@ -9,6 +9,7 @@ import (
 
 // Fields that code refers to.
 const (
+	fieldBind         = 6 // of the node: a GPU was taken by the driver or given up
 	fieldPower        = 155
 	fieldEnergy       = 156
 	fieldPowerInstant = 157

@@ -83,7 +83,7 @@ func (s *Source) rowOf(g entityGroup, id uint32) int {
 // place puts a value where it belongs in the readings of this tick. What its device did not have when it was found is left
 // out, and so is a value of somebody we did not ask for.
 func (s *Source) place(v value) {
-	if v.field == fieldXID {
+	if v.field == fieldXID || v.field == fieldBind {
 		s.noteEvent(v)
 		return
 	}

@@ -67,6 +67,9 @@ func (s *Source) look(ctx context.Context, tick unit.Micros) (changed bool, err 
 		every = min(every, max(s.micros(s.cfg.MediumPeriod), s.micros(s.cfg.Period)))
 	}
 	hinted := s.micros(hintEvery * s.cfg.Period)
+	if len(s.classes) == 0 { // there is nothing else to do
+		hinted = s.micros(s.cfg.Period)
+	}
 	switch {
 	case s.rebuild:
 	case s.lookAt == 0: // the first reading after a build

@@ -335,11 +335,13 @@ func (s *Source) settleAll(ctx context.Context) error {
 		if err := s.settle(ctx, k); err != nil {
 			return err
 		}
-		if err := s.watchEvents(k, fieldXID); err != nil {
-			return err
-		}
+		events := []uint16{fieldXID}
 		if k.kind == groupGPU {
+			events = append(events, fieldBind)
 			s.edge.pairs = append(s.edge.pairs, k.pairs...)
+		}
+		if err := s.watchEvents(k, events...); err != nil {
+			return err
 		}
 	}
 	if s.switches == nil {
