@@ -6,18 +6,19 @@ import (
 	"github.com/wattledger/wattledger/collector/meter"
 )
 
-// blindError means that every field of every device is blank.
-type blindError struct{}
+// silence is a reading without a single value although all calls went well.
+type silence struct{ code, text string }
 
-func (blindError) Error() string {
-	return "every field of every device is blank: after a fatal XID the host engine stops all driver calls; " +
-		"look at the kernel log, reset the GPU and restart nv-hostengine"
-}
+func (e *silence) Error() string { return e.text }
 
 // Code is the error's word for itself in metrics and logs.
-func (blindError) Code() string { return "ALL_BLANK" }
+func (e *silence) Code() string { return e.code }
 
-var errBlind error = blindError{}
+var (
+	errBlind = &silence{"ALL_BLANK", "every field of every device is blank: after a fatal XID the host engine stops all driver calls; " +
+		"look at the kernel log, reset the GPU and restart nv-hostengine"}
+	errSilent = &silence{"NO_DEVICE", "no device answers: they are lost or detached from the driver; readings resume when they are back"}
+)
 
 // count is what a reading met.
 type count struct {

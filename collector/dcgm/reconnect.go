@@ -71,7 +71,7 @@ func (s *Source) look(ctx context.Context, tick unit.Micros) (changed bool, err 
 		hinted = s.micros(s.cfg.Period)
 	}
 	switch {
-	case s.rebuild:
+	case s.rebuild && due(tick, s.hintAt, hinted): // not more often: it costs the engine a round over all devices
 	case s.lookAt == 0: // the first reading after a build
 		s.lookAt = tick + every
 		return false, nil
@@ -134,7 +134,7 @@ func (s *Source) failed(tick unit.Micros, err error) error {
 		}
 	case r.dead(), s.blind >= maxBlind && s.conn.embedded():
 		s.leaveConnection(tick, err)
-	case r == NotConfigured, r == BadParam: // our groups are gone, or an entity is
+	case r == NotConfigured, r == BadParam, r == InstanceNotFound, r == ComputeNotFound, r == GPUIsLost: // our groups are gone, or an entity is
 		if s.rebuild {
 			s.leaveConnection(tick, err)
 		}

@@ -64,7 +64,6 @@ var names = map[Return]string{
 var remedies = map[Return]string{
 	NotSupported:          "the device or driver lacks it",
 	Uninitialized:         "the connection is dead; it will be made anew",
-	ProfilingMultiPass:    "GPUs before Hopper cannot take these at once; another client may hold the counters",
 	Timeout:               "the host engine or the driver is slow; look at its log",
 	VersionMismatch:       "the library is not a DCGM 4.x; install datacenter-gpu-manager-4-core",
 	UnknownField:          "the library or host engine is older than the field; update DCGM",
