@@ -21,17 +21,20 @@ static int enter(dcgmHandle_t h, const void *x, uint32_t have, uint32_t want, Co
 
 EXPORT dcgmReturn_t dcgmInit(void)
 {
+	CALL(dcgmInit);
 	return conn_init();
 }
 
 EXPORT dcgmReturn_t dcgmShutdown(void)
 {
+	CALL(dcgmShutdown);
 	conn_shutdown();
 	return ST_OK;
 }
 
 EXPORT dcgmReturn_t dcgmStartEmbedded_v2(dcgmStartEmbeddedV2Params_v1 *p)
 {
+	CALL(dcgmStartEmbedded_v2);
 	dcgmHandle_t h;
 	if (!p)
 		return ST_BADPARAM;
@@ -51,6 +54,7 @@ EXPORT dcgmReturn_t dcgmStartEmbedded_v2(dcgmStartEmbeddedV2Params_v1 *p)
 
 EXPORT dcgmReturn_t dcgmStartEmbedded(int32_t op, dcgmHandle_t *h)
 {
+	CALL(dcgmStartEmbedded);
 	if (!h)
 		return ST_BADPARAM;
 	dcgmStartEmbeddedV2Params_v1 p = {.version = VERSION(dcgmStartEmbeddedV2Params_v1, 1), .opMode = op};
@@ -61,6 +65,7 @@ EXPORT dcgmReturn_t dcgmStartEmbedded(int32_t op, dcgmHandle_t *h)
 
 EXPORT dcgmReturn_t dcgmStopEmbedded(dcgmHandle_t h)
 {
+	CALL(dcgmStopEmbedded);
 	return h == EMBEDDED_HANDLE ? conn_close(h) : ST_BADPARAM;
 }
 
@@ -80,11 +85,13 @@ static int connect_to(const char *address, bool persist, dcgmHandle_t *h)
 
 EXPORT dcgmReturn_t dcgmConnect(const char *address, dcgmHandle_t *h)
 {
+	CALL(dcgmConnect);
 	return connect_to(address, false, h);
 }
 
 EXPORT dcgmReturn_t dcgmConnect_v2(const char *address, dcgmConnectV2Params_v2 *p, dcgmHandle_t *h)
 {
+	CALL(dcgmConnect_v2);
 	if (!p)
 		return ST_BADPARAM;
 	if (p->version != VERSION(dcgmConnectV2Params_v2, 2) && p->version != VERSION(dcgmConnectV2Params_v1, 1))
@@ -95,6 +102,7 @@ EXPORT dcgmReturn_t dcgmConnect_v2(const char *address, dcgmConnectV2Params_v2 *
 #ifndef WLSIM_OLD /* a library from before 4.5 and 4.2.3: try how a binding copes without the symbols */
 EXPORT dcgmReturn_t dcgmConnect_v3(const char *uri, dcgmConnectV3Params_v1 *p, dcgmHandle_t *h)
 {
+	CALL(dcgmConnect_v3);
 	if (!p)
 		return ST_BADPARAM;
 	if (p->version != VERSION(dcgmConnectV3Params_v1, 1))
@@ -104,6 +112,7 @@ EXPORT dcgmReturn_t dcgmConnect_v3(const char *uri, dcgmConnectV3Params_v1 *p, d
 
 EXPORT dcgmReturn_t dcgmGetGpuChipArchitecture(dcgmHandle_t h, unsigned gpu, uint32_t *arch)
 {
+	CALL(dcgmGetGpuChipArchitecture);
 	Conn *c;
 	if (!arch)
 		return ST_BADPARAM;
@@ -121,40 +130,44 @@ EXPORT dcgmReturn_t dcgmGetGpuChipArchitecture(dcgmHandle_t h, unsigned gpu, uin
 
 EXPORT dcgmReturn_t dcgmDisconnect(dcgmHandle_t h)
 {
+	CALL(dcgmDisconnect);
 	return h == EMBEDDED_HANDLE ? ST_BADPARAM : conn_close(h);
 }
 
-static void version_text(dcgmVersionInfo_v2 *v)
+static void version_text(const char *version, dcgmVersionInfo_v2 *v)
 {
 	memset(v->rawBuildInfoString, 0, sizeof v->rawBuildInfoString);
 	snprintf(v->rawBuildInfoString, sizeof v->rawBuildInfoString,
-		"version:4.6.0;arch:%s;buildtype:Release;buildid:wlsim;builddate:2026-01-01;commit:;branch:;buildplatform:simulated;crc:0",
-		ARCH);
+		"version:%s;arch:%s;buildtype:Release;buildid:wlsim;builddate:2026-01-01;commit:;branch:;buildplatform:simulated;crc:0",
+		version, ARCH);
 }
 
 EXPORT dcgmReturn_t dcgmVersionInfo(dcgmVersionInfo_v2 *v)
 {
+	CALL(dcgmVersionInfo);
 	if (!v)
 		return ST_BADPARAM;
 	if (v->version != VERSION(dcgmVersionInfo_v2, 2))
 		return ST_VER_MISMATCH;
-	version_text(v);
+	version_text("4.6.0", v);
 	return ST_OK;
 }
 
 EXPORT dcgmReturn_t dcgmHostengineVersionInfo(dcgmHandle_t h, dcgmVersionInfo_v2 *v)
 {
+	CALL(dcgmHostengineVersionInfo);
 	Conn *c;
 	int rc = enter(h, v, v ? v->version : 0, VERSION(dcgmVersionInfo_v2, 2), &c);
 	if (rc != ST_OK)
 		return rc;
-	version_text(v);
+	version_text(c->node->skew ? "4.5.3" : "4.6.0", v);
 	conn_leave(c);
 	return ST_OK;
 }
 
 EXPORT dcgmReturn_t dcgmHostengineIsHealthy(dcgmHandle_t h, dcgmHostengineHealth_v1 *x)
 {
+	CALL(dcgmHostengineIsHealthy);
 	Conn *c;
 	int rc = enter(h, x, x ? x->version : 0, VERSION(dcgmHostengineHealth_v1, 1), &c);
 	if (rc != ST_OK)
@@ -166,6 +179,7 @@ EXPORT dcgmReturn_t dcgmHostengineIsHealthy(dcgmHandle_t h, dcgmHostengineHealth
 
 EXPORT dcgmReturn_t dcgmGetAllDevices(dcgmHandle_t h, unsigned ids[MAX_GPUS], int32_t *count)
 {
+	CALL(dcgmGetAllDevices);
 	Conn *c;
 	if (!ids || !count)
 		return ST_BADPARAM;
@@ -181,11 +195,13 @@ EXPORT dcgmReturn_t dcgmGetAllDevices(dcgmHandle_t h, unsigned ids[MAX_GPUS], in
 
 EXPORT dcgmReturn_t dcgmGetAllSupportedDevices(dcgmHandle_t h, unsigned ids[MAX_GPUS], int32_t *count)
 {
+	CALL(dcgmGetAllSupportedDevices);
 	return dcgmGetAllDevices(h, ids, count);
 }
 
 EXPORT dcgmReturn_t dcgmGetEntityGroupEntities(dcgmHandle_t h, uint32_t eg, uint32_t *list, int32_t *count, uint32_t flags)
 {
+	CALL(dcgmGetEntityGroupEntities);
 	Conn *c;
 	(void)flags;
 	if (!count || *count < 0 || (*count && !list) || eg >= EG_COUNT)
@@ -195,7 +211,7 @@ EXPORT dcgmReturn_t dcgmGetEntityGroupEntities(dcgmHandle_t h, uint32_t eg, uint
 		return rc;
 	int have = 0;
 	for (int i = 1; i < c->node->nent; i++)
-		if (c->node->ent[i].group == eg) {
+		if (c->node->ent[i].group == eg && !entity_gone(&c->node->ent[i], c->node->now_us)) {
 			if (have < *count)
 				list[have] = c->node->ent[i].id;
 			have++;
@@ -218,6 +234,7 @@ static bool is_lost(Node *n, Device *d)
 
 EXPORT dcgmReturn_t dcgmGetGpuStatus(dcgmHandle_t h, unsigned gpu, int32_t *status)
 {
+	CALL(dcgmGetGpuStatus);
 	Conn *c;
 	if (!status)
 		return ST_BADPARAM;
@@ -226,6 +243,8 @@ EXPORT dcgmReturn_t dcgmGetGpuStatus(dcgmHandle_t h, unsigned gpu, int32_t *stat
 		return rc;
 	if (gpu >= (unsigned)c->node->ngpu)
 		rc = ST_BADPARAM;
+	else if (driver_away(c->node, c->node->now_us))
+		*status = 7;
 	else
 		*status = is_lost(c->node, &c->node->dev[gpu]) ? 4 : 1;
 	conn_leave(c);
@@ -234,14 +253,19 @@ EXPORT dcgmReturn_t dcgmGetGpuStatus(dcgmHandle_t h, unsigned gpu, int32_t *stat
 
 EXPORT dcgmReturn_t dcgmGetDeviceAttributes(dcgmHandle_t h, unsigned gpu, dcgmDeviceAttributes_v3 *a)
 {
+	CALL(dcgmGetDeviceAttributes);
 	Conn *c;
 	int rc = enter(h, a, a ? a->version : 0, VERSION(dcgmDeviceAttributes_v3, 3), &c);
 	if (rc != ST_OK)
 		return rc;
 	Device *d = gpu < (unsigned)c->node->ngpu ? &c->node->dev[gpu] : NULL;
-	if (!d || is_lost(c->node, d)) {
+	rc = !d ? ST_BADPARAM :
+		c->node->skew ? ST_FUNCTION_NOT_FOUND :
+		driver_away(c->node, c->node->now_us) ? ST_GPUS_DETACHED :
+		is_lost(c->node, d) ? ST_GPU_IS_LOST : ST_OK;
+	if (rc != ST_OK) {
 		conn_leave(c);
-		return d ? ST_GPU_IS_LOST : ST_BADPARAM;
+		return rc;
 	}
 	const Model *m = d->model;
 	memset(a, 0, sizeof *a);
@@ -264,7 +288,7 @@ EXPORT dcgmReturn_t dcgmGetDeviceAttributes(dcgmHandle_t h, unsigned gpu, dcgmDe
 	snprintf(id->inforomImageVersion, MAX_STR, "G525.0225.00.05");
 	id->pciDeviceId = (uint32_t)m->pci_device << 16 | 0x10de;
 	id->pciSubSystemId = 0x10de1000;
-	snprintf(id->driverVersion, MAX_STR, "%s", driver_version);
+	snprintf(id->driverVersion, MAX_STR, "%s", driver_version(c->node, c->node->now_us));
 	Snap s;
 	take(d, -1, c->node->now_us, &s);
 	uint32_t total = (uint32_t)m->fb_mib, reserved = total / 200 + 1, used = (uint32_t)((int64_t)(total - reserved) * s.fb_ppm / PPM);
@@ -291,16 +315,20 @@ static void hierarchy_entry(const Entity *e, dcgmMigHierarchyInfo_v2 *x)
 
 EXPORT dcgmReturn_t dcgmGetGpuInstanceHierarchy(dcgmHandle_t h, dcgmMigHierarchy_v2 *x)
 {
+	CALL(dcgmGetGpuInstanceHierarchy);
 	Conn *c;
 	int rc = enter(h, x, x ? x->version : 0, VERSION(dcgmMigHierarchy_v2, 2), &c);
 	if (rc != ST_OK)
 		return rc;
-	const Node *n = c->node;
+	Node *n = c->node;
 	x->count = 0;
 	for (int i = 0; i < n->ngpu; i++) /* each GPU instance, then its compute instance */
 		for (int k = 0; k < n->dev[i].ninst; k++) {
-			hierarchy_entry(engine_entity(c->node, EG_GPU_I, (uint32_t)(i * 8 + k)), &x->entityList[x->count++]);
-			hierarchy_entry(engine_entity(c->node, EG_GPU_CI, (uint32_t)(i * 8 + k)), &x->entityList[x->count++]);
+			const Entity *gi = engine_entity(n, EG_GPU_I, n->dev[i].inst[k].id);
+			if (entity_gone(gi, n->now_us))
+				continue;
+			hierarchy_entry(gi, &x->entityList[x->count++]);
+			hierarchy_entry(engine_entity(n, EG_GPU_CI, gi->id), &x->entityList[x->count++]);
 		}
 	conn_leave(c);
 	return ST_OK;
@@ -316,6 +344,7 @@ static void cores(int cpu, uint64_t *bitmask)
 
 EXPORT dcgmReturn_t dcgmGetCpuHierarchy_v2(dcgmHandle_t h, dcgmCpuHierarchy_v2 *x)
 {
+	CALL(dcgmGetCpuHierarchy_v2);
 	Conn *c;
 	int rc = enter(h, x, x ? x->version : 0, VERSION(dcgmCpuHierarchy_v2, 2), &c);
 	if (rc != ST_OK)
@@ -338,6 +367,7 @@ EXPORT dcgmReturn_t dcgmGetCpuHierarchy_v2(dcgmHandle_t h, dcgmCpuHierarchy_v2 *
 
 EXPORT dcgmReturn_t dcgmGetCpuHierarchy(dcgmHandle_t h, dcgmCpuHierarchy_v1 *x)
 {
+	CALL(dcgmGetCpuHierarchy);
 	Conn *c;
 	int rc = enter(h, x, x ? x->version : 0, VERSION(dcgmCpuHierarchy_v1, 1), &c);
 	if (rc != ST_OK)

@@ -165,6 +165,7 @@ int conn_init(void)
 	initialised = true;
 	const char *slow = getenv("WLSIM_SLOW_US");
 	slow_us = slow ? strtoll(slow, NULL, 10) : 0;
+	calls_begin();
 	pthread_mutex_unlock(&mu);
 	return ST_OK;
 }
@@ -182,6 +183,8 @@ int conn_open(const char *name, size_t len, bool embedded, bool persist, bool ma
 	pthread_mutex_lock(&n->mu);
 	if (s->wall)
 		engine_advance(n, wall_us());
+	if (n->up)
+		call_delay(n);
 	bool up = n->up;
 	int epoch = n->epoch;
 	if (up && embedded)
@@ -245,6 +248,7 @@ static void hang_up(Conn *c)
 {
 	Node *n = c->node;
 	pthread_mutex_lock(&n->mu);
+	call_delay(n);
 	if (!c->persist && c->epoch == n->epoch && n->up) {
 		engine_unwatch(n, c->handle, false, 0, true, 0, true);
 		groups_drop_owner(n, c->handle);
@@ -330,6 +334,13 @@ int conn_enter(dcgmHandle_t h, Conn **out)
 	if (!c)
 		return h ? ST_CONNECTION_NOT_VALID : ST_BADPARAM;
 	int rc = conn_resume(c);
+	if (rc == ST_OK) {
+		call_delay(c->node);
+		if (!c->node->up || c->node->epoch != c->epoch) { /* it went away meanwhile */
+			conn_pause(c);
+			rc = ST_CONNECTION_NOT_VALID;
+		}
+	}
 	if (rc != ST_OK) {
 		conn_drop(c);
 		return rc;

@@ -6,10 +6,10 @@
 
 #include <stdlib.h>
 
-/* engine_start lists the entities of a node: itself, GPUs, instances, CPUs. */
+/* engine_start lists the entities of a node: itself, GPUs, CPUs, switches, instances of all partitions. */
 void engine_start(Node *n)
 {
-	int count = 1 + n->ngpu + n->ncpu;
+	int count = 1 + n->ngpu + n->ncpu + n->nsw;
 	for (int i = 0; i < n->ngpu; i++)
 		count += 2 * n->dev[i].ninst;
 	n->ent = must(calloc((size_t)count, sizeof *n->ent));
@@ -18,10 +18,12 @@ void engine_start(Node *n)
 		n->ent[n->nent++] = (Entity){.group = EG_GPU, .id = (uint32_t)i, .dev = &n->dev[i], .inst = -1};
 	for (int i = 0; i < n->ncpu; i++)
 		n->ent[n->nent++] = (Entity){.group = EG_CPU, .id = (uint32_t)i, .dev = &n->dev[n->ngpu + i], .inst = -1};
+	for (int i = 0; i < n->nsw; i++)
+		n->ent[n->nent++] = (Entity){.group = EG_SWITCH, .id = (uint32_t)i, .sw = &n->sw[i], .inst = -1};
 	for (uint32_t g = EG_GPU_I; g <= EG_GPU_CI; g++)
 		for (int i = 0; i < n->ngpu; i++)
 			for (int k = 0; k < n->dev[i].ninst; k++)
-				n->ent[n->nent++] = (Entity){.group = g, .id = (uint32_t)(i * 8 + k), .dev = &n->dev[i], .inst = k};
+				n->ent[n->nent++] = (Entity){.group = g, .id = n->dev[i].inst[k].id, .dev = &n->dev[i], .inst = k};
 	for (int i = 0; i < n->nent; i++)
 		n->ent[i].node = n;
 	n->now_us = n->scenario->start_us;
@@ -89,7 +91,17 @@ int engine_advance(Node *n, int64_t t)
 		}
 	}
 	n->now_us = t;
+	if (n->ndelays)
+		pthread_cond_broadcast(&n->moved);
 	return 0;
+}
+
+int64_t stamp(const Node *n, int64_t t)
+{
+	int64_t at = t;
+	for (int i = 0; i < n->nsteps && n->steps[i].t_us <= t; i++)
+		at -= n->steps[i].by_us;
+	return at;
 }
 
 /* engine_sample_due samples the watches that are due, in manual mode. */

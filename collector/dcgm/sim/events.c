@@ -54,6 +54,8 @@ void load_line(Parser *p)
 	l.end_ms = time_ms(p, "end of the load");
 	if (l.end_ms <= l.start_ms)
 		fail(p, at, "the load ends before it has begun");
+	if (l.instance >= 0 && l.start_ms < d->inst[l.instance].from_ms)
+		fail(p, p->line_at, "instance %d of GPU %d is made later than the load begins", l.instance, d->index);
 	at = take_word(p, word, "kind of load");
 	if (!strcmp(word, "idle"))
 		l.kind = LOAD_IDLE;
@@ -116,7 +118,7 @@ void power_line(Parser *p)
 	n->powers[n->npowers++] = (Power){t, boot};
 }
 
-static void add_time(Parser *p, int64_t **list, int *n, int64_t t)
+void add_time(Parser *p, int64_t **list, int *n, int64_t t)
 {
 	int64_t *q = realloc(*list, (size_t)(*n + 1) * sizeof *q);
 	if (!q)
@@ -153,38 +155,21 @@ void mark_line(Parser *p)
 	add_time(p, &p->s->marks_ms, &p->s->nmarks, time_ms(p, "time of the mark"));
 }
 
-void fault_line(Parser *p)
+void add_event(Parser *p, Events *to, Event x)
 {
-	Fault f = {.kind = *p->statement == 'm' ? FAULT_MISSING : FAULT_STUCK};
-	Device *d = take_device(p, NULL, true);
-	skip_space(p);
-	const char *at = p->at;
-	f.field = (uint16_t)number(p, "field", 1, 65535);
-	if (!field_by_id(f.field))
-		fail(p, at, "field %d is unknown", f.field);
-	f.from_us = number(p, "beginning", 0, TIME_MAX_US);
-	skip_space(p);
-	at = p->at;
-	f.to_us = number(p, "end", 0, TIME_MAX_US);
-	if (f.to_us <= f.from_us)
-		fail(p, at, "the end does not lie after the beginning");
-	Fault *q = realloc(d->faults, (size_t)(d->nfaults + 1) * sizeof *q);
+	Event *q = realloc(to->list, (size_t)(to->n + 1) * sizeof *q);
 	if (!q)
-		fail(p, at, "out of memory");
-	d->faults = q;
-	q[d->nfaults++] = f;
+		fail(p, p->at, "out of memory");
+	to->list = q;
+	q[to->n++] = x;
 }
 
 void xid_line(Parser *p)
 {
 	Device *d = take_device(p, NULL, false);
-	Xid x = {.t_us = number(p, "time", 0, TIME_MAX_US)};
+	Event x = {.field = 230, .t_us = time_us(p, "time")};
 	x.code = number(p, "XID", 1, 100000);
-	Xid *q = realloc(d->xids, (size_t)(d->nxids + 1) * sizeof *q);
-	if (!q)
-		fail(p, p->at, "out of memory");
-	d->xids = q;
-	q[d->nxids++] = x;
+	add_event(p, &d->xids, x);
 }
 
 static int by_time(const void *a, const void *b)
@@ -209,9 +194,9 @@ static int by_from(const void *a, const void *b)
 	return (x->from_us > y->from_us) - (x->from_us < y->from_us);
 }
 
-static int by_xid(const void *a, const void *b)
+static int by_event(const void *a, const void *b)
 {
-	const Xid *x = a, *y = b;
+	const Event *x = a, *y = b;
 	if (x->t_us != y->t_us)
 		return x->t_us < y->t_us ? -1 : 1;
 	return (x->code > y->code) - (x->code < y->code);
@@ -229,15 +214,19 @@ static void finish_device(Parser *p, Device *d)
 	sort(d->resets_ms, d->nresets, sizeof *d->resets_ms, by_time);
 	sort(d->losts_ms, d->nlosts, sizeof *d->losts_ms, by_time);
 	sort(d->faults, d->nfaults, sizeof *d->faults, by_from);
-	sort(d->xids, d->nxids, sizeof *d->xids, by_xid);
+	sort(d->plugs_ms, d->nplugs, sizeof *d->plugs_ms, by_time);
+	sort(d->xids.list, d->xids.n, sizeof *d->xids.list, by_event);
 	d->active = calloc((size_t)d->nloads + 1, sizeof *d->active);
-	d->edges_ms = calloc((size_t)d->nloads * 2 + 1, sizeof *d->edges_ms);
+	d->edges_ms = calloc((size_t)(d->nloads * 2 + d->ninst + 1), sizeof *d->edges_ms);
 	if (!d->active || !d->edges_ms)
 		fail(p, p->at, "out of memory");
 	for (int i = 0; i < d->nloads; i++) {
 		d->edges_ms[d->nedges++] = d->loads[i].start_ms;
 		d->edges_ms[d->nedges++] = d->loads[i].end_ms;
 	}
+	for (int i = 0; i < d->ninst; i++)
+		if (d->inst[i].from_ms > 0 && d->inst[i].from_ms != d->inst[i - 1].from_ms)
+			d->edges_ms[d->nedges++] = d->inst[i].from_ms;
 	sort(d->edges_ms, d->nedges, sizeof *d->edges_ms, by_time);
 }
 
@@ -256,6 +245,10 @@ void scenario_finish(Parser *p)
 		sort(n->restarts_ms, n->nrestarts, sizeof *n->restarts_ms, by_time);
 		for (int k = 0; k < n->ngpu + n->ncpu; k++)
 			finish_device(p, &n->dev[k]);
+		for (int k = 0; k < n->nsw; k++)
+			sort(n->sw[k].events.list, n->sw[k].events.n, sizeof(Event), by_event);
+		sort(n->events.list, n->events.n, sizeof(Event), by_event);
+		mishaps_finish(n);
 		engine_start(n);
 	}
 }
@@ -271,11 +264,14 @@ void scenario_free(Scenario *s)
 			free(d->resets_ms);
 			free(d->losts_ms);
 			free(d->faults);
-			free(d->xids);
+			free(d->plugs_ms);
+			free(d->xids.list);
 			free(d->active);
 			free(d->edges_ms);
 			free(d->truth);
 		}
+		mishaps_free(n);
+		pthread_cond_destroy(&n->moved);
 		pthread_mutex_destroy(&n->mu);
 		free(n->ent);
 		free(n->powers);

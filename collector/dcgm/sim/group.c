@@ -47,7 +47,7 @@ static bool group_add(Group *g, uint32_t eg, uint32_t id)
 static void add_all(const Node *n, Group *g, uint32_t eg)
 {
 	for (int i = 1; i < n->nent; i++)
-		if (n->ent[i].group == eg || eg == EG_COUNT)
+		if ((n->ent[i].group == eg || eg == EG_COUNT) && !entity_gone(&n->ent[i], n->now_us))
 			group_add(g, n->ent[i].group, n->ent[i].id);
 }
 
@@ -71,6 +71,8 @@ int group_members(Node *n, dcgmGpuGrp_t id, dcgmGroupEntityPair_t **out, uint32_
 		add_all(n, &copy, EG_COUNT);
 		break;
 	case GROUP_ALL_NVSWITCHES:
+		add_all(n, &copy, EG_SWITCH);
+		break;
 	case GROUP_NULL:
 		break;
 	default: {
@@ -100,6 +102,7 @@ void groups_drop_owner(Node *n, dcgmHandle_t owner)
 
 EXPORT dcgmReturn_t dcgmGroupCreate(dcgmHandle_t h, int32_t type, const char *name, dcgmGpuGrp_t *out)
 {
+	CALL(dcgmGroupCreate);
 	Conn *c;
 	if (!out || !valid_name(name) || type < 0 || type > 5)
 		return ST_BADPARAM;
@@ -131,6 +134,7 @@ EXPORT dcgmReturn_t dcgmGroupCreate(dcgmHandle_t h, int32_t type, const char *na
 
 EXPORT dcgmReturn_t dcgmGroupDestroy(dcgmHandle_t h, dcgmGpuGrp_t id)
 {
+	CALL(dcgmGroupDestroy);
 	Conn *c;
 	int rc = conn_enter(h, &c);
 	if (rc != ST_OK)
@@ -154,13 +158,16 @@ static int change(dcgmHandle_t h, dcgmGpuGrp_t id, uint32_t eg, uint32_t eid, bo
 	if (rc != ST_OK)
 		return rc;
 	Group *g = group_find(c->node, id);
+	const Entity *e = engine_entity(c->node, eg, eid);
 	uint32_t at = 0;
 	while (g && at < g->n && (g->members[at].entityGroupId != eg || g->members[at].entityId != eid))
 		at++;
 	if (!g)
 		rc = special(id) ? ST_BADPARAM : ST_NOT_CONFIGURED;
-	else if (eg == EG_NONE || !engine_entity(c->node, eg, eid))
+	else if (eg == EG_NONE || !e)
 		rc = ST_BADPARAM;
+	else if (add && entity_gone(e, c->node->now_us))
+		rc = entity_gone(e, c->node->now_us);
 	else if (add && (at < g->n || g->n >= MAX_ENTITIES_PER_GROUP))
 		rc = at < g->n ? ST_BADPARAM : ST_MAX_LIMIT;
 	else if (add)
@@ -177,26 +184,31 @@ static int change(dcgmHandle_t h, dcgmGpuGrp_t id, uint32_t eg, uint32_t eid, bo
 
 EXPORT dcgmReturn_t dcgmGroupAddDevice(dcgmHandle_t h, dcgmGpuGrp_t g, unsigned gpu)
 {
+	CALL(dcgmGroupAddDevice);
 	return change(h, g, EG_GPU, gpu, true);
 }
 
 EXPORT dcgmReturn_t dcgmGroupAddEntity(dcgmHandle_t h, dcgmGpuGrp_t g, uint32_t eg, uint32_t eid)
 {
+	CALL(dcgmGroupAddEntity);
 	return change(h, g, eg, eid, true);
 }
 
 EXPORT dcgmReturn_t dcgmGroupRemoveDevice(dcgmHandle_t h, dcgmGpuGrp_t g, unsigned gpu)
 {
+	CALL(dcgmGroupRemoveDevice);
 	return change(h, g, EG_GPU, gpu, false);
 }
 
 EXPORT dcgmReturn_t dcgmGroupRemoveEntity(dcgmHandle_t h, dcgmGpuGrp_t g, uint32_t eg, uint32_t eid)
 {
+	CALL(dcgmGroupRemoveEntity);
 	return change(h, g, eg, eid, false);
 }
 
 EXPORT dcgmReturn_t dcgmGroupGetInfo(dcgmHandle_t h, dcgmGpuGrp_t id, dcgmGroupInfo_v3 *x)
 {
+	CALL(dcgmGroupGetInfo);
 	Conn *c;
 	if (!x)
 		return ST_BADPARAM;
@@ -224,6 +236,7 @@ EXPORT dcgmReturn_t dcgmGroupGetInfo(dcgmHandle_t h, dcgmGpuGrp_t id, dcgmGroupI
 
 EXPORT dcgmReturn_t dcgmGroupGetAllIds(dcgmHandle_t h, dcgmGpuGrp_t list[MAX_GROUPS], unsigned *count)
 {
+	CALL(dcgmGroupGetAllIds);
 	Conn *c;
 	if (!list || !count)
 		return ST_BADPARAM;
@@ -240,6 +253,7 @@ EXPORT dcgmReturn_t dcgmGroupGetAllIds(dcgmHandle_t h, dcgmGpuGrp_t list[MAX_GRO
 
 EXPORT dcgmReturn_t dcgmFieldGroupCreate(dcgmHandle_t h, int32_t count, const uint16_t *ids, const char *name, dcgmFieldGrp_t *out)
 {
+	CALL(dcgmFieldGroupCreate);
 	Conn *c;
 	if (!ids || !out || !valid_name(name) || count < 1 || count > MAX_FIELDS_PER_GROUP)
 		return ST_BADPARAM;
@@ -276,6 +290,7 @@ EXPORT dcgmReturn_t dcgmFieldGroupCreate(dcgmHandle_t h, int32_t count, const ui
 
 EXPORT dcgmReturn_t dcgmFieldGroupDestroy(dcgmHandle_t h, dcgmFieldGrp_t id)
 {
+	CALL(dcgmFieldGroupDestroy);
 	Conn *c;
 	int rc = conn_enter(h, &c);
 	if (rc != ST_OK)
@@ -301,6 +316,7 @@ static void describe(const FieldGroup *f, dcgmFieldGrp_t id, dcgmFieldGroupInfo_
 
 EXPORT dcgmReturn_t dcgmFieldGroupGetInfo(dcgmHandle_t h, dcgmFieldGroupInfo_v1 *x)
 {
+	CALL(dcgmFieldGroupGetInfo);
 	Conn *c;
 	if (!x)
 		return ST_BADPARAM;
@@ -320,6 +336,7 @@ EXPORT dcgmReturn_t dcgmFieldGroupGetInfo(dcgmHandle_t h, dcgmFieldGroupInfo_v1 
 
 EXPORT dcgmReturn_t dcgmFieldGroupGetAll(dcgmHandle_t h, dcgmAllFieldGroup_v1 *x)
 {
+	CALL(dcgmFieldGroupGetAll);
 	Conn *c;
 	if (!x)
 		return ST_BADPARAM;

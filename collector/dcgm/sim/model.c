@@ -6,7 +6,24 @@
 #include <stdio.h>
 #include <string.h>
 
-const char driver_version[] = "580.95.05";
+const char *driver_version(const Node *n, int64_t t_us)
+{
+	const char *version = "580.95.05";
+	for (int i = 0; i < n->ndrivers && n->drivers[i].t_ms * 1000 <= t_us; i++)
+		version = n->drivers[i].version;
+	return version;
+}
+
+/* driver_away tells whether the GPUs wait for another driver. */
+bool driver_away(const Node *n, int64_t t_us)
+{
+	for (int i = 0; i < n->ndrivers; i++) {
+		int64_t to = n->drivers[i].t_ms * 1000;
+		if (t_us >= to - DETACHED_US && t_us < to)
+			return true;
+	}
+	return false;
+}
 
 static const Model builtin[] = {
 	{

@@ -193,11 +193,46 @@ int64_t value_milli(Parser *p, int64_t lo, int64_t hi)
 	return v;
 }
 
+/* offset reads +5s, +250ms and the like as the µs since the start of the scenario. */
+static int64_t offset(Parser *p, const char *what)
+{
+	static const struct {
+		const char *unit;
+		int digits; /* of the number after its point that are whole µs */
+		int64_t us;
+	} units[] = {{"us", 0, 1}, {"ms", 3, 1}, {"s", 6, 1}, {"m", 6, 60}, {"h", 6, 3600}, {"d", 6, 86400}, {"", 6, 1}};
+	char word[WORD_MAX], *unit = word + 1;
+	const char *at = take_word(p, word, what);
+	while (*unit && strchr("0123456789.", *unit))
+		unit++;
+	size_t i = 0, n = sizeof units / sizeof units[0];
+	while (i < n && strcmp(unit, units[i].unit))
+		i++;
+	if (i == n)
+		fail(p, at + (unit - word), "%s: unknown unit \"%s\": use us, ms, s, m, h or d", what, unit);
+	if (p->s->start_us < 0)
+		fail(p, at, "%s: a time after the start needs a line \"start T_US\" (or \"clock wall\") before it", what);
+	*unit = 0;
+	return decimal_of(p, at, word + 1, what, units[i].digits, TIME_MAX_US / units[i].us) * units[i].us;
+}
+
+int64_t time_us(Parser *p, const char *what)
+{
+	skip_space(p);
+	const char *at = p->at;
+	if (at == p->end || *at != '+')
+		return number(p, what, 0, TIME_MAX_US);
+	int64_t us = p->s->start_us + offset(p, what);
+	if (us > TIME_MAX_US)
+		fail(p, at, "%s: the time lies after the year 2100", what);
+	return us;
+}
+
 int64_t time_ms(Parser *p, const char *what)
 {
 	skip_space(p);
 	const char *at = p->at;
-	int64_t us = number(p, what, 0, TIME_MAX_US);
+	int64_t us = time_us(p, what);
 	if (us % 1000)
 		fail(p, at, "%s: %lld µs is not a whole number of milliseconds", what, (long long)us);
 	return us / 1000;

@@ -15,6 +15,7 @@ typedef struct {
 	const char *line_at, *at;
 	const char *statement;
 	int line;
+	bool start_now;
 	Scenario *s;
 	char *err;
 	size_t errlen;
@@ -37,6 +38,7 @@ int64_t number(Parser *p, const char *what, int64_t lo, int64_t hi);
 int64_t decimal(Parser *p, const char *what, int digits, int64_t hi);
 int64_t value_int(Parser *p, int64_t lo, int64_t hi);
 int64_t value_milli(Parser *p, int64_t lo, int64_t hi);
+int64_t time_us(Parser *p, const char *what); /* absolute, or +N after the start */
 int64_t time_ms(Parser *p, const char *what);
 Node *take_node(Parser *p);
 Device *take_device(Parser *p, int *instance, bool cpu_too);
@@ -50,11 +52,31 @@ void power_line(Parser *p);
 void reset_line(Parser *p);
 void lost_line(Parser *p);
 void restart_line(Parser *p);
-void fault_line(Parser *p);
 void xid_line(Parser *p);
 void mark_line(Parser *p);
+void add_time(Parser *p, int64_t **list, int *n, int64_t t);
+void add_event(Parser *p, Events *to, Event x);
 void scenario_devices(Node *n);
 void scenario_finish(Parser *p);
+
+/* mig.c */
+void mig_line(Parser *p);
+void repartition_line(Parser *p);
+
+/* mishap.c */
+void fault_line(Parser *p);
+void blank_line(Parser *p);
+void forbid_line(Parser *p);
+void delay_line(Parser *p);
+void driver_line(Parser *p);
+void clockback_line(Parser *p);
+void skew_line(Parser *p);
+void switches_line(Parser *p);
+void sxid_line(Parser *p);
+void fatal_line(Parser *p);
+void plug_line(Parser *p);
+void mishaps_finish(Node *n);
+void mishaps_free(Node *n);
 
 #pragma GCC visibility pop
 

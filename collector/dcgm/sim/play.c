@@ -108,7 +108,7 @@ static void loads_now(Device *d)
 		lower(&d->change_ms, d->loads[d->next_load].start_ms);
 
 	usage_clear(&d->whole);
-	for (int i = 0; i < d->ninst; i++)
+	for (int i = 0; i < d->ninst; i++) /* those of other partitions too: nothing runs there */
 		usage_clear(&d->part[i]);
 	d->u = d->weights = 0;
 	for (int i = 0; i < d->nactive; i++) {
@@ -117,14 +117,14 @@ static void loads_now(Device *d)
 		int32_t u = load_at(l, t, &next);
 		lower(&d->change_ms, next);
 		lower(&d->change_ms, l->end_ms);
-		if (d->up && !d->lost)
+		if (d->up && !d->lost && (l->instance < 0 || (l->instance >= d->lo && l->instance < d->hi)))
 			usage_add(l->instance < 0 ? &d->whole : &d->part[l->instance], l, u);
 	}
 	if (!d->ninst) {
 		d->u = usage_close(&d->whole);
 		return;
 	}
-	for (int i = 0; i < d->ninst; i++) {
+	for (int i = d->lo; i < d->hi; i++) {
 		Usage *p = &d->part[i];
 		int s = d->inst[i].slices;
 		d->weight[i] = usage_close(p) * s;
@@ -142,9 +142,9 @@ static void loads_now(Device *d)
 static void spans_fold(Device *d)
 {
 	int slices = 0;
-	for (int i = 0; i < d->ninst; i++)
+	for (int i = d->lo; i < d->hi; i++)
 		slices += d->inst[i].slices;
-	for (int i = 0; i < d->ninst; i++) {
+	for (int i = d->lo; i < d->hi; i++) {
 		int s = d->inst[i].slices;
 		__int128 rest = d->weights ? (__int128)d->span_rest_uj * d->weight[i] / d->weights : (__int128)d->span_rest_uj * s / slices;
 		d->inst_uj[i] += d->span_base_uj * s / SLICES + (int64_t)rest;
@@ -158,6 +158,31 @@ static void restart_counter(Device *d)
 	d->base_ms = d->pos_ms;
 }
 
+/* restart_activity begins the counters of work anew; the chip stays as warm as it is. */
+static void restart_activity(Device *d)
+{
+	restart_counter(d);
+	d->capped_ms = 0;
+	d->since++;
+	memset(&d->whole, 0, sizeof d->whole);
+	memset(d->part, 0, sizeof d->part);
+}
+
+/* find_instances finds those that exist, and when they are made anew. */
+static void find_instances(Device *d)
+{
+	d->lo = d->hi = 0;
+	for (int i = 0; i < d->ninst; i++) {
+		const Instance *in = &d->inst[i];
+		if (in->from_ms > d->pos_ms)
+			lower(&d->change_ms, in->from_ms);
+		else if (d->pos_ms < in->to_ms) {
+			d->lo = d->hi ? d->lo : i;
+			d->hi = i + 1;
+		}
+	}
+}
+
 /* settle applies everything that happens at pos_ms and finds the next change. */
 static void settle(Device *d)
 {
@@ -169,25 +194,35 @@ static void settle(Device *d)
 		restart_counter(d);
 	for (; d->next_lost < d->nlosts && d->losts_ms[d->next_lost] <= t; d->next_lost++)
 		d->lost = true;
+	for (; d->next_plug < d->nplugs && d->plugs_ms[d->next_plug] <= t; d->next_plug++) {
+		d->lost = false;
+		restart_activity(d);
+	}
+	for (; d->next_driver < n->ndrivers && n->drivers[d->next_driver].t_ms <= t; d->next_driver++)
+		if (!d->cpu)
+			restart_activity(d);
 	for (; d->next_power < n->npowers && n->powers[d->next_power].t_ms <= t; d->next_power++) {
 		d->up = n->powers[d->next_power].boot;
 		if (!d->up)
 			continue;
 		d->lost = false;
-		d->heat = d->capped_ms = 0;
+		d->heat = 0;
 		d->boot_uj = d->total_uj;
 		d->boot_ms = t;
-		restart_counter(d);
-		memset(&d->whole, 0, sizeof d->whole);
-		memset(d->part, 0, sizeof d->part);
+		restart_activity(d);
 	}
 	if (d->next_reset < d->nresets)
 		lower(&d->change_ms, d->resets_ms[d->next_reset]);
 	if (d->next_lost < d->nlosts)
 		lower(&d->change_ms, d->losts_ms[d->next_lost]);
+	if (d->next_plug < d->nplugs)
+		lower(&d->change_ms, d->plugs_ms[d->next_plug]);
+	if (d->next_driver < n->ndrivers)
+		lower(&d->change_ms, n->drivers[d->next_driver].t_ms);
 	if (d->next_power < n->npowers)
 		lower(&d->change_ms, n->powers[d->next_power].t_ms);
 
+	find_instances(d);
 	loads_now(d);
 	int64_t dyn = (d->full_mw - d->idle_mw) * d->u / PPM;
 	d->p_base = d->idle_mw + dyn;
@@ -274,7 +309,7 @@ void play(Device *d, int64_t to)
 				run_part(d, lim < start + SLOT_MS ? lim : start + SLOT_MS);
 		}
 		usage_run(&d->whole, (uint64_t)(lim - from));
-		for (int i = 0; i < d->ninst; i++)
+		for (int i = d->lo; i < d->hi; i++)
 			usage_run(&d->part[i], (uint64_t)(lim - from));
 		if (d->pos_ms == d->change_ms)
 			settle(d);
@@ -311,5 +346,7 @@ void take(Device *d, int inst, int64_t t_us, Snap *s)
 	s->capped_ms = d->capped_ms;
 	s->capped = d->power_mw == d->limit_mw;
 	s->fb_ppm = u->fb_ppm;
+	s->since = d->since;
 	s->lost = d->lost;
+	s->detached = !d->cpu && driver_away(d->node, t_us);
 }

@@ -33,10 +33,9 @@ static void to_v2(uint32_t eg, uint32_t eid, uint16_t id, const dcgm_field_meta_
 }
 
 /* read_one is the value of one field of one entity, or the reason why there is none. */
-static const dcgm_field_meta_t *read_one(Node *n, uint32_t eg, uint32_t eid, uint16_t id, bool live, Value *v)
+static const dcgm_field_meta_t *read_one(Node *n, Entity *e, uint16_t id, bool live, Value *v)
 {
 	const dcgm_field_meta_t *m = field_by_id(id);
-	Entity *e = engine_entity(n, eg, eid);
 	if (!m || !e) {
 		v->ts = 0;
 		const dcgm_field_meta_t *as = m ? m : &unknown_field;
@@ -51,9 +50,22 @@ static const dcgm_field_meta_t *read_one(Node *n, uint32_t eg, uint32_t eid, uin
 	return m;
 }
 
+/* place is where the value that was asked for at i stands in the answer of n values. */
+static size_t place(const Node *node, size_t i, size_t n)
+{
+	static const size_t primes[] = {7919, 7907, 7901, 7883, 7879, 7877}; /* one of them does not divide n < 2^17 */
+	if (!node->shuffle)
+		return i;
+	size_t k = 0;
+	while (k < 5 && n % primes[k] == 0)
+		k++;
+	return (i * primes[k] + n / 3 + 1) % n;
+}
+
 EXPORT dcgmReturn_t dcgmWatchFields(
 	dcgmHandle_t h, dcgmGpuGrp_t g, dcgmFieldGrp_t f, int64_t interval_us, double keep_s, int32_t keep_samples)
 {
+	CALL(dcgmWatchFields);
 	Conn *c;
 	if (interval_us < 1000 || interval_us > INT64_C(1000000) * 86400 * 365 || !(keep_s >= 0) || keep_s > 1e8 || keep_samples < 0)
 		return ST_BADPARAM;
@@ -97,6 +109,7 @@ EXPORT dcgmReturn_t dcgmWatchFields(
 
 EXPORT dcgmReturn_t dcgmUnwatchFields(dcgmHandle_t h, dcgmGpuGrp_t g, dcgmFieldGrp_t f)
 {
+	CALL(dcgmUnwatchFields);
 	Conn *c;
 	int rc = conn_enter(h, &c);
 	if (rc != ST_OK)
@@ -108,6 +121,7 @@ EXPORT dcgmReturn_t dcgmUnwatchFields(dcgmHandle_t h, dcgmGpuGrp_t g, dcgmFieldG
 
 EXPORT dcgmReturn_t dcgmUpdateAllFields(dcgmHandle_t h, int32_t wait)
 {
+	CALL(dcgmUpdateAllFields);
 	Conn *c;
 	(void)wait;
 	int rc = conn_enter(h, &c);
@@ -121,36 +135,46 @@ EXPORT dcgmReturn_t dcgmUpdateAllFields(dcgmHandle_t h, int32_t wait)
 EXPORT dcgmReturn_t dcgmEntitiesGetLatestValues(dcgmHandle_t h, const dcgmGroupEntityPair_t *pairs, uint32_t npairs, const uint16_t *fields,
 	uint32_t nfields, uint32_t flags, dcgmFieldValue_v2 *out)
 {
+	CALL(dcgmEntitiesGetLatestValues);
 	Conn *c;
 	if (!pairs || !fields || !out || !npairs || !nfields || npairs > MAX_ENTITIES_PER_GROUP || nfields > MAX_FIELDS_PER_GROUP)
 		return ST_BADPARAM;
 	int rc = conn_enter(h, &c);
 	if (rc != ST_OK)
 		return rc;
-	for (uint32_t i = 0; i < npairs; i++)
+	Node *n = c->node;
+	rc = n->skew ? ST_FUNCTION_NOT_FOUND : ST_OK;
+	for (uint32_t i = 0; i < npairs && flags & 1 && rc == ST_OK; i++)
+		if (pairs[i].entityGroupId == EG_VGPU || pairs[i].entityGroupId == EG_SWITCH)
+			rc = ST_FIELD_UNSUPPORTED_BY_API;
+	for (uint32_t i = 0; i < npairs && rc == ST_OK; i++) {
+		Entity *e = engine_entity(n, pairs[i].entityGroupId, pairs[i].entityId);
 		for (uint32_t k = 0; k < nfields; k++) {
 			Value v;
-			const dcgm_field_meta_t *m = read_one(c->node, pairs[i].entityGroupId, pairs[i].entityId, fields[k], flags & 1, &v);
-			to_v2(pairs[i].entityGroupId, pairs[i].entityId, fields[k], m, &v, &out[i * nfields + k]);
+			const dcgm_field_meta_t *m = read_one(n, e, fields[k], flags & 1, &v);
+			size_t at = place(n, (size_t)i * nfields + k, (size_t)npairs * nfields);
+			to_v2(pairs[i].entityGroupId, pairs[i].entityId, fields[k], m, &v, &out[at]);
 		}
+	}
 	conn_leave(c);
-	return ST_OK;
+	return rc;
 }
 
 EXPORT dcgmReturn_t dcgmEntityGetLatestValues(
 	dcgmHandle_t h, uint32_t eg, int32_t eid, const uint16_t *fields, uint32_t nfields, dcgmFieldValue_v1 *out)
 {
+	CALL(dcgmEntityGetLatestValues);
 	Conn *c;
 	if (!fields || !out || !nfields || nfields > MAX_FIELDS_PER_GROUP)
 		return ST_BADPARAM;
 	int rc = conn_enter(h, &c);
 	if (rc != ST_OK)
 		return rc;
-	if (!engine_entity(c->node, eg, (uint32_t)eid))
-		rc = ST_BADPARAM;
+	Entity *e = engine_entity(c->node, eg, (uint32_t)eid);
+	rc = c->node->skew ? ST_FUNCTION_NOT_FOUND : e ? entity_gone(e, c->node->now_us) : ST_BADPARAM;
 	for (uint32_t k = 0; rc == ST_OK && k < nfields; k++) {
 		Value v;
-		const dcgm_field_meta_t *m = read_one(c->node, eg, (uint32_t)eid, fields[k], false, &v);
+		const dcgm_field_meta_t *m = read_one(c->node, e, fields[k], false, &v);
 		to_v1(fields[k], m, &v, &out[k]);
 	}
 	conn_leave(c);
@@ -160,6 +184,7 @@ EXPORT dcgmReturn_t dcgmEntityGetLatestValues(
 EXPORT dcgmReturn_t dcgmGetLatestValuesForFields(
 	dcgmHandle_t h, int32_t gpu, const uint16_t *fields, uint32_t nfields, dcgmFieldValue_v1 *out)
 {
+	CALL(dcgmGetLatestValuesForFields);
 	return dcgmEntityGetLatestValues(h, EG_GPU, gpu, fields, nfields, out);
 }
 
@@ -200,16 +225,22 @@ static dcgmReturn_t latest(dcgmHandle_t h, dcgmGpuGrp_t g, dcgmFieldGrp_t f, gro
 	int rc = walk_begin(h, g, f, &w);
 	if (rc != ST_OK)
 		return rc;
+	if (w.c->node->skew) {
+		conn_leave(w.c);
+		free(w.list);
+		return ST_FUNCTION_NOT_FOUND;
+	}
 	size_t total = (size_t)w.count * w.nfields;
 	dcgmFieldValue_v1 *out = malloc((total + 1) * sizeof *out);
 	for (size_t i = 0; out && i < total; i++) { /* all at one instant, then the callbacks */
 		Value v;
 		const dcgmGroupEntityPair_t *e = &w.list[i / w.nfields];
 		uint16_t id = w.fields[i % w.nfields];
-		const dcgm_field_meta_t *m = read_one(w.c->node, e->entityGroupId, e->entityId, id, false, &v);
+		const dcgm_field_meta_t *m = read_one(w.c->node, engine_entity(w.c->node, e->entityGroupId, e->entityId), id, false, &v);
 		to_v1(id, m, &v, &out[i]);
 	}
 	conn_leave(w.c);
+	int id = call_leave();
 	for (size_t i = 0; out && i < total; i++) {
 		const dcgmGroupEntityPair_t *e = &w.list[i / w.nfields];
 		if (gcb && e->entityGroupId != EG_GPU)
@@ -217,6 +248,7 @@ static dcgmReturn_t latest(dcgmHandle_t h, dcgmGpuGrp_t g, dcgmFieldGrp_t f, gro
 		if (call(cb, gcb, e, &out[i], 1, user))
 			break;
 	}
+	call_back(id);
 	rc = out ? ST_OK : ST_MEMORY;
 	free(out);
 	free(w.list);
@@ -225,11 +257,13 @@ static dcgmReturn_t latest(dcgmHandle_t h, dcgmGpuGrp_t g, dcgmFieldGrp_t f, gro
 
 EXPORT dcgmReturn_t dcgmGetLatestValues(dcgmHandle_t h, dcgmGpuGrp_t g, dcgmFieldGrp_t f, gpu_cb cb, void *user)
 {
+	CALL(dcgmGetLatestValues);
 	return latest(h, g, f, NULL, cb, user);
 }
 
 EXPORT dcgmReturn_t dcgmGetLatestValues_v2(dcgmHandle_t h, dcgmGpuGrp_t g, dcgmFieldGrp_t f, group_cb cb, void *user)
 {
+	CALL(dcgmGetLatestValues_v2);
 	return latest(h, g, f, cb, NULL, user);
 }
 
@@ -245,7 +279,9 @@ static bool give(const dcgmGroupEntityPair_t *e, uint16_t id, const Value *v, in
 		int k = 0;
 		for (; k < CHUNK && i + k < n; k++)
 			to_v1(id, m, &v[i + k], &out[k]);
+		int in = call_leave();
 		stop = call(cb, gcb, e, out, k, user) != 0;
+		call_back(in);
 	}
 	free(out);
 	return !stop;
@@ -260,7 +296,8 @@ static dcgmReturn_t since(
 	int rc = walk_begin(h, g, f, &w);
 	if (rc != ST_OK)
 		return rc;
-	int64_t now = w.c->node->now_us;
+	int64_t now = stamp(w.c->node, w.c->node->now_us);
+	int gone = ST_OK;
 	bool on = true;
 	for (size_t i = 0; on && i < (size_t)w.count * w.nfields; i++) {
 		const dcgmGroupEntityPair_t *p = &w.list[i / w.nfields];
@@ -271,6 +308,8 @@ static dcgmReturn_t since(
 		if (!e || (gcb && p->entityGroupId != EG_GPU))
 			continue;
 		int st = engine_since(w.c->node, e, field_by_id(id), from, &v, &n);
+		if (st != ST_OK && st != ST_NOT_WATCHED)
+			gone = st; /* the others are given, then the call says so */
 		if (st == ST_OK && n > 0) {
 			conn_pause(w.c);
 			on = give(p, id, v, n, cb, gcb, user);
@@ -287,17 +326,19 @@ static dcgmReturn_t since(
 	if (next)
 		*next = now + 1;
 	free(w.list);
-	return ST_OK;
+	return gone;
 }
 
 EXPORT dcgmReturn_t dcgmGetValuesSince(
 	dcgmHandle_t h, dcgmGpuGrp_t g, dcgmFieldGrp_t f, int64_t from, int64_t *next, gpu_cb cb, void *user)
 {
+	CALL(dcgmGetValuesSince);
 	return since(h, g, f, from, next, NULL, cb, user);
 }
 
 EXPORT dcgmReturn_t dcgmGetValuesSince_v2(
 	dcgmHandle_t h, dcgmGpuGrp_t g, dcgmFieldGrp_t f, int64_t from, int64_t *next, group_cb cb, void *user)
 {
+	CALL(dcgmGetValuesSince_v2);
 	return since(h, g, f, from, next, cb, NULL, user);
 }

@@ -22,6 +22,16 @@ void snap(Node *n, const Entity *e, int64_t t_us, Snap *s)
 	if (!e->dev) {
 		memset(s, 0, sizeof *s);
 		s->t_us = t_us;
+		s->detached = !e->sw && driver_away(n, t_us);
+		for (int i = 0; e->sw && i < n->ngpu; i++) { /* a switch carries what the GPUs send */
+			Snap g;
+			play(&n->dev[i], t_us / 1000);
+			take(&n->dev[i], -1, t_us, &g);
+			for (int k = 0; k < KINDS; k++) {
+				s->act[k] += g.act[k];
+				s->u[k] += g.u[k] / n->ngpu;
+			}
+		}
 		return;
 	}
 	play(e->dev, t_us / 1000);
@@ -42,9 +52,29 @@ Snap *ring_at(const Sampler *s, int64_t i)
 	return &s->ring[(s->head + i) % s->cap];
 }
 
+int entity_gone(const Entity *e, int64_t t_us)
+{
+	if (e->inst < 0 || (t_us / 1000 >= e->dev->inst[e->inst].from_ms && t_us / 1000 < e->dev->inst[e->inst].to_ms))
+		return ST_OK;
+	return e->group == EG_GPU_CI ? ST_COMPUTE_INSTANCE_NOT_FOUND : ST_INSTANCE_NOT_FOUND;
+}
+
+/* frozen_from is since when some field of an entity shows the last value from before, NEVER when none does. */
+static int64_t frozen_from(const Entity *e, int64_t t)
+{
+	int64_t from = NEVER;
+	for (int i = 0; e->dev && e->dev->stale && i < e->dev->nfaults; i++) {
+		const Fault *f = &e->dev->faults[i];
+		if (f->kind == FAULT_STALE && t >= f->from_us && t < f->to_us && f->from_us < from)
+			from = f->from_us;
+	}
+	return from;
+}
+
 static void sampler_sample(Node *n, Sampler *s, int64_t t)
 {
-	while (s->n > 2 && ring_at(s, 1)->t_us < t - s->keep_us) { /* what is read last must stay */
+	int64_t frozen = frozen_from(s->entity, t);
+	while (s->n > 2 && ring_at(s, 1)->t_us < t - s->keep_us && ring_at(s, 2)->t_us < frozen) { /* what is read last must stay */
 		s->head = (s->head + 1) % s->cap;
 		s->n--;
 	}
@@ -68,7 +98,7 @@ static void sampler_sample(Node *n, Sampler *s, int64_t t)
 void clock_sample(Node *n, Clock *c, int64_t t)
 {
 	for (Sampler *s = c->samplers; s; s = s->clock_next)
-		if (!s->n || ring_at(s, s->n - 1)->t_us < t)
+		if ((!s->n || ring_at(s, s->n - 1)->t_us < t) && !entity_gone(s->entity, t))
 			sampler_sample(n, s, t);
 }
 

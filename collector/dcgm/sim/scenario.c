@@ -81,6 +81,17 @@ static void start_line(Parser *p)
 {
 	if (p->s->nnode)
 		fail(p, p->line_at, "start must stand before the first node");
+	p->start_now = more(p) && p->end - p->at >= 3 && !memcmp(p->at, "now", 3);
+	if (p->start_now) {
+		char word[WORD_MAX];
+		const char *at = take_word(p, word, "start");
+		if (strcmp(word, "now"))
+			fail(p, at, "start: \"%s\" is not a time", word);
+		p->s->start_us = wall_us() / 1000 * 1000;
+		return;
+	}
+	if (more(p) && *p->at == '+')
+		fail(p, p->at, "start: the start cannot be counted from itself");
 	p->s->start_us = time_ms(p, "start") * 1000;
 }
 
@@ -181,6 +192,8 @@ static void node_line(Parser *p)
 		fail(p, at, "node %s is declared twice", name);
 	if (p->s->start_us < 0)
 		fail(p, p->line_at, "a node needs a line \"start T_US\" (or \"clock wall\") before it");
+	if (p->start_now && !p->s->wall)
+		fail(p, p->line_at, "start now needs the line \"clock wall\" before the first node: a virtual play begins at the same time each time");
 	at = take_word(p, word, "model of the node");
 	const char *model = word;
 	if (!strncmp(word, "model=", 6))
@@ -202,6 +215,7 @@ static void node_line(Parser *p)
 		fail(p, p->line_at, "out of memory");
 	}
 	pthread_mutex_init(&n->mu, NULL);
+	pthread_cond_init(&n->moved, NULL);
 	n->scenario = p->s;
 	n->model = m;
 	n->ngpu = gpus;
@@ -229,34 +243,6 @@ static void gpu_line(Parser *p)
 	}
 }
 
-static void mig_line(Parser *p)
-{
-	Device *d = take_device(p, NULL, false);
-	if (d->ninst || d->nloads)
-		fail(p, p->line_at, d->ninst ? "the GPU has MIG instances already" : "mig must stand before the loads of its GPU");
-	int sum = 0, mem = 0, next[SLICES + 1] = {0};
-	static const int base_id[SLICES + 1] = {-1, 7, 3, 1, 1, -1, -1, 0}, memory[SLICES + 1] = {0, 1, 2, 4, 4, 0, 0, 8},
-			 profile[SLICES + 1] = {0, 19, 14, 9, 5, 0, 0, 0};
-	do {
-		skip_space(p);
-		const char *at = p->at;
-		int s = (int)number(p, "compute slices of an instance", 1, SLICES);
-		if (!memory[s])
-			fail(p, at, "no MIG profile has %d slices: use 1, 2, 3, 4 or 7", s);
-		sum += s;
-		mem += memory[s];
-		if (sum > SLICES || mem > 8)
-			fail(p, at, "more than the GPU has: %d of 7 compute slices, %d of 8 memory slices", sum, mem);
-		Instance *in = &d->inst[d->ninst];
-		in->slices = s;
-		in->mem_slices = memory[s];
-		in->gi_id = base_id[s] + next[s == 4 ? 3 : s]++;
-		in->profile = profile[s];
-		derive_uuid(in->uuid, "MIG-", p->s->seed, d->node->name, "mig", d->index, d->ninst);
-		d->ninst++;
-	} while (more(p));
-}
-
 static void series_line(Parser *p)
 {
 	char name[WORD_MAX];
@@ -272,7 +258,12 @@ static void series_line(Parser *p)
 	}
 	s->series[s->nseries++] = x;
 	x->start_ms = time_ms(p, "start of the series");
-	x->step_ms = time_ms(p, "step of the series");
+	skip_space(p);
+	at = p->at;
+	x->step_ms = number(p, "step of the series", 0, TIME_MAX_US);
+	if (x->step_ms % 1000)
+		fail(p, at, "step of the series: %lld µs is not a whole number of milliseconds", (long long)x->step_ms);
+	x->step_ms /= 1000;
 	if (x->step_ms < 1)
 		fail(p, p->line_at, "the step of a series must be at least 1000 µs");
 	int cap = 0;
@@ -292,6 +283,9 @@ static const struct {
 	{"seed", seed_line}, {"start", start_line}, {"clock", clock_line}, {"model", model_line}, {"node", node_line}, {"gpu", gpu_line},
 	{"mig", mig_line}, {"series", series_line}, {"load", load_line}, {"boot", power_line}, {"end", power_line}, {"reset", reset_line},
 	{"restart", restart_line}, {"lost", lost_line}, {"missing", fault_line}, {"stuck", fault_line}, {"xid", xid_line}, {"mark", mark_line},
+	{"repartition", repartition_line}, {"driver", driver_line}, {"blank", blank_line}, {"forbid", forbid_line}, {"hang", delay_line},
+	{"slow", delay_line}, {"clockback", clockback_line}, {"skew", skew_line}, {"shuffle", skew_line}, {"switches", switches_line},
+	{"sxid", sxid_line}, {"fatal", fatal_line}, {"plug", plug_line},
 };
 
 static void read_line(Parser *p)

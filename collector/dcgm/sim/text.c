@@ -30,13 +30,13 @@ EXPORT const char *errorString(int32_t code)
 		return "Only stale data is available";
 	case ST_NOT_WATCHED:
 		return "Field is not being watched";
-	case -17:
+	case ST_NO_PERMISSION:
 		return "No permission";
 	case ST_GPU_IS_LOST:
 		return "GPU is lost";
 	case -19:
 		return "GPU requires reset";
-	case -20:
+	case ST_FUNCTION_NOT_FOUND:
 		return "Unable to find function";
 	case ST_CONNECTION_NOT_VALID:
 		return "Host engine connection invalid/disconnected";
@@ -50,6 +50,16 @@ EXPORT const char *errorString(int32_t code)
 		return "This request is serviced by a module of DCGM that is not currently loaded";
 	case ST_IN_USE:
 		return "The requested operation could not be completed because the affected resource is in use";
+	case ST_REQUIRES_ROOT:
+		return "This operation requires root";
+	case ST_FIELD_UNSUPPORTED_BY_API:
+		return "The field is not supported by this API";
+	case ST_INSTANCE_NOT_FOUND:
+		return "The GPU instance was not found";
+	case ST_COMPUTE_INSTANCE_NOT_FOUND:
+		return "The compute instance was not found";
+	case ST_GPUS_DETACHED:
+		return "The GPUs are detached";
 	case ST_PROFILING_NOT_SUPPORTED:
 		return "Profiling is not supported for this group of GPUs or GPU";
 	}

@@ -76,18 +76,42 @@ static int64_t now_ppm(const Snap *s, const int *factor)
 	return sum / 1000;
 }
 
-static Kind node_value(const Entity *e, const dcgm_field_meta_t *m, Value *v)
+static Kind node_value(const Entity *e, const dcgm_field_meta_t *m, const Snap *c, Value *v)
 {
 	switch (m->fieldId) {
 	case 1:
-		return str(v, driver_version);
+		return str(v, driver_version(e->node, c->t_us));
 	case 2:
-		snprintf(v->str, sizeof v->str, "13.%s", driver_version);
+		snprintf(v->str, sizeof v->str, "13.%s", driver_version(e->node, c->t_us));
 		return STR;
 	case 4:
 		return num(v, e->node->ngpu);
 	case 5:
 		return num(v, 13000);
+	}
+	return BLANKED;
+}
+
+static Kind switch_value(const Entity *e, const dcgm_field_meta_t *m, const Snap *c, Value *v)
+{
+	int64_t u = now_ppm(c, same), own = (int64_t)(e->sw->seed % 5);
+	switch (m->fieldId) {
+	case 705:
+		return num(v, 38 + own + 60 * u / PPM);
+	case 706:
+		return num(v, 12 + 4 * u / PPM);
+	case 707:
+		return num(v, 9 + own / 2 + 8 * u / PPM);
+	case 858:
+		return num(v, 41 + own + 17 * u / PPM);
+	case 861: /* what the GPUs send comes in, in equal parts */
+		return num(v, bytes(c, nvlink_rx) / e->node->nsw);
+	case 862:
+		return num(v, bytes(c, nvlink_tx) / e->node->nsw);
+	case 864:
+		return num(v, 0);
+	case 1524:
+		return str(v, "3.0.16");
 	}
 	return BLANKED;
 }
@@ -235,7 +259,7 @@ static Kind power(const Device *d, const dcgm_field_meta_t *m, const Snap *c, Va
 	return BLANKED;
 }
 
-static Kind gauges(const Entity *e, const dcgm_field_meta_t *m, const Snap *c, Value *v)
+static Kind gauges(const Entity *e, const dcgm_field_meta_t *m, const Snap *c, const Snap *prev, bool stuck, Value *v)
 {
 	const Device *d = e->dev;
 	const Model *md = d->model;
@@ -269,6 +293,16 @@ static Kind gauges(const Entity *e, const dcgm_field_meta_t *m, const Snap *c, V
 	case 206:
 	case 207:
 		return mig ? BLANKED : num(v, 0);
+	case 449:
+	case 843:
+	case 897: { /* a rate in MB/s, and 0 at the first sample */
+		double tx = 0, rx = 0;
+		if (!md->nvlinks)
+			return BLANKED;
+		if (!mean(c, prev, nvlink_tx, stuck, &tx) || !mean(c, prev, nvlink_rx, stuck, &rx))
+			return num(v, 0);
+		return num(v, (int64_t)(((m->fieldId == 897 ? 0 : tx) + (m->fieldId == 843 ? 0 : rx)) * 1000));
+	}
 	case 235:
 	case 237:
 		return num(v, md->pcie_gen);
@@ -304,7 +338,7 @@ static Kind gauges(const Entity *e, const dcgm_field_meta_t *m, const Snap *c, V
 static bool healthy(const Device *d, uint16_t f)
 {
 	return f == 202 || (f >= 241 && f <= 247) || (f >= 1421 && f <= 1424) || (f >= 310 && f <= 313) || f == 346 || (f >= 386 && f <= 389) ||
-		(f >= 393 && f <= 396) || f == 1501 || f == 1507 || f == 1523 ||
+		(f >= 393 && f <= 396) || f == 526 || f == 1501 || f == 1507 || f == 1523 ||
 		(d->model->nvlinks && d->model->arch >= 10 &&
 			(f == 450 || (f >= 1204 && f <= 1214) || f == 1220 || (f >= 1404 && f <= 1419))) ||
 		(d->model->grace && f >= 1400 && f <= 1403);
@@ -324,7 +358,7 @@ static Kind gpu_value(const Entity *e, const dcgm_field_meta_t *m, const Snap *c
 	if (k == BLANKED)
 		k = power(d, m, c, v);
 	if (k == BLANKED)
-		k = gauges(e, m, c, v);
+		k = gauges(e, m, c, prev, stuck, v);
 	return k;
 }
 
@@ -334,16 +368,23 @@ void value_of(const Entity *e, const dcgm_field_meta_t *m, const Snap *c, const 
 	v->ts = c->t_us;
 	v->blob = 0;
 	bool stuck = prev == c;
-	if (stuck)
+	if (stuck || (prev && prev->since != c->since))
 		prev = NULL;
 	Kind k;
+	if (c->detached) {
+		value_blank(m, BLANK, v);
+		v->status = ST_GPUS_DETACHED;
+		return;
+	}
 	if (c->lost) {
 		value_blank(m, BLANK, v);
 		v->status = ST_GPU_IS_LOST;
 		return;
 	}
-	if (!e->dev)
-		k = node_value(e, m, v);
+	if (e->sw)
+		k = switch_value(e, m, c, v);
+	else if (!e->dev)
+		k = node_value(e, m, c, v);
 	else if (e->dev->cpu)
 		k = cpu_value(e->dev, m, c, prev, v);
 	else

@@ -7,8 +7,33 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* stale tells whether a field of a device was not sampled at t: the sampler was there, the field was not read. */
+static bool stale(const Device *d, uint16_t field, int64_t t)
+{
+	for (int i = 0; d && d->stale && i < d->nfaults; i++) {
+		const Fault *f = &d->faults[i];
+		if (f->kind == FAULT_STALE && f->field == field && t >= f->from_us && t < f->to_us)
+			return true;
+	}
+	return false;
+}
+
+/* before finds the newest sample of a watched field among the first n, and counts n down to it. */
+static Snap *before(const Watch *w, uint16_t field, int64_t *n)
+{
+	const Sampler *s = w->sampler;
+	while (*n > 0) {
+		Snap *at = ring_at(s, --*n);
+		if (at->t_us < w->since_us)
+			return NULL;
+		if (!stale(s->entity->dev, field, at->t_us))
+			return at;
+	}
+	return NULL;
+}
+
 /* last finds the samples of a watch: the newest, and the one before it when it was already watched then. */
-static void last(const Watch *w, Snap **cur, Snap **prev)
+static void last(const Watch *w, uint16_t field, Snap **cur, Snap **prev)
 {
 	*cur = *prev = NULL;
 	if (!w->sampler) {
@@ -16,17 +41,15 @@ static void last(const Watch *w, Snap **cur, Snap **prev)
 		*prev = w->have_prev ? (Snap *)&w->held_prev : NULL;
 		return;
 	}
-	const Sampler *s = w->sampler;
-	if (s->n && ring_at(s, s->n - 1)->t_us >= w->since_us)
-		*cur = ring_at(s, s->n - 1);
-	if (s->n > 1 && ring_at(s, s->n - 2)->t_us >= w->since_us)
-		*prev = ring_at(s, s->n - 2);
+	int64_t n = w->sampler->n;
+	*cur = before(w, field, &n);
+	*prev = before(w, field, &n);
 }
 
-static void watch_stop(Node *n, Watch *w)
+static void watch_stop(Node *n, Watch *w, uint16_t field)
 {
 	Snap *cur, *prev;
-	last(w, &cur, &prev);
+	last(w, field, &cur, &prev);
 	w->have = cur != NULL;
 	w->have_prev = prev != NULL;
 	if (cur)
@@ -67,7 +90,7 @@ static void watch_refresh(Node *n, Entity *e, uint16_t field)
 		return;
 	}
 	if (w->sampler)
-		watch_stop(n, w);
+		watch_stop(n, w, field);
 	if (!interval)
 		return;
 	w->interval_us = interval;
@@ -100,15 +123,25 @@ void request_free(Request *r)
 int engine_watch(Node *n, Request *r)
 {
 	bool global = false;
-	for (int i = 0; i < r->nent; i++)
-		for (int k = 0; k < r->nfield; k++) {
+	for (int i = 0; i < r->nent; i++) {
+		int rc = entity_gone(r->ent[i], n->now_us);
+		for (int k = 0; k < r->nfield && rc == ST_OK; k++) {
 			const dcgm_field_meta_t *m = field_by_id(r->field[k]);
 			global = global || m->scope == 0;
-			if (field_profiling(m->fieldId) && r->ent[i]->dev && !r->ent[i]->dev->cpu && !r->ent[i]->dev->model->profiling) {
-				request_free(r);
-				return ST_PROFILING_NOT_SUPPORTED;
-			}
+			if (!field_profiling(m->fieldId) || !r->ent[i]->dev || r->ent[i]->dev->cpu)
+				continue;
+			if (!r->ent[i]->dev->model->profiling)
+				rc = ST_PROFILING_NOT_SUPPORTED;
+			else if (n->profiling != ST_OK)
+				rc = n->profiling;
+			else if (n->forbid[field_slot(m->fieldId)])
+				rc = ST_NO_PERMISSION;
 		}
+		if (rc != ST_OK) {
+			request_free(r);
+			return rc;
+		}
+	}
 	if (global) { /* global fields live on the node's own entity */
 		r->ent = must(realloc(r->ent, (size_t)(r->nent + 1) * sizeof *r->ent));
 		r->ent[r->nent++] = &n->ent[0];
@@ -141,22 +174,40 @@ void engine_unwatch(Node *n, dcgmHandle_t owner, bool any_owner, dcgmGpuGrp_t g,
 	}
 }
 
-/* evaluate computes a value and lets the missing and stuck lines of the scenario act on a value. */
+static bool within(const Span *s, int n, int64_t t)
+{
+	for (int i = 0; i < n; i++)
+		if (t >= s[i].from_us && t < s[i].to_us)
+			return true;
+	return false;
+}
+
+/* evaluate computes a value and lets the lines of the scenario that spoil values act on it. */
 static void evaluate(const Entity *e, const dcgm_field_meta_t *m, const Snap *cur, const Snap *prev, Value *out)
 {
+	const Node *n = e->node;
 	value_of(e, m, cur, prev, out);
-	for (int i = 0; e->dev && i < e->dev->nfaults; i++) {
-		const Fault *f = &e->dev->faults[i];
-		if (f->field != m->fieldId || cur->t_us < f->from_us || cur->t_us >= f->to_us)
-			continue;
-		int64_t ts = out->ts;
-		if (f->kind == FAULT_MISSING)
-			value_blank(m, BLANK, out);
-		else if (f->have)
-			value_of(e, m, &f->held[1 + e->inst], &f->held[1 + e->inst], out);
-		out->ts = ts;
-		return;
-	}
+	int64_t ts = stamp(n, out->ts);
+	if (n->nfatals && within(n->fatals, n->nfatals, cur->t_us))
+		value_blank(m, BLANK, out);
+	else if (n->forbid[field_slot(m->fieldId)])
+		value_blank(m, BLANK_NOT_PERMISSIONED, out);
+	else
+		for (int i = 0; e->dev && i < e->dev->nfaults; i++) {
+			const Fault *f = &e->dev->faults[i];
+			if (f->kind == FAULT_STALE || f->field != m->fieldId || cur->t_us < f->from_us || cur->t_us >= f->to_us)
+				continue;
+			if (f->kind == FAULT_FILLER) { /* what daemons before 4.4 leave */
+				*out = (Value){.status = ST_NOT_WATCHED};
+				return;
+			}
+			if (f->kind == FAULT_BLANK)
+				value_blank(m, f->why, out);
+			else if (f->have)
+				value_of(e, m, &f->held[1 + e->inst], &f->held[1 + e->inst], out);
+			break;
+		}
+	out->ts = ts;
 }
 
 static void no_value(const dcgm_field_meta_t *m, int status, Value *out)
@@ -166,16 +217,29 @@ static void no_value(const dcgm_field_meta_t *m, int status, Value *out)
 	out->ts = 0;
 }
 
-/* XIDs are events: pushed when they happen, whatever the interval. */
-static bool xid_seen(const Watch *w, const Node *n, const Xid *x)
+/* Events are pushed when they happen, whatever the interval. */
+static bool is_event(uint16_t field)
 {
-	return x->t_us >= w->since_us && x->t_us <= (w->sampler ? n->now_us : w->until_us);
+	return field == 6 || field == 230 || field == 856 || field == 857;
 }
 
-static void xid_value(const Xid *x, Value *out)
+static const Events *events_of(const Entity *e)
+{
+	static const Events none;
+	if (e->group == EG_NONE)
+		return &e->node->events;
+	return e->group == EG_GPU ? &e->dev->xids : e->sw ? &e->sw->events : &none;
+}
+
+static bool event_seen(const Watch *w, const Node *n, const Event *x, uint16_t field)
+{
+	return x->field == field && x->t_us >= w->since_us && x->t_us <= (w->sampler ? n->now_us : w->until_us);
+}
+
+static void event_value(const Node *n, const Event *x, Value *out)
 {
 	out->status = ST_OK;
-	out->ts = x->t_us;
+	out->ts = stamp(n, x->t_us);
 	out->i64 = x->code;
 }
 
@@ -183,19 +247,21 @@ void engine_latest(Node *n, Entity *e, const dcgm_field_meta_t *m, Value *out)
 {
 	e = home(n, e, m);
 	Watch *w = e->watch ? e->watch[field_slot(m->fieldId)] : NULL;
-	if (!w) {
-		no_value(m, ST_NOT_WATCHED, out);
+	int gone = entity_gone(e, n->now_us);
+	if (!w || gone) {
+		no_value(m, gone ? gone : ST_NOT_WATCHED, out);
 		return;
 	}
-	if (m->fieldId == 230) {
+	if (is_event(m->fieldId)) {
+		const Events *x = events_of(e);
 		no_value(m, ST_NO_DATA, out);
-		for (int i = 0; e->group == EG_GPU && i < e->dev->nxids; i++)
-			if (xid_seen(w, n, &e->dev->xids[i]))
-				xid_value(&e->dev->xids[i], out);
+		for (int i = 0; i < x->n; i++)
+			if (event_seen(w, n, &x->list[i], m->fieldId))
+				event_value(n, &x->list[i], out);
 		return;
 	}
 	Snap *cur, *prev;
-	last(w, &cur, &prev);
+	last(w, m->fieldId, &cur, &prev);
 	if (!cur)
 		no_value(m, w->sampler ? ST_NO_DATA : ST_NOT_WATCHED, out);
 	else
@@ -205,8 +271,9 @@ void engine_latest(Node *n, Entity *e, const dcgm_field_meta_t *m, Value *out)
 void engine_live(Node *n, Entity *e, const dcgm_field_meta_t *m, Value *out)
 {
 	e = home(n, e, m);
-	if (field_profiling(m->fieldId) || m->fieldId == 230) {
-		no_value(m, ST_NO_DATA, out); /* needs two samples, or an event */
+	int gone = entity_gone(e, n->now_us);
+	if (gone || field_profiling(m->fieldId) || is_event(m->fieldId)) {
+		no_value(m, gone ? gone : ST_NO_DATA, out); /* needs two samples, or an event */
 		return;
 	}
 	Snap s;
@@ -220,14 +287,16 @@ int engine_since(Node *n, Entity *e, const dcgm_field_meta_t *m, int64_t since, 
 	*count = 0;
 	e = home(n, e, m);
 	Watch *w = e->watch ? e->watch[field_slot(m->fieldId)] : NULL;
+	if (entity_gone(e, n->now_us))
+		return entity_gone(e, n->now_us);
 	if (!w || (!w->sampler && !w->have))
 		return ST_NOT_WATCHED;
-	if (m->fieldId == 230) {
-		int nx = e->group == EG_GPU ? e->dev->nxids : 0;
-		*out = must(malloc(((size_t)nx + 1) * sizeof **out));
-		for (int i = 0; i < nx; i++)
-			if (xid_seen(w, n, &e->dev->xids[i]) && e->dev->xids[i].t_us >= since)
-				xid_value(&e->dev->xids[i], &(*out)[(*count)++]);
+	if (is_event(m->fieldId)) {
+		const Events *x = events_of(e);
+		*out = must(malloc(((size_t)x->n + 1) * sizeof **out));
+		for (int i = 0; i < x->n; i++)
+			if (event_seen(w, n, &x->list[i], m->fieldId) && stamp(n, x->list[i].t_us) >= since)
+				event_value(n, &x->list[i], &(*out)[(*count)++]);
 		return ST_OK;
 	}
 	if (!w->sampler) {
@@ -237,12 +306,15 @@ int engine_since(Node *n, Entity *e, const dcgm_field_meta_t *m, int64_t since, 
 		return ST_OK;
 	}
 	const Sampler *s = w->sampler;
-	int64_t first = s->n; /* the oldest sample that can matter: a value's own time stamp is never later */
+	int64_t first = s->n; /* the oldest sample that can matter: a value's own time stamp is never later, nor is the engine's clock */
 	while (first > 0 && ring_at(s, first - 1)->t_us >= since && ring_at(s, first - 1)->t_us >= w->since_us)
 		first--;
 	*out = must(malloc((size_t)(s->n - first + 1) * sizeof **out));
 	for (int64_t i = first; i < s->n; i++) {
-		const Snap *prev = i > 0 && ring_at(s, i - 1)->t_us >= w->since_us ? ring_at(s, i - 1) : NULL;
+		if (stale(e->dev, m->fieldId, ring_at(s, i)->t_us))
+			continue;
+		int64_t at = i;
+		const Snap *prev = before(w, m->fieldId, &at);
 		Value *v = &(*out)[*count];
 		evaluate(e, m, ring_at(s, i), prev, v);
 		*count += v->ts >= since;

@@ -11,62 +11,13 @@
 #define WLSIM_H
 
 #include "abi.h"
+#include "scenario.h"
 
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #define EXPORT __attribute__((visibility("default")))
-
-enum {
-	PPM = 1000000,
-	SLOT_MS = 100,      /* power changes on this grid, shifted by the device's phase */
-	MEAN_SLOTS = 10,    /* field 155 is the mean of this many slots: 1 s */
-	SLICES = 7,         /* compute slices of a GPU */
-	MAX_INSTANCES = 7,
-	KINDS = 4,          /* load kinds whose activity is told apart */
-	FIELDS_MAX = 512,
-};
-
-#define NEVER INT64_MAX
-
-typedef enum { LOAD_IDLE, LOAD_CONST, LOAD_TRAINING, LOAD_INFERENCE, LOAD_SERIES, LOAD_LOOP } LoadKind;
-
-typedef struct {
-	char *name;
-	int64_t start_ms, step_ms;
-	int32_t *u; /* PPM */
-	int64_t n;
-} Series;
-
-typedef struct {
-	int64_t start_ms, end_ms;
-	LoadKind kind;
-	int32_t level; /* const: PPM */
-	int32_t share; /* thousandths of the device */
-	int instance;  /* -1: the whole device */
-	const Series *series;
-	uint64_t seed;
-} Load;
-
-typedef struct {
-	char name[64];  /* of the model, as in the scenario */
-	char title[64]; /* field 50 */
-	char brand[32];
-	int arch, gpus, cpus;
-	int64_t idle_mw, limit_mw, min_limit_mw, mig_idle_mw;
-	int64_t fb_mib;
-	int sm_mhz, mem_mhz, compute_capability;
-	int pcie_gen, nvlinks, pci_device;
-	bool energy_counter, profiling, power_instant, mem_temp, grace;
-} Model;
-
-typedef struct {
-	int slices, mem_slices, gi_id, profile;
-	char uuid[64];
-} Instance;
-
-typedef enum { FAULT_MISSING, FAULT_STUCK } FaultKind;
 
 /* What a device shows at one instant. Activity integrals are since boot in PPM·µs and wrap: only differences count. */
 typedef struct {
@@ -81,20 +32,18 @@ typedef struct {
 	int64_t module_mw; /* CPU only: 1 s mean of the GPUs of its module */
 	int64_t capped_ms; /* since boot */
 	int32_t fb_ppm;
-	bool lost, capped;
+	int32_t since;  /* number of boots, drivers and plugs: counters and activity of another one do not compare */
+	bool lost, capped, detached;
 } Snap;
 
 typedef struct {
 	FaultKind kind;
+	int why; /* of a blank */
 	uint16_t field;
 	int64_t from_us, to_us;
 	Snap held[1 + MAX_INSTANCES]; /* stuck: the device and its instances at from_us */
 	bool have;
 } Fault;
-
-typedef struct {
-	int64_t t_us, code;
-} Xid;
 
 typedef struct {
 	int64_t t_ms, uj;
@@ -125,10 +74,12 @@ typedef struct {
 	int nresets;
 	int64_t *losts_ms;
 	int nlosts;
+	int64_t *plugs_ms;
+	int nplugs;
 	Fault *faults;
 	int nfaults;
-	Xid *xids;
-	int nxids;
+	bool stale; /* a fault of that kind is among them */
+	Events xids;
 	Instance inst[MAX_INSTANCES];
 	int ninst;
 
@@ -144,6 +95,8 @@ typedef struct {
 	int64_t boot_uj, boot_ms;
 	int64_t capped_ms;
 	int64_t u;      /* PPM, of the whole device */
+	int lo, hi;     /* the instances that exist: lo <= i < hi */
+	int32_t since;
 	bool up, lost;
 	int64_t weight[MAX_INSTANCES], weights; /* u of the instances × slices, and their sum */
 	int64_t p_base, p_drift, p_amp; /* mW: steady power, drift when hot, noise amplitude; follow u */
@@ -152,7 +105,7 @@ typedef struct {
 	Usage whole, part[MAX_INSTANCES];
 	int *active;
 	int nactive, capactive, next_load;
-	int next_reset, next_lost, next_power, next_fault; /* faults in the order of from_us */
+	int next_reset, next_lost, next_plug, next_power, next_driver, next_fault; /* faults in the order of from_us */
 	int64_t truth_ms;  /* next truth row */
 	int next_edge, next_mark;
 	int64_t *edges_ms;
@@ -169,7 +122,8 @@ typedef struct {
 typedef struct {
 	uint32_t group, id;
 	Node *node;
-	Device *dev;  /* NULL for the node itself */
+	Device *dev;  /* NULL for the node itself and for switches */
+	Switch *sw;
 	int inst;     /* -1: the whole device */
 	struct Watch **watch; /* by field slot, NULL until first needed */
 	struct Sampler *samplers;
@@ -241,7 +195,22 @@ struct Node {
 	int npowers;
 	int64_t *restarts_ms; /* of the host engine alone */
 	int nrestarts;
+	Driver *drivers;
+	int ndrivers;
+	Span *fatals; /* the engine makes no driver calls */
+	int nfatals;
+	Step *steps;
+	int nsteps;
+	Delay *delays;
+	int ndelays;
+	Events events; /* of the node itself */
+	Switch *sw;
+	int nsw;
+	bool forbid[FIELDS_MAX]; /* by field slot */
+	int profiling;           /* what watching profiling fields answers */
+	bool skew, shuffle;
 
+	pthread_cond_t moved; /* now_us went on, or a delay is over */
 	int64_t now_us;
 	bool manual;
 	int boots;       /* passed so far */
@@ -292,7 +261,8 @@ uint64_t mix64(uint64_t x);
 int gpu_minor(const Device *d);
 void gpu_pci(const Device *d, char *out, size_t n);
 void instance_name(const Device *d, const Instance *in, bool ci, char *out, size_t n);
-extern const char driver_version[];
+const char *driver_version(const Node *n, int64_t t_us);
+bool driver_away(const Node *n, int64_t t_us);
 
 /* load.c: utilisation of one load at t, and when it next changes. */
 int32_t load_at(const Load *l, int64_t t_ms, int64_t *next_ms);
@@ -328,6 +298,7 @@ void value_put(const Value *v, const dcgm_field_meta_t *m, dcgmValue_t *out);
 /* sampler.c */
 void *must(void *p);
 void snap(Node *n, const Entity *e, int64_t t_us, Snap *s); /* not in the past of its device */
+int entity_gone(const Entity *e, int64_t t_us);            /* ST_OK, or why there is no such instance at t */
 Snap *ring_at(const Sampler *s, int64_t i);                 /* 0 is the oldest */
 void clock_sample(Node *n, Clock *c, int64_t t_us);
 Sampler *sampler_get(Node *n, Entity *e, int64_t interval_us); /* in phase with now */
@@ -338,6 +309,7 @@ void engine_start(Node *n);
 void engine_clear(Node *n);
 int engine_advance(Node *n, int64_t t_us);
 void engine_sample_due(Node *n);
+int64_t stamp(const Node *n, int64_t t_us); /* what the engine's wall clock shows at t */
 int engine_watch(Node *n, Request *r); /* takes r over */
 void request_free(Request *r);
 void engine_unwatch(Node *n, dcgmHandle_t owner, bool any_owner, dcgmGpuGrp_t g, bool any_group, dcgmFieldGrp_t f, bool any_fields);
@@ -346,6 +318,22 @@ void engine_latest(Node *n, Entity *e, const dcgm_field_meta_t *m, Value *out);
 void engine_live(Node *n, Entity *e, const dcgm_field_meta_t *m, Value *out);
 /* engine_since appends every sample with ts >= since; the caller frees *out. Returns the watch's status. */
 int engine_since(Node *n, Entity *e, const dcgm_field_meta_t *m, int64_t since, Value **out, int64_t *count);
+
+/* call.c: which exported call a thread is in, what it costs, and how long the scenario holds it up. */
+enum {
+#define C(name, node) CALL_##name,
+#include "calls.def"
+#undef C
+	CALLS
+};
+#define CALL(name) __attribute__((cleanup(call_end), unused)) int in_call = call_begin(CALL_##name)
+int call_begin(int id);
+void call_end(int *id);
+int call_leave(void); /* around callbacks: what the caller does there is not ours */
+void call_back(int id);
+int call_named(const char *name); /* -1: not a call that reaches a node */
+void call_delay(Node *n);         /* node->mu is held before and after */
+void calls_begin(void);           /* reads the environment */
 
 /* conn.c: handles. */
 typedef struct Conn {

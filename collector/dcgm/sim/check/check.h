@@ -49,5 +49,8 @@ int wlsim_gpu_uuid(const char *, int, char *, int);
 int wlsim_mig_uuid(const char *, int, int, char *, int);
 int wlsim_boot_id(const char *, char *, int);
 int wlsim_write_truth(const char *);
+int wlsim_release(const char *);
+uint64_t wlsim_calls(const char *);
+int64_t wlsim_cpu_ns(void);
 
 #endif
