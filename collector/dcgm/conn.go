@@ -23,6 +23,8 @@ type Options struct {
 	Address string
 	// Timeout bounds connecting. 0 means 5 s.
 	Timeout time.Duration
+
+	abandoned func() bool // whether the owner of the connection has been given up; may be nil
 }
 
 // Conn is a connection to a host engine. Its methods are for one goroutine.
@@ -95,12 +97,15 @@ func (c *Conn) start() error {
 		err = errors.New("start the embedded host engine: somebody else in this process has started one already")
 	}
 	if err != nil {
-		c.lib.release(c, 0)
+		c.lib.leave(c)
 		return err
 	}
 	c.h = p.Handle
+	c.lib.started(c, c.h)
 	return nil
 }
+
+func (c *Conn) givenUp() bool { return c.options.abandoned != nil && c.options.abandoned() }
 
 // dial connects to an engine outside. Nothing of ours stays there when the connection ends.
 func (c *Conn) dial() error {
@@ -151,7 +156,7 @@ func (c *Conn) Close() error {
 		if r := c.lib.disconnect(c.h); !r.dead() { // a dead connection needs no goodbye
 			err = check(r, "disconnect from %s", c.where())
 		}
-	} else if c.lib.release(c, 0) {
+	} else if c.lib.release(c) {
 		err = check(c.lib.stop(c.h), "stop the embedded host engine")
 	}
 	c.h = 0
@@ -162,7 +167,7 @@ func (c *Conn) Close() error {
 func (c *Conn) abandon() {
 	c.deafen()
 	if c.embedded() {
-		c.lib.release(c, c.h)
+		c.lib.leave(c)
 	}
 }
 

@@ -157,6 +157,9 @@ func (s *Source) fetchLog(k *class, take func(v value)) error {
 	switch r {
 	case NoData, NotWatched: // nothing was ever reported
 		return nil
+	case InstanceNotFound, ComputeNotFound: // the others' were given; look at what is there now
+		s.hint = true
+		return nil
 	default:
 		return check(r, "read the events of %s", s.conn.where())
 	}

@@ -99,12 +99,14 @@ func (m *fieldMeta) ofGroup(g entityGroup) bool {
 type columns struct {
 	slot  [2048]int16 // in a row of Readings, -1 for none
 	extra [2048]int16 // among the extra columns, -1 for none
+	fast  [2048]bool  // sampled for every reading
 }
 
 func newColumns(extra []uint16) *columns {
 	x := new(columns)
 	for i := range x.slot {
 		x.slot[i], x.extra[i] = -1, -1
+		x.fast[i] = speeds[uint16(i)] == fast
 	}
 	for s, f := range meter.Fields {
 		x.slot[f] = int16(s)

@@ -39,7 +39,7 @@ type Library struct {
 	mu     sync.Mutex
 	ready  bool    // initialised; guarded by mu
 	engine *Conn   // who runs the embedded engine; guarded by mu
-	orphan uintptr // an embedded engine whose connection was abandoned; guarded by mu
+	handle uintptr // the embedded engine's, also while nobody claims it; guarded by mu
 }
 
 // calls are the functions of the library. Those registered by type may carry a double (dcgmWatchFields does), which a
@@ -234,31 +234,43 @@ func (l *Library) init() error {
 	return nil
 }
 
-// claim makes c the one that runs the embedded engine, of which a process can have only one. One that was left behind by an
-// abandoned connection is taken over: its handle is returned.
+// claim makes c the one that runs the embedded engine, of which a process can have only one. One whose connection was given
+// up is taken over: its handle is returned.
 func (l *Library) claim(c *Conn) (handle uintptr, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.engine != nil {
+	if l.engine != nil && !l.engine.givenUp() {
 		return 0, errors.New("start the embedded host engine: this process has one already; close it first, or give an address")
 	}
 	l.engine = c
-	handle, l.orphan = l.orphan, 0
-	return handle, nil
+	return l.handle, nil
 }
 
-// release ends a claim and says whether the engine is still c's to stop. left is its handle when it must go on without c,
-// because a call of c is still inside.
-func (l *Library) release(c *Conn, left uintptr) (ours bool) {
+// started says which engine c has started.
+func (l *Library) started(c *Conn, handle uintptr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case l.engine == c:
-		l.engine, l.orphan = nil, left
-		return true
-	case left == 0 && l.orphan == c.h && c.h != 0:
-		l.orphan = 0
-		return true
+	if l.engine == c {
+		l.handle = handle
 	}
-	return false
+}
+
+// release ends a claim, or what is left of one, and says whether the engine is c's to stop: nobody has taken it over.
+func (l *Library) release(c *Conn) (ours bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.engine != c && (l.engine != nil || l.handle != c.h) {
+		return false
+	}
+	l.engine, l.handle = nil, 0
+	return true
+}
+
+// leave ends a claim without stopping the engine, since a call of c is still inside.
+func (l *Library) leave(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.engine == c {
+		l.engine = nil
+	}
 }

@@ -103,7 +103,8 @@ func (s *Source) place(v value) {
 	}
 	if c := s.columns.slot[v.field]; c >= 0 && s.slots[row].Has(meter.Slot(c)) {
 		s.into.Row(row)[c] = n
-		s.any = s.any || ok
+		// Slower ones keep the values of before when nothing is sampled any more.
+		s.any = s.any || ok && s.columns.fast[v.field]
 	}
 	if x, extra := s.columns.extra[v.field], s.into.Extra(row); x >= 0 && int(x) < len(extra) {
 		extra[x] = n

@@ -26,7 +26,7 @@ func (s *Source) open(ctx context.Context) error {
 	if err := s.alive(ctx); err != nil {
 		return err
 	}
-	conn, err := s.lib.Connect(Options{Address: s.address, Timeout: s.cfg.Timeout})
+	conn, err := s.lib.Connect(Options{Address: s.address, Timeout: s.cfg.Timeout, abandoned: s.givenUp})
 	if err != nil {
 		s.disappear(err)
 		return err

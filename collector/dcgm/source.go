@@ -72,6 +72,7 @@ type Source struct {
 	busy      sync.Mutex           // held by the call that goes on
 	held      atomic.Pointer[Conn] // conn, for Close
 	abandoned atomic.Bool
+	opening   atomic.Pointer[func() error] // while Open goes on, whether it still may
 
 	public struct {
 		sync.Mutex
@@ -92,9 +93,14 @@ func Open(ctx context.Context, lib *Library, cfg Config, log *slog.Logger, reg p
 	}
 	s.put = s.place
 	s.busy.Lock()
-	stop := context.AfterFunc(ctx, func() { s.giveUp() })
+	may := ctx.Err
+	s.opening.Store(&may)
+	stop := context.AfterFunc(ctx, s.giveUp)
 	defer s.leave()
-	defer stop()
+	defer func() {
+		stop()
+		s.opening.Store(nil)
+	}()
 	s.address = lib.address(ctx, cfg)
 	if err := s.open(ctx); err != nil {
 		return nil, err
@@ -137,6 +143,12 @@ func (s *Source) giveUp() {
 		c.abandon()
 	}
 	s.finish()
+}
+
+// givenUp says whether nobody waits for this source any more.
+func (s *Source) givenUp() bool {
+	may := s.opening.Load()
+	return s.abandoned.Load() || may != nil && (*may)() != nil
 }
 
 // alive says whether a call may go on.
@@ -183,7 +195,7 @@ func (s *Source) Read(ctx context.Context, tick unit.Micros, r *meter.Readings) 
 		s.log.Warn("nvswitches not read", "error", err)
 	}
 	s.timeouts, s.backoff = 0, 0
-	return nil
+	return s.alive(ctx)
 }
 
 func (s *Source) read(ctx context.Context, r *meter.Readings) error {
@@ -222,8 +234,8 @@ func (s *Source) copyKept(r *meter.Readings) {
 	for row := range min(r.Devices(), s.kept.Devices()) {
 		copy(r.Row(row), s.kept.Row(row))
 		copy(r.Extra(row), s.kept.Extra(row))
-		for _, v := range s.kept.Row(row) {
-			s.any = s.any || v.At != 0
+		for slot, v := range s.kept.Row(row) {
+			s.any = s.any || v.At != 0 && s.columns.fast[meter.Fields[slot]]
 		}
 	}
 }

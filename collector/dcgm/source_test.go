@@ -30,17 +30,22 @@ func open(t *testing.T, lib string, address string, period time.Duration) *dcgm.
 	return openWith(t, lib, nil, func(c *dcgm.Config) { c.Address, c.Period = address, period })
 }
 
-// openWith opens a source of node n1 with some of the configuration changed.
-func openWith(t *testing.T, lib string, reg prometheus.Registerer, change func(c *dcgm.Config)) *dcgm.Source {
+func load(t *testing.T, path string) *dcgm.Library {
 	t.Helper()
-	l, err := dcgm.Load(lib)
+	l, err := dcgm.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l
+}
+
+// openWith opens a source of node n1 with some of the configuration changed.
+func openWith(t *testing.T, lib string, reg prometheus.Registerer, change func(c *dcgm.Config)) *dcgm.Source {
+	t.Helper()
 	cfg := dcgm.DefaultConfig()
 	cfg.Node, cfg.Address = "n1", "n1"
 	change(&cfg)
-	s, err := dcgm.Open(context.Background(), l, cfg, slog.New(slog.DiscardHandler), reg)
+	s, err := dcgm.Open(context.Background(), load(t, lib), cfg, slog.New(slog.DiscardHandler), reg)
 	if err != nil {
 		t.Fatal(err)
 	}
