@@ -308,7 +308,7 @@ static dcgmReturn_t since(
 		if (!e || (gcb && p->entityGroupId != EG_GPU))
 			continue;
 		int st = engine_since(w.c->node, e, field_by_id(id), from, &v, &n);
-		if (st != ST_OK && st != ST_NOT_WATCHED)
+		if (st != ST_OK && st != ST_NOT_WATCHED && gone == ST_OK)
 			gone = st; /* the others are given, then the call says so */
 		if (st == ST_OK && n > 0) {
 			conn_pause(w.c);

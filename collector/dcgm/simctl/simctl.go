@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/ebitengine/purego"
 
@@ -25,6 +26,9 @@ type Control struct {
 	migUUID    func(node string, index, instance int32, buf *byte, n int32) int32
 	bootID     func(node string, buf *byte, n int32) int32
 	writeTruth func(path string) int32
+	release    func(node string) int32
+	calls      func(function string) uint64
+	cpu        func() int64
 	lastError  func() string
 }
 
@@ -51,6 +55,9 @@ func Open(path string) (*Control, error) {
 		{&c.migUUID, "wlsim_mig_uuid"},
 		{&c.bootID, "wlsim_boot_id"},
 		{&c.writeTruth, "wlsim_write_truth"},
+		{&c.release, "wlsim_release"},
+		{&c.calls, "wlsim_calls"},
+		{&c.cpu, "wlsim_cpu_ns"},
 		{&c.lastError, "wlsim_error"},
 	} {
 		p, err := purego.Dlsym(handle, f.name)
@@ -108,6 +115,17 @@ func (c *Control) BootID(node string) (string, error) {
 func (c *Control) WriteTruth(path string) error {
 	return c.do("write the truth to "+path, func() bool { return c.writeTruth(path) == 0 })
 }
+
+// Release lets the calls return that hang on a node, and ends the hang and slow lines that apply now.
+func (c *Control) Release(node string) error {
+	return c.do("release the calls of node "+node, func() bool { return c.release(node) == 0 })
+}
+
+// Calls is how often this process has called a function of the library, 0 for one that is not counted.
+func (c *Control) Calls(function string) uint64 { return c.calls(function) }
+
+// CPU is the time that this process has spent inside the library, Advance included.
+func (c *Control) CPU() time.Duration { return time.Duration(c.cpu()) }
 
 // do makes a call and asks for the reason when it failed. The library keeps it per thread.
 func (c *Control) do(doing string, call func() bool) error {

@@ -31,7 +31,27 @@ static const char scenario[] = "seed 3\n"
 			       "restart b 1735689630000000\n"
 			       "end b 1735689640000000\n"
 			       "boot b 1735689650000000\n"
-			       "mark 1735689633333000\n";
+			       "mark 1735689633333000\n"
+			       "node c hgx-b200\n"
+			       "mig c 0 3 2 1\n"
+			       "repartition c 0 +10s 4 2\n"
+			       "load c 0.0 +0s +1h training\n"
+			       "load c 0.4 +11s +1h const:0.5\n"
+			       "switches c 2\n"
+			       "sxid c 1 +12s 20034 fatal\n"
+			       "driver c +15s 590.44.01\n"
+			       "blank c 1 155 +5s +9s filler\n"
+			       "blank c 1 156 +5s +20s stale\n"
+			       "blank c 2 54 +5s +9s not_found\n"
+			       "forbid c 157\n"
+			       "clockback c +17s 5000000\n"
+			       "shuffle c\n"
+			       "lost c 4 +18s\n"
+			       "plug c 4 +20s\n"
+			       "fatal c 5 +25s 119\n"
+			       "slow c dcgmGetGpuStatus 1000 +0s ever\n"
+			       "hang c dcgmGetAllDevices +3s +4s\n"
+			       "hang c dcgmGetAllDevices +30s ever\n";
 
 static atomic_int bad;
 
@@ -90,6 +110,56 @@ static void *collect(void *arg)
 	free(out);
 	expect("disconnect", dcgmDisconnect(h), 0);
 	return NULL;
+}
+
+static void *hang(void *arg)
+{
+	unsigned ids[MAX_GPUS];
+	int32_t n = 0;
+	expect("devices that hang", dcgmGetAllDevices(*(dcgmHandle_t *)arg, ids, &n), 0);
+	expect("how many", n, 8);
+	return NULL;
+}
+
+/* mishaps goes through a node on which all goes wrong. */
+static void mishaps(void)
+{
+	static const uint16_t ids[] = {1, 6, 54, 155, 156, 157, 230, 449, 705, 856, 861, 1002, 1203};
+	enum { N = sizeof ids / sizeof ids[0] };
+	dcgmHandle_t h = join("c");
+	dcgmFieldGrp_t f = 0;
+	dcgmGpuGrp_t g = 0;
+	dcgmFieldValue_v2 *out = malloc(7 * N * sizeof *out);
+	const dcgmGroupEntityPair_t pairs[7] = {{EG_GPU, 1}, {EG_GPU, 2}, {EG_GPU, 4}, {EG_GPU_I, 0}, {EG_GPU_I, 256}, {EG_GPU_CI, 257}, {EG_SWITCH, 1}};
+	int64_t next = 0, seen = 0;
+	int32_t status = 0;
+	expect("group", dcgmGroupCreate(h, 5, "all", &g), 0);
+	expect("fields", dcgmFieldGroupCreate(h, N, ids, "f", &f), 0);
+	expect("watch", dcgmWatchFields(h, g, f, S / 4, 1, 0), 0);
+	for (int s = 0; s < 40; s++) {
+		pthread_t t;
+		int hangs = s == 3 || s == 35;
+		if (hangs)
+			pthread_create(&t, NULL, hang, &h);
+		wlsim_advance("c", T0 + s * S);
+		if (s == 10)
+			dcgmWatchFields(h, GROUP_ALL_ENTITIES, f, S / 4, 1, 0);
+		expect("latest", dcgmEntitiesGetLatestValues(h, pairs, 7, ids, N, 0, out), 0);
+		expect("live", dcgmEntitiesGetLatestValues(h, pairs, 6, ids, N, 1, out), 0);
+		expect("since", dcgmGetValuesSince_v2(h, g, f, next, &next, count_values, &seen), s < 10 ? 0 : ST_INSTANCE_NOT_FOUND);
+		expect("status", dcgmGetGpuStatus(h, 4, &status), 0);
+		wlsim_advance("c", T0 + s * S + S / 2);
+		if (s == 35)
+			expect("release", wlsim_release("c"), 0);
+		else if (hangs)
+			wlsim_advance("c", T0 + 4 * S);
+		if (hangs)
+			pthread_join(t, NULL);
+	}
+	expect("any samples", seen > 1000, 1);
+	expect("calls", wlsim_calls("dcgmGetGpuStatus") >= 40 && wlsim_cpu_ns() > 0, 1);
+	free(out);
+	expect("disconnect", dcgmDisconnect(h), 0);
 }
 
 static void discover(dcgmHandle_t h)
@@ -171,6 +241,7 @@ int main(int argc, char **argv)
 	expect("another", dcgmHostengineIsHealthy(p, &health), 0);
 	dcgmDisconnect(a);
 	embedded();
+	mishaps();
 	snprintf(path, sizeof path, "%s/check-truth.csv", dir);
 	expect("truth", wlsim_write_truth(path), 0);
 	expect("shutdown", dcgmShutdown(), 0);

@@ -50,6 +50,10 @@ var (
 	wlsimGPU                   func(node string, gpu int32, buf *byte, n int32) int32
 	wlsimMIG                   func(node string, gpu, instance int32, buf *byte, n int32) int32
 	wlsimBoot                  func(node string, buf *byte, n int32) int32
+	wlsimRelease               func(node string) int32
+	wlsimCalls                 func(function string) uint64
+	wlsimCPU                   func() int64
+	dcgmHostengineVersionInfo  func(h uintptr, x unsafe.Pointer) int32
 )
 
 type pair struct{ group, id uint32 }
@@ -121,7 +125,8 @@ func build(path string) error {
 		"dcgmUnwatchFields": &dcgmUnwatchFields, "dcgmEntitiesGetLatestValues": &dcgmLatest, "dcgmGetValuesSince_v2": &dcgmSince,
 		"DcgmFieldGetById": &dcgmFieldByID, "wlsim_load": &wlsimLoad, "wlsim_write_truth": &wlsimWriteTruth, "wlsim_check": &wlsimCheck,
 		"wlsim_error": &wlsimError, "wlsim_advance": &wlsimAdvance, "wlsim_now": &wlsimNow, "wlsim_gpu_uuid": &wlsimGPU,
-		"wlsim_mig_uuid": &wlsimMIG, "wlsim_boot_id": &wlsimBoot,
+		"wlsim_mig_uuid": &wlsimMIG, "wlsim_boot_id": &wlsimBoot, "wlsim_release": &wlsimRelease, "wlsim_calls": &wlsimCalls,
+		"wlsim_cpu_ns": &wlsimCPU, "dcgmHostengineVersionInfo": &dcgmHostengineVersionInfo,
 	} {
 		purego.RegisterLibFunc(fn, lib, name)
 	}

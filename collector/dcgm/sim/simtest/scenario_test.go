@@ -39,6 +39,29 @@ func TestFaultsOfAScenarioAreNamed(t *testing.T) {
 	f("model M limit_w=10 idle_w=20", "line 1, column 1: limit_w of model M must be above its idle_w")
 	f(`model M name="half`, "line 1, column 14: the closing quote is missing")
 	f(head+"end n 1735689601000000\nend n 1735689602000000", "line 4, column 1: node n has ended already")
+	f("start 1000000\nnode n hgx-b200\nreset n 0 +5s\nreset n 0 +0.25m\nhang n dcgmConnect_v2 +1us ever", "")
+	f("start now\nclock wall\nnode n hgx-b200\nreset n 0 +5s", "")
+	f("start now\nnode n hgx-b200", `line 2, column 1: start now needs the line "clock wall" before the first node: a virtual play begins at the same time each time`)
+	f("start +5s", "line 1, column 7: start: the start cannot be counted from itself")
+	f(head+"reset n 0 +5w", `line 3, column 13: time of the reset: unknown unit "w": use us, ms, s, m, h or d`)
+	f(head+"reset n 0 +1us", "line 3, column 11: time of the reset: 1735689600000001 µs is not a whole number of milliseconds")
+	f(head+"reset n 0 +s", `line 3, column 11: time of the reset: "" is not a number`)
+	f(head+"repartition n 0 +5s 3", "line 3, column 1: GPU 0 of node n is not in MIG mode: give it a mig line before")
+	f(head+"mig n 0 3\nrepartition n 0 +0s 3", "line 4, column 17: the time must lie after the start and after the partition before")
+	f(head+"mig n 0 3\nrepartition n 0 +5s 2\nload n 0.1 +4s +9s idle", "line 5, column 1: instance 1 of GPU 0 is made later than the load begins")
+	f(head+"driver n +1s 1.2", "line 3, column 10: the GPUs are away for 2 s before: leave as much after the start and after the driver before")
+	f(head+"blank n 0 155 +1s +2s odd", `line 3, column 23: unknown kind of blank "odd": use null, not_found, not_supported, not_permitted, filler or stale`)
+	f(head+"blank n 0 155 +2s +2s null", "line 3, column 19: the end does not lie after the beginning")
+	f(head+"forbid n 9999", "line 3, column 10: field 9999 is unknown")
+	f(head+"forbid n profiling user", "line 3, column 20: only root can stand behind profiling")
+	f(head+"hang n dcgmInit +1s ever", `line 3, column 8: no call "dcgmInit" reaches a node`)
+	f(head+"slow n dcgmConnect_v2 0 +1s ever", "line 3, column 23: how much longer: 0 is not between 1 and 3600000000")
+	f(head+"clockback n +2s 5\nclockback n +1s 5", "line 4, column 13: clockback lines of a node must follow in time")
+	f(head+"switches n 13", "line 3, column 12: number of switches: 13 is not between 1 and 12")
+	f(head+"sxid n 0 +1s 5 fatal", "line 3, column 8: node n has 0 switches, counted from 0")
+	f(head+"switches n 2\nsxid n 1 +1s 5 bad", `line 4, column 16: an SXID is fatal or nonfatal, not "bad"`)
+	f(head+"plug n 0 +5s", "line 3, column 10: GPU 0 of node n is not lost before: give it a lost line")
+	f(head+"skew n on", "line 3, column 8: nothing more was expected on this line")
 }
 
 func TestUUIDsFollowTheDocumentedDerivation(t *testing.T) {
@@ -74,6 +97,8 @@ func FuzzScenario(f *testing.F) {
 	f.Add(head + "boot n 1735689600000000\nend n 1735689700000000\nrestart n 1735689650000000\nxid n 0 1 79\nlost n 0 1000\n")
 	f.Add("clock wall\nmodel M base=gb200 name=\"A b\" mig_idle_w=1.5\nnode n model=M gpus=2\ngpu n 1 uuid=GPU-1 serial=2\nstuck n cpu0 1130 1 2\n")
 	f.Add("series s 0 1000 0 .5 1.\nseries s 0 0 0\n#\n\x00")
+	f.Add(head + "mig n 0 3\nrepartition n 0 +5s 2 2\nload n 0.1 +5s +9s idle\ndriver n +3s 1.2\nblank n 0 155 +1s +2s stale\nforbid n 155 156\nforbid n profiling root\n")
+	f.Add(head + "hang n dcgmConnect_v2 +1s ever\nslow n dcgmConnect_v2 5 +1s +2m\nclockback n +2s 5\nskew n\nshuffle n\nswitches n 2\nsxid n 1 +1s 5 fatal\nlost n 0 +1s\nplug n 0 +2s\nfatal n 1 +3s 119\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		if msg := check(text); msg != "" && !strings.HasPrefix(msg, "line ") {
 			t.Errorf("refused without a place: %q", msg)
