@@ -71,6 +71,8 @@ func (s *Source) look(ctx context.Context, tick unit.Micros) (changed bool, err 
 		hinted = s.micros(s.cfg.Period)
 	}
 	switch {
+	case s.blind > 0 && len(s.classes) > 0: // it would say that there is nothing
+		return false, nil
 	case s.rebuild && due(tick, s.hintAt, hinted): // not more often: it costs the engine a round over all devices
 	case s.lookAt == 0: // the first reading after a build
 		s.lookAt = tick + every

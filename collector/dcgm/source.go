@@ -153,10 +153,13 @@ func (s *Source) givenUp() bool {
 
 // alive says whether a call may go on.
 func (s *Source) alive(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if s.abandoned.Load() {
 		return ErrAbandoned
 	}
-	return ctx.Err()
+	return nil
 }
 
 // Devices lists the devices in the order of rows.
@@ -222,10 +225,11 @@ func (s *Source) read(ctx context.Context, r *meter.Readings) error {
 		return check(GPUsDetached, "read the devices of %s", s.conn.where())
 	case len(s.entities) == 0:
 		return nil
-	case len(s.classes) == 0:
-		return errSilent
 	}
 	s.blind++
+	if len(s.classes) == 0 {
+		return errSilent
+	}
 	return errBlind
 }
 
