@@ -34,7 +34,7 @@ func TestATickIsOneCallPerClass(t *testing.T) {
 		}
 	}
 	f("node n1 hgx-b200\n", 1)
-	f("node n1 gb200\n", 2)            // GPUs and CPUs
+	f("node n1 gb200\n", 2)             // GPUs and CPUs
 	f("node n1 gb200\nmig n1 1 3\n", 5) // GPUs with and without MIG, instances, events of compute instances, CPUs
 }
 

@@ -101,10 +101,11 @@ func (c *Conn) gpus(cfg Config, before []entity, log *slog.Logger) ([]entity, er
 	if err != nil {
 		return nil, err
 	}
+	driver := c.driver(pairs, known)
 	var out []entity
 	for _, p := range pairs {
 		if known.text(p, fieldUUID) != "" {
-			out = append(out, c.gpu(cfg, p, known))
+			out = append(out, c.gpu(cfg, p, known, driver))
 		}
 	}
 	for _, id := range ids {
@@ -131,10 +132,28 @@ func (c *Conn) gpus(cfg Config, before []entity, log *slog.Logger) ([]entity, er
 	return out, nil
 }
 
-func (c *Conn) gpu(cfg Config, p entityPair, known facts) entity {
+// driver is the version of the driver: of the node, but asked for with a GPU.
+func (c *Conn) driver(gpus []entityPair, known facts) string {
+	node := entityPair{groupNone, 0}
+	for _, p := range append(slices.Clone(gpus), node) {
+		if v := known.text(p, fieldDriver); v != "" {
+			return v
+		}
+	}
+	if c.old || len(gpus) == 0 {
+		return ""
+	}
+	known, err := c.facts([]entityPair{node}, fieldDriver)
+	if err != nil {
+		return "" // it is a description, no reason to go without the devices
+	}
+	return known.text(node, fieldDriver)
+}
+
+func (c *Conn) gpu(cfg Config, p entityPair, known facts, driver string) entity {
 	e := entity{pair: p, pci: known.text(p, fieldPCI), labels: known.labels(p, cfg.Labels), device: record.Device{
 		UUID: known.text(p, fieldUUID), Node: cfg.Node, Kind: record.KindGPU, Model: known.text(p, fieldName), Serial: known.text(p, fieldSerial),
-		Driver: known.text(p, fieldDriver), VBIOS: known.text(p, fieldVBIOS), Index: p.ID,
+		Driver: driver, VBIOS: known.text(p, fieldVBIOS), Index: p.ID,
 	}}
 	for _, f := range []uint16{fieldLimitMax, fieldLimit, fieldLimitDefault} {
 		// The most the GPU may draw: the highest limit that can be set, else the one in force.
@@ -351,12 +370,10 @@ func (c *Conn) shape() (string, error) {
 	for _, p := range pairs {
 		fmt.Fprintf(&b, "%s;", uuids.text(p, fieldUUID))
 	}
-	driver, err := c.facts(gpus, fieldDriver)
+	known, err := c.facts(gpus, fieldDriver)
 	if err != nil {
 		return "", err
 	}
-	for _, p := range gpus {
-		fmt.Fprintf(&b, "driver %s", driver.text(p, fieldDriver))
-	}
+	fmt.Fprintf(&b, "driver %s", c.driver(gpus, known))
 	return b.String(), nil
 }

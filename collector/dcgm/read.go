@@ -22,7 +22,9 @@ var (
 
 // count is what a reading met.
 type count struct {
-	values, unwatched, detached, absent int
+	values, unwatched, absent int
+	// state is what the engine says about itself in place of values: detached, paused, without a driver.
+	state Return
 }
 
 // fetch hands every value of a class to take, wherever the engine put it: by bulk reads, or by samples since the last time
@@ -122,8 +124,8 @@ func (s *Source) oddity(r Return) {
 	switch r {
 	case NotWatched:
 		s.count.unwatched++
-	case GPUsDetached, NVMLNotLoaded:
-		s.count.detached++
+	case GPUsDetached, NVMLNotLoaded, NVMLDriverTimeout, Paused:
+		s.count.state = r
 	case InstanceNotFound, ComputeNotFound, BadParam, GPUIsLost:
 		s.count.absent++
 	}

@@ -49,6 +49,7 @@ func (s *Source) open(ctx context.Context) error {
 			"engine", s.engineVersion, "remedy", FunctionNotFound.Remedy())
 	}
 	s.away, s.timeouts, s.blind = nil, 0, 0
+	s.log.Info("connected", "to", conn.where(), "engine", s.engineVersion, "library", s.libraryVersion, "devices", len(s.entities))
 	return nil
 }
 
@@ -184,6 +185,5 @@ func (s *Source) reopen(ctx context.Context, tick unit.Micros) error {
 	}
 	s.lookAt = 0
 	s.met.reconnects.Inc()
-	s.log.Info("connected again", "devices", len(s.entities))
 	return agent.ErrChanged
 }
