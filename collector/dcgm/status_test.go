@@ -91,3 +91,31 @@ func TestProfilingThatIsNotPermitted(t *testing.T) {
 	f("forbid n1 140\n", "fields")
 	f("", "")
 }
+
+// The exposition asks while the loop reads, reconnects and finds other devices; the race detector watches.
+func TestTheStatusIsForAnyGoroutine(t *testing.T) {
+	lib, sim := simtest.Play(t, head+"node n1 hgx-b200\nmig n1 2 3 4\nrepartition n1 2 +20s 2 2\nswitches n1 4\nrestart n1 +40s\n")
+	s := openWith(t, lib, prometheus.NewRegistry(), func(c *dcgm.Config) { c.Labels, c.Extra = []uint16{53}, []uint16{864} })
+	uuid := s.Devices()[0].UUID
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if st := s.Status(); st.Where == "" || len(s.Switches()) != 4 || s.Label(uuid, 0) == "" {
+				t.Errorf("status is %+v", st)
+				return
+			}
+		}
+	}()
+	watch(t, s, sim, start, start+60*second)
+	close(stop)
+	<-done
+	if st := s.Status(); !st.Connected || st.Error != "" {
+		t.Errorf("at the end the status is %+v", st)
+	}
+}
