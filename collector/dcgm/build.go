@@ -68,6 +68,7 @@ func (s *Source) build(ctx context.Context, asked int64) (err error) {
 	if err := s.beginLogs(asked); err != nil {
 		return err
 	}
+	s.carry(before)
 	s.announce()
 	return nil
 }

@@ -110,6 +110,29 @@ func (s *Source) Events(ctx context.Context, events []agent.Event) ([]agent.Even
 	return events, err
 }
 
+// keepEvents fetches what a reading that failed has seen coming: nobody asks for events after it, and the engine that knows
+// them may be gone before the next. It is the XID that says why.
+func (s *Source) keepEvents(ctx context.Context, err error) {
+	if !s.news || code(err).dead() {
+		return
+	}
+	if s.waiting, err = s.fetchEvents(ctx, s.waiting); err == nil {
+		s.news = false
+	}
+}
+
+// carry takes the events that wait along to other rows, by UUID. A device that is gone takes its events with it.
+func (s *Source) carry(before []entity) {
+	kept := s.waiting[:0]
+	for _, e := range s.waiting {
+		uuid := before[e.Device].device.UUID
+		if e.Device = slices.IndexFunc(s.entities, func(x entity) bool { return x.device.UUID == uuid }); e.Device >= 0 {
+			kept = append(kept, e)
+		}
+	}
+	s.waiting = kept
+}
+
 func (s *Source) fetchEvents(ctx context.Context, events []agent.Event) ([]agent.Event, error) {
 	for _, k := range s.classes {
 		if k.log.fields == 0 || k.rows == nil {

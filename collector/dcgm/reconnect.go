@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/wattledger/wattledger/collector/agent"
@@ -96,13 +95,11 @@ func (s *Source) look(ctx context.Context, tick unit.Micros) (changed bool, err 
 
 // again discovers and watches everything anew on the same connection.
 func (s *Source) again(ctx context.Context, tick unit.Micros) (changed bool, err error) {
-	// The XID that says why is in the old watches: take it along, by UUID, since rows may change.
-	waiting, err := s.fetchEvents(ctx, nil)
-	if err != nil && !s.rebuild {
+	// The XID that says why is in the old watches: take it along.
+	if s.waiting, err = s.fetchEvents(ctx, s.waiting); err != nil && !s.rebuild {
 		return false, s.failed(tick, err)
 	}
 	var asked int64
-	before := s.entities
 	for _, k := range s.classes {
 		asked = max(asked, k.log.next)
 		s.unwatch(k)
@@ -115,12 +112,6 @@ func (s *Source) again(ctx context.Context, tick unit.Micros) (changed bool, err
 		s.drop(err)
 		s.pause(tick)
 		return false, s.skew(err)
-	}
-	for _, e := range waiting {
-		uuid := before[e.Device].device.UUID
-		if e.Device = slices.IndexFunc(s.entities, func(x entity) bool { return x.device.UUID == uuid }); e.Device >= 0 {
-			s.waiting = append(s.waiting, e)
-		}
 	}
 	s.met.rebuilt.Inc()
 	s.log.Info("devices found anew", "devices", len(s.entities))

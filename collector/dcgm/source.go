@@ -73,6 +73,7 @@ type Source struct {
 	held      atomic.Pointer[Conn] // conn, for Close
 	abandoned atomic.Bool
 	opening   atomic.Pointer[func() error] // while Open goes on, whether it still may
+	entered   atomic.Int64                 // when the call that goes on began, in ns; 0 when there is none
 
 	public struct {
 		sync.Mutex
@@ -93,6 +94,7 @@ func Open(ctx context.Context, lib *Library, cfg Config, log *slog.Logger, reg p
 	}
 	s.put = s.place
 	s.busy.Lock()
+	s.entered.Store(time.Now().UnixNano())
 	may := ctx.Err
 	s.opening.Store(&may)
 	stop := context.AfterFunc(ctx, s.giveUp)
@@ -115,10 +117,12 @@ func (s *Source) enter() bool {
 		s.busy.Unlock()
 		return false
 	}
+	s.entered.Store(time.Now().UnixNano())
 	return true
 }
 
 func (s *Source) leave() {
+	s.entered.Store(0)
 	s.busy.Unlock()
 	if s.abandoned.Load() {
 		s.finish()
@@ -145,10 +149,17 @@ func (s *Source) giveUp() {
 	s.finish()
 }
 
+// hungAfter is from when on a call counts as one that will not return, also if nobody has said so: libdcgm waits for a host
+// engine for a minute at most.
+const hungAfter = 70 * time.Second
+
 // givenUp says whether nobody waits for this source any more.
 func (s *Source) givenUp() bool {
-	may := s.opening.Load()
-	return s.abandoned.Load() || may != nil && (*may)() != nil
+	if may := s.opening.Load(); may != nil && (*may)() != nil {
+		return true
+	}
+	began := s.entered.Load()
+	return s.abandoned.Load() || began != 0 && time.Since(time.Unix(0, began)) > hungAfter
 }
 
 // alive says whether a call may go on.
@@ -191,6 +202,7 @@ func (s *Source) Read(ctx context.Context, tick unit.Micros, r *meter.Readings) 
 		return err
 	}
 	if err := s.read(ctx, r); err != nil {
+		s.keepEvents(ctx, err)
 		return s.failed(tick, err)
 	}
 	if err := s.readSwitches(ctx, tick); err != nil {

@@ -2,6 +2,7 @@ package dcgm
 
 import (
 	"testing"
+	"time"
 
 	"github.com/wattledger/wattledger/schemas/unit"
 )
@@ -42,4 +43,29 @@ func TestAClockSetBackPutsNothingOff(t *testing.T) {
 	f(100*minute, 101*minute-1, false)
 	f(100*minute, 101*minute, false)
 	f(40*minute, 101*minute, true) // an hour back
+}
+
+func TestACallThatLastsForMinutesIsGivenUpWithoutAWord(t *testing.T) {
+	f := func(ago time.Duration, want bool) {
+		t.Helper()
+		s := &Source{}
+		l := &Library{}
+		s.enter()
+		s.entered.Store(time.Now().Add(-ago).UnixNano())
+		old := &Conn{h: 7, lib: l, options: Options{abandoned: s.givenUp}}
+		if _, err := l.claim(old); err != nil {
+			t.Fatal(err)
+		}
+		l.started(old, 7)
+		next := &Conn{lib: l}
+		handle, err := l.claim(next)
+		if (err == nil) != want || want && handle != 7 {
+			t.Errorf("after %v the engine %d was taken over, %v; want %v", ago, handle, err, want)
+		}
+		if want && (l.release(old) || !l.release(next)) {
+			t.Error("the one that was given up stops the engine of the other")
+		}
+	}
+	f(time.Second, false)
+	f(2*hungAfter, true)
 }
