@@ -160,6 +160,14 @@ void call_delay(Node *n)
 		engine_advance(n, wall_us());
 }
 
+void call_release(Node *n, bool all)
+{
+	for (int i = 0; i < n->ndelays; i++)
+		if (all || (n->now_us >= n->delays[i].from_us && n->now_us < n->delays[i].to_us))
+			n->delays[i].over = true;
+	pthread_cond_broadcast(&n->moved);
+}
+
 EXPORT uint64_t wlsim_calls(const char *function)
 {
 	for (int i = 0; function && i < CALLS; i++)

@@ -51,10 +51,14 @@ int scenario_install(Scenario *s)
 	}
 	Scenario *old = scenario;
 	scenario = s;
-	bool dead = old && --old->refs == 0;
 	pthread_mutex_unlock(&mu);
-	if (dead)
-		scenario_free(old);
+	for (int i = 0; old && i < old->nnode; i++) { /* nobody could release what still hangs there */
+		pthread_mutex_lock(&old->node[i]->mu);
+		call_release(old->node[i], true);
+		pthread_mutex_unlock(&old->node[i]->mu);
+	}
+	if (old)
+		scenario_drop(old);
 	return 0;
 }
 

@@ -133,9 +133,6 @@ EXPORT int wlsim_release(const char *node)
 		return -1;
 	if (s->wall)
 		engine_advance(n, wall_us());
-	for (int i = 0; i < n->ndelays; i++)
-		if (n->now_us >= n->delays[i].from_us && n->now_us < n->delays[i].to_us)
-			n->delays[i].over = true;
-	pthread_cond_broadcast(&n->moved);
+	call_release(n, false);
 	return give_back(n, s, 0);
 }

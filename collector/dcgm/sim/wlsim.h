@@ -333,6 +333,7 @@ int call_leave(void); /* around callbacks: what the caller does there is not our
 void call_back(int id);
 int call_named(const char *name); /* -1: not a call that reaches a node */
 void call_delay(Node *n);         /* node->mu is held before and after */
+void call_release(Node *n, bool all); /* those that apply now, or all */
 void calls_begin(void);           /* reads the environment */
 
 /* conn.c: handles. */

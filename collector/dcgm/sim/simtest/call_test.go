@@ -160,3 +160,16 @@ func TestCallsAreCounted(t *testing.T) {
 		t.Error("half a file was left")
 	}
 }
+
+func TestAnotherScenarioReleasesWhatHangs(t *testing.T) {
+	start(t, calm+"hang n dcgmGetAllDevices +0s ever\n")
+	h := connect(t, "n")
+	done := pending(func() int32 {
+		var ids [32]uint32
+		var n int32
+		return dcgmGetAllDevices(h, &ids[0], &n)
+	})
+	hanging(t, "devices", done)
+	start(t, calm)
+	returns(t, "devices", done, 0)
+}

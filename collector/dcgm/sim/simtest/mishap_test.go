@@ -257,8 +257,10 @@ func TestSwitches(t *testing.T) {
 func TestFieldsOfAnExportersDefaultFile(t *testing.T) {
 	start(t, calm)
 	h := connect(t, "n")
-	ids := []uint16{100, 101, 140, 150, 155, 156, 202, 203, 204, 206, 207, 251, 252, 253, 393, 394, 395, 396, 449, 526, 1001, 1004, 1005, 1009, 1010,
-		50, 51, 52, 53, 54, 55, 57, 58, 59, 63, 65, 66, 67, 82, 85}
+	ids := []uint16{
+		100, 101, 140, 150, 155, 156, 202, 203, 204, 206, 207, 251, 252, 253, 393, 394, 395, 396, 449, 526, 1001, 1004, 1005, 1009, 1010,
+		50, 51, 52, 53, 54, 55, 57, 58, 59, 63, 65, 66, 67, 82, 85,
+	}
 	watch(t, h, second, append(ids, 1)...)
 	if v := latest(t, h, 1, 0, 449); v.int() != 0 {
 		t.Errorf("the first NVLink rate: %s", v.bits())
