@@ -47,7 +47,7 @@ type cli struct {
 
 type runCommand struct {
 	DCGMLibrary string `name:"dcgm-library" help:"File of libdcgm.so.4, when the loader does not find it." placeholder:"FILE"`
-	DCGMAddress string `name:"dcgm-address" help:"Host engine to read from: HOST, HOST:PORT or unix:///PATH. Without it the engine runs in this process." placeholder:"ADDRESS"`
+	DCGMAddress string `name:"dcgm-address" help:"Host engine to read from: HOST, HOST:PORT or unix:///PATH, or embedded for one in this process. Without it the node's own is used, if it runs." placeholder:"ADDRESS"`
 	Node        string `help:"Name of this node, as the inventory has it; the host name by default." placeholder:"NAME"`
 	Site        string `help:"Name of the site, as the inventory has it." placeholder:"NAME"`
 	Period      string `help:"Time between readings; 1s by default." placeholder:"DURATION"`
@@ -70,7 +70,7 @@ func (c *runCommand) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return err
 	}
-	source, err := dcgm.Open(library, cfg.DCGM, env.Log)
+	source, err := dcgm.Open(ctx, library, cfg.DCGM, env.Log, env.Metrics)
 	if err != nil {
 		return err
 	}

@@ -11,11 +11,14 @@ const maxEntityID = 1 << 12
 type entityGroup uint32
 
 const (
-	groupNone entityGroup = 0
-	groupGPU  entityGroup = 1
-	groupGPUI entityGroup = 4
-	groupCPU  entityGroup = 7
-	groupEnd  entityGroup = 10
+	groupNone   entityGroup = 0
+	groupGPU    entityGroup = 1
+	groupSwitch entityGroup = 3
+	groupGPUI   entityGroup = 4
+	groupGPUCI  entityGroup = 5
+	groupCPU    entityGroup = 7
+	groupCore   entityGroup = 8
+	groupEnd    entityGroup = 10
 )
 
 // Return codes, limits and flags.
@@ -24,8 +27,10 @@ const (
 	groupTypeEmpty = 1
 	flagLive       = 1
 
-	maxGPUs       = 32
-	maxReplyBytes = 3 << 20 // the engine caps a reply near 4 MiB
+	maxGPUs          = 32
+	maxSwitches      = 12
+	maxFieldsPerCall = 128
+	maxReplyBytes    = 3 << 20 // the engine caps a reply near 4 MiB
 )
 
 // Modules that a reader of telemetry refuses in an embedded engine: they could change or load the devices.
@@ -81,20 +86,15 @@ type versionInfoV2 struct {
 
 type healthV1 struct{ Version, Overall uint32 }
 
-type deviceAttributesV3 struct {
-	Version     uint32
-	_           [3080]byte // supported clocks
-	_           [12]byte   // thermal thresholds
-	powerLimits struct{ Version, Current, Default, Enforced, Min, Max uint32 }
-	identifiers struct {
-		Version                                             uint32
-		Brand, Name, PCIBusID, Serial, UUID, VBIOS, InfoROM [256]byte
-		PCIDevice, PCISubsystem                             uint32
-		Driver                                              [256]byte
-		Virtualization                                      uint32
-	}
-	_        [20]byte // memory sizes
-	settings struct{ Version, Persistence, MIG, ConfidentialCompute uint32 }
+// fieldMeta is dcgm_field_meta_t. It lies in the library's own memory and stays there.
+type fieldMeta struct {
+	ID         uint16
+	Type, Size uint8
+	Tag        [48]byte
+	Scope      int32 // 0 is global, 1 is of an entity
+	NVML       int32
+	Level      entityGroup // the smallest kind of entity with a value of its own
+	Format     uintptr
 }
 
 type migEntry struct {
@@ -133,7 +133,6 @@ var (
 	versionStartV1      = version(unsafe.Sizeof(startV1{}), 1)
 	versionInfo         = version(unsafe.Sizeof(versionInfoV2{}), 2)
 	versionHealthV1     = version(unsafe.Sizeof(healthV1{}), 1)
-	versionAttributesV3 = version(unsafe.Sizeof(deviceAttributesV3{}), 3)
 	versionMIGV2        = version(unsafe.Sizeof(migHierarchyV2{}), 2)
 	versionCPUV2        = version(unsafe.Sizeof(cpuHierarchyV2{}), 2)
 )
@@ -152,8 +151,8 @@ var (
 	_ [unsafe.Sizeof(startV1{}) - 72]byte
 	_ [516 - unsafe.Sizeof(versionInfoV2{})]byte
 	_ [unsafe.Sizeof(versionInfoV2{}) - 516]byte
-	_ [5220 - unsafe.Sizeof(deviceAttributesV3{})]byte
-	_ [unsafe.Sizeof(deviceAttributesV3{}) - 5220]byte
+	_ [72 - unsafe.Sizeof(fieldMeta{})]byte
+	_ [unsafe.Sizeof(fieldMeta{}) - 72]byte
 	_ [73480 - unsafe.Sizeof(migHierarchyV2{})]byte
 	_ [unsafe.Sizeof(migHierarchyV2{}) - 73480]byte
 	_ [3208 - unsafe.Sizeof(cpuHierarchyV2{})]byte

@@ -25,7 +25,6 @@ func TestLayouts(t *testing.T) {
 	word("dcgmStartEmbeddedV2Params_v1", versionStartV1, 0x01000048)
 	word("dcgmVersionInfo_v2", versionInfo, 0x02000204)
 	word("dcgmHostengineHealth_v1", versionHealthV1, 0x01000008)
-	word("dcgmDeviceAttributes_v3", versionAttributesV3, 0x03001464)
 	word("dcgmMigHierarchy_v2", versionMIGV2, 0x02011f08)
 	word("dcgmCpuHierarchy_v2", versionCPUV2, 0x02000c88)
 
@@ -43,15 +42,9 @@ func TestLayouts(t *testing.T) {
 	size("start.dcgmHandle", unsafe.Offsetof(st.Handle), 8)
 	size("start.severity", unsafe.Offsetof(st.Severity), 24)
 	size("start.denyList", unsafe.Offsetof(st.Deny), 32)
-	var a deviceAttributesV3
-	id := unsafe.Offsetof(a.identifiers)
-	size("powerLimits.maxPowerLimit", unsafe.Offsetof(a.powerLimits)+unsafe.Offsetof(a.powerLimits.Max), 3116)
-	size("identifiers.deviceName", id+unsafe.Offsetof(a.identifiers.Name), 3380)
-	size("identifiers.serial", id+unsafe.Offsetof(a.identifiers.Serial), 3892)
-	size("identifiers.uuid", id+unsafe.Offsetof(a.identifiers.UUID), 4148)
-	size("identifiers.vbios", id+unsafe.Offsetof(a.identifiers.VBIOS), 4404)
-	size("identifiers.driverVersion", id+unsafe.Offsetof(a.identifiers.Driver), 4924)
-	size("settings.migModeEnabled", unsafe.Offsetof(a.settings)+unsafe.Offsetof(a.settings.MIG), 5212)
+	var f fieldMeta
+	size("meta.scope", unsafe.Offsetof(f.Scope), 52)
+	size("meta.entityLevel", unsafe.Offsetof(f.Level), 60)
 	var m migEntry
 	size("mig entry", unsafe.Sizeof(m), 164)
 	size("mig.gpuUuid", unsafe.Offsetof(m.GPUUUID), 16)
@@ -64,34 +57,34 @@ func TestLayouts(t *testing.T) {
 }
 
 func TestBlanks(t *testing.T) {
-	f := func(fieldType uint16, status Return, raw uint64, number, unsupported bool) {
+	f := func(fieldType uint16, status Return, raw uint64, number bool, want refusal) {
 		t.Helper()
-		v := &fieldValueV2{FieldType: fieldType, Status: status, TS: 1}
-		*(*uint64)(unsafe.Pointer(&v.Raw)) = raw
+		v := value{kind: fieldType, status: status, at: 1, raw: raw}
 		if _, ok := v.number(); ok != number {
 			t.Errorf("type %c status %v raw %#x: a number %v, want %v", rune(fieldType), status, raw, ok, number)
 		}
-		if got := v.unsupported(); got != unsupported {
-			t.Errorf("type %c status %v raw %#x: unsupported %v, want %v", rune(fieldType), status, raw, got, unsupported)
+		if got := v.refusal(); got != want {
+			t.Errorf("type %c status %v raw %#x: refused %v, want %v", rune(fieldType), status, raw, got, want)
 		}
 	}
-	f(typeInt, OK, 0, true, false)
-	f(typeInt, OK, uint64(blankInt64-1), true, false)
-	f(typeInt, OK, uint64(blankInt64), false, false)
-	f(typeInt, OK, uint64(blankInt64+reasonNotFound), false, false)
-	f(typeInt, OK, uint64(blankInt64+reasonNotSupported), false, true)
-	f(typeInt, OK, uint64(blankInt64+reasonNotPermissioned), false, false)
-	f(typeInt, NotWatched, 0, false, false) // what engines up to 4.3 say: a plain 0 with a status
-	f(typeInt, NotSupported, 0, false, true)
-	f(typeDouble, OK, math.Float64bits(1.5), true, false)
-	f(typeDouble, OK, math.Float64bits(blankFP64+10), true, false) // a large value, not a blank
-	f(typeDouble, OK, math.Float64bits(blankFP64), false, false)
-	f(typeDouble, OK, math.Float64bits(blankFP64+2), false, true)
-	f(typeDouble, OK, math.Float64bits(blankFP64+3), false, false)
-	f(typeDouble, OK, math.Float64bits(math.NaN()), false, false)
-	f(typeString, OK, 0, false, false)
+	f(typeInt, OK, 0, true, given)
+	f(typeInt, OK, uint64(blankInt64-1), true, given)
+	f(typeInt, OK, uint64(blankInt64), false, given)
+	f(typeInt, OK, uint64(blankInt64+reasonNotFound), false, given)
+	f(typeInt, OK, uint64(blankInt64+reasonNotSupported), false, lacking)
+	f(typeInt, OK, uint64(blankInt64+reasonNotPermissioned), false, denied)
+	f(typeInt, NotWatched, 0, false, given) // what engines up to 4.3 say: a plain 0 with a status
+	f(typeInt, NotSupported, 0, false, lacking)
+	f(typeDouble, OK, math.Float64bits(1.5), true, given)
+	f(typeDouble, OK, math.Float64bits(blankFP64+10), true, given) // a large value, not a blank
+	f(typeDouble, OK, math.Float64bits(blankFP64), false, given)
+	f(typeDouble, OK, math.Float64bits(blankFP64+2), false, lacking)
+	f(typeDouble, OK, math.Float64bits(blankFP64+3), false, denied)
+	f(typeInt, NoPermission, 0, false, denied)
+	f(typeDouble, OK, math.Float64bits(math.NaN()), false, given)
+	f(typeString, OK, 0, false, given)
 
-	old := &fieldValueV2{FieldType: typeInt} // status OK, but never sampled
+	old := value{kind: typeInt} // status OK, but never sampled
 	if _, ok := old.number(); ok {
 		t.Error("a value without a time stamp was taken for a reading")
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/wattledger/wattledger/collector/dcgm"
 	"github.com/wattledger/wattledger/collector/dcgm/simctl"
 	"github.com/wattledger/wattledger/collector/dcgm/simctl/simtest"
+	"github.com/wattledger/wattledger/collector/meter"
 	"github.com/wattledger/wattledger/schemas/unit"
 	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
 )
@@ -79,7 +80,7 @@ func BenchmarkADay(b *testing.B) {
 				node := fmt.Sprintf("b%d", n)
 				cfg := dcgm.DefaultConfig()
 				cfg.Node, cfg.Address, cfg.Period = node, node, 10*time.Second
-				s, err := dcgm.Open(lib, cfg, slog.New(slog.DiscardHandler))
+				s, err := dcgm.Open(context.Background(), lib, cfg, slog.New(slog.DiscardHandler), nil)
 				if err != nil {
 					b.Error(err)
 					return
@@ -109,4 +110,45 @@ func BenchmarkADay(b *testing.B) {
 		b.ReportMetric(float64(samples.Load()), "samples/op")
 		b.ReportMetric(float64(bytes.Load())/float64(samples.Load()), "B/sample")
 	}
+}
+
+// BenchmarkReading is one tick: values and events of a node whose clock stands still.
+func BenchmarkReading(b *testing.B) {
+	f := func(name, scenario string) {
+		b.Run(name, func(b *testing.B) {
+			path, sim := simtest.Play(b, head+scenario)
+			lib, err := dcgm.Load(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			cfg := dcgm.DefaultConfig()
+			cfg.Node, cfg.Address = "n1", "n1"
+			s, err := dcgm.Open(context.Background(), lib, cfg, slog.New(slog.DiscardHandler), nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			if err := sim.Advance("n1", start+10*second); err != nil {
+				b.Fatal(err)
+			}
+			r := meter.NewReadings(len(s.Devices()))
+			var events []agent.Event
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Reset()
+				if err := s.Read(context.Background(), start+10*second, r); err != nil {
+					b.Fatal(err)
+				}
+				if events, err = s.Events(context.Background(), events[:0]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	f("8 GPUs", "node n1 hgx-b200\n")
+	var mig strings.Builder
+	for i := range 8 {
+		fmt.Fprintf(&mig, "mig n1 %d 1 1 1 1 1 1 1\n", i)
+	}
+	f("8 GPUs with 56 instances", "node n1 hgx-b200\n"+mig.String())
 }

@@ -29,21 +29,24 @@ func (e *NotFoundError) Error() string {
 		": install datacenter-gpu-manager-4-core from NVIDIA's repository, or name the file with --dcgm-library"
 }
 
-// Library is a loaded libdcgm. It is loaded once per process and stays: its threads live inside.
+// Library is a loaded libdcgm. It is loaded once per process and stays, initialised: its threads live inside, and shutting
+// it down would end the connections of whoever else has one.
 type Library struct {
 	path string
 	calls
+	simulated bool // it is our own stand-in, whose engine is always in this process
 
-	mu    sync.Mutex
-	conns int // open connections; guarded by mu
+	mu     sync.Mutex
+	ready  bool    // initialised; guarded by mu
+	engine *Conn   // who runs the embedded engine; guarded by mu
+	handle uintptr // the embedded engine's, also while nobody claims it; guarded by mu
 }
 
 // calls are the functions of the library. Those registered by type may carry a double (dcgmWatchFields does), which a
-// call by raw integers would lose; bulk and since are called at every tick, carry none, and go by address, which spares
-// most of what the typed call allocates.
+// call by raw integers would lose; bulk and since are called at every tick, carry none, and go by address, which
+// allocates nothing.
 type calls struct {
 	initialize func() Return
-	shutdown   func() Return
 	startV2    func(p *startV1) Return
 	stop       func(h uintptr) Return
 	connectV2  func(address string, p *connectV2, h *uintptr) Return
@@ -55,9 +58,9 @@ type calls struct {
 
 	allDevices   func(h uintptr, ids *uint32, n *int32) Return
 	gpuStatus    func(h uintptr, gpu uint32, status *int32) Return
-	attributes   func(h uintptr, gpu uint32, a *deviceAttributesV3) Return
 	migHierarchy func(h uintptr, m *migHierarchyV2) Return
 	cpuHierarchy func(h uintptr, c *cpuHierarchyV2) Return
+	entities     func(h uintptr, eg entityGroup, ids *uint32, n *int32, flags uint32) Return
 
 	groupCreate       func(h uintptr, kind int32, name string, g *uintptr) Return
 	groupAddEntity    func(h, g uintptr, eg entityGroup, id uint32) Return
@@ -158,7 +161,6 @@ func (l *Library) register(handle uintptr) error {
 	}
 	c := &l.calls
 	bind(&c.initialize, "dcgmInit")
-	bind(&c.shutdown, "dcgmShutdown")
 	bind(&c.startV2, "dcgmStartEmbedded_v2")
 	bind(&c.stop, "dcgmStopEmbedded")
 	bind(&c.connectV2, "dcgmConnect_v2")
@@ -168,9 +170,9 @@ func (l *Library) register(handle uintptr) error {
 	bind(&c.engineHealthy, "dcgmHostengineIsHealthy")
 	bind(&c.allDevices, "dcgmGetAllDevices")
 	bind(&c.gpuStatus, "dcgmGetGpuStatus")
-	bind(&c.attributes, "dcgmGetDeviceAttributes")
 	bind(&c.migHierarchy, "dcgmGetGpuInstanceHierarchy")
 	bind(&c.cpuHierarchy, "dcgmGetCpuHierarchy_v2")
+	bind(&c.entities, "dcgmGetEntityGroupEntities")
 	bind(&c.groupCreate, "dcgmGroupCreate")
 	bind(&c.groupAddEntity, "dcgmGroupAddEntity")
 	bind(&c.groupDestroy, "dcgmGroupDestroy")
@@ -183,6 +185,9 @@ func (l *Library) register(handle uintptr) error {
 	bind(&c.fieldByID, "DcgmFieldGetById")
 	c.bulk = symbol("dcgmEntitiesGetLatestValues")
 	c.since = symbol("dcgmGetValuesSince_v2")
+	if _, err := purego.Dlsym(handle, "wlsim_advance"); err == nil {
+		l.simulated = true
+	}
 	if len(missing) > 0 {
 		return fmt.Errorf("it lacks %s", strings.Join(missing, ", "))
 	}
@@ -211,27 +216,61 @@ func versionOf(info string) string {
 	return info
 }
 
-// open counts a connection; the first initialises the library, which forgets what a shutdown left.
-func (l *Library) open() error {
+// meta describes a field; nil for one that is newer than the library.
+func (l *Library) meta(field uint16) *fieldMeta { return (*fieldMeta)(l.fieldByID(field)) }
+
+// init initialises the library, once.
+func (l *Library) init() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conns == 0 {
-		if err := check(l.initialize(), "initialise %s", l.path); err != nil {
-			return err
-		}
-		l.fieldsInit()
+	if l.ready {
+		return nil
 	}
-	l.conns++
+	if err := check(l.initialize(), "initialise %s", l.path); err != nil {
+		return err
+	}
+	l.fieldsInit()
+	l.ready = true
 	return nil
 }
 
-// closed counts a connection off; the last one shuts the library down.
-func (l *Library) closed() error {
+// claim makes c the one that runs the embedded engine, of which a process can have only one. One whose connection was given
+// up is taken over: its handle is returned.
+func (l *Library) claim(c *Conn) (handle uintptr, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.conns--
-	if l.conns > 0 {
-		return nil
+	if l.engine != nil && !l.engine.givenUp() {
+		return 0, errors.New("start the embedded host engine: this process has one already; close it first, or give an address")
 	}
-	return check(l.shutdown(), "shut down %s", l.path)
+	l.engine = c
+	return l.handle, nil
+}
+
+// started says which engine c has started.
+func (l *Library) started(c *Conn, handle uintptr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.engine == c {
+		l.handle = handle
+	}
+}
+
+// release ends a claim, or what is left of one, and says whether the engine is c's to stop: nobody has taken it over.
+func (l *Library) release(c *Conn) (ours bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.engine != c && (l.engine != nil || l.handle != c.h) {
+		return false
+	}
+	l.engine, l.handle = nil, 0
+	return true
+}
+
+// leave ends a claim without stopping the engine, since a call of c is still inside.
+func (l *Library) leave(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.engine == c {
+		l.engine = nil
+	}
 }

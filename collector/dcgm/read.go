@@ -1,49 +1,76 @@
 package dcgm
 
 import (
-	"runtime"
-	"unsafe"
-
-	"github.com/ebitengine/purego"
+	"context"
 
 	"github.com/wattledger/wattledger/collector/meter"
 )
 
-// blindError means that every field of every device is blank.
-type blindError struct{}
+// silence is a reading without a single value although all calls went well.
+type silence struct{ code, text string }
 
-func (blindError) Error() string {
-	return "every field of every device is blank: after a fatal XID the host engine stops all driver calls; " +
-		"look at the kernel log, reset the GPU and restart nv-hostengine"
-}
+func (e *silence) Error() string { return e.text }
 
 // Code is the error's word for itself in metrics and logs.
-func (blindError) Code() string { return "ALL_BLANK" }
+func (e *silence) Code() string { return e.code }
 
-var errBlind error = blindError{}
+var (
+	errBlind = &silence{"ALL_BLANK", "every field of every device is blank: after a fatal XID the host engine stops all driver calls; " +
+		"look at the kernel log, reset the GPU and restart nv-hostengine"}
+	errSilent = &silence{"NO_DEVICE", "no device answers: they are lost or detached from the driver; readings resume when they are back"}
+)
 
-// latest is dcgmEntitiesGetLatestValues: fields of entities into out, which has room for a value each. The slices live
-// on the heap and stay there during the call.
-func (l *Library) latest(h uintptr, pairs []entityPair, fields []uint16, flags uint32, out unsafe.Pointer) Return {
-	r, _, _ := purego.SyscallN(l.bulk, h,
-		uintptr(unsafe.Pointer(&pairs[0])), uintptr(len(pairs)), uintptr(unsafe.Pointer(&fields[0])), uintptr(len(fields)),
-		uintptr(flags), uintptr(out))
-	runtime.KeepAlive(pairs)
-	runtime.KeepAlive(fields)
-	runtime.KeepAlive(out)
-	return Return(int32(r))
+// count is what a reading met.
+type count struct {
+	values, unwatched, absent int
+	// state is what the engine says about itself in place of values: detached, paused, without a driver.
+	state Return
 }
 
-// fetch reads every field of a class into its buffer, in as many calls as the engine's limit on a reply needs.
-func (s *Source) fetch(k *class) error {
-	perEntity := len(k.fields) * int(valueBytes)
-	step := max(1, maxReplyBytes/perEntity)
-	for from := 0; from < len(k.pairs); from += step {
-		pairs := k.pairs[from:min(from+step, len(k.pairs))]
-		r := s.lib.latest(s.conn.h, pairs, k.fields, 0, unsafe.Pointer(&k.buffer[from*perEntity/8]))
-		if r != OK {
-			return check(r, "read %d fields of %d devices of %s", len(k.fields), len(pairs), s.conn.where())
+// fetch hands every value of a class to take, wherever the engine put it: by bulk reads, or by samples since the last time
+// from an engine that does not know those.
+func (s *Source) fetch(ctx context.Context, k *class, take func(v value)) error {
+	if s.conn.old {
+		return s.fetchOld(ctx, k, take)
+	}
+	for i := range k.calls {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
+		c := &k.calls[i]
+		n := len(c.pairs) * len(c.fields)
+		if n > len(s.buffer) {
+			s.buffer = room(n) // one for all calls, made by the first reading
+		}
+		switch r := s.conn.latest(c.pairs, c.fields, 0, s.buffer); r {
+		case OK:
+		case FunctionNotFound:
+			s.conn.old = true
+			return s.fetchOld(ctx, k, take)
+		default:
+			return check(r, "read %d fields of %d entities of %s", len(c.fields), len(c.pairs), s.conn.where())
+		}
+		for j := range s.buffer[:n] {
+			take(s.buffer[j].value())
+		}
+	}
+	return nil
+}
+
+// fetchOld takes what was sampled since the last time.
+func (s *Source) fetchOld(ctx context.Context, k *class, take func(v value)) error {
+	for i := range k.watches {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		w := &k.watches[i]
+		next, r := s.conn.since(k.group, w.group, w.from-int64(overlap), func(g entityGroup, id uint32, f *fieldValueV1) {
+			take(f.value(g, id))
+		})
+		if r != OK && r != NoData && r != NotWatched {
+			return check(r, "read %d fields of %d entities of %s", len(w.fields), len(k.pairs), s.conn.where())
+		}
+		w.from = next
 	}
 	return nil
 }
@@ -56,35 +83,50 @@ func (s *Source) rowOf(g entityGroup, id uint32) int {
 	return int(s.rows[g][id])
 }
 
-// decode puts the values of a class into the readings, wherever the engine put them. It says whether there was any, and
-// whether the engine knows nothing of our watches: it was restarted under us.
-func (s *Source) decode(k *class, r *meter.Readings) (any, lost bool) {
-	values := k.values()
-	unwatched := 0
-	for i := range values {
-		v := &values[i]
-		n, ok := v.number()
-		if !ok {
-			switch v.Status {
-			case NotWatched:
-				unwatched++
-			case InstanceNotFound, ComputeNotFound, GPUsDetached:
-				s.lookAt = 1 // at the next reading
-			}
-			continue
-		}
-		if int(v.FieldID) >= len(s.index) || s.index[v.FieldID] == noSlot {
-			continue
-		}
-		row := s.rowOf(v.Group, v.ID)
-		if row < 0 || row >= r.Devices() {
-			continue
-		}
-		if v.FieldID == fieldPowerInstant && n.Float == 0 {
-			continue // what DCGM says when the driver does not know
-		}
-		r.Row(row)[s.index[v.FieldID]] = n
-		any = true
+// place puts a value where it belongs in the readings of this tick. What its device did not have when it was found is left
+// out, and so is a value of somebody we did not ask for.
+func (s *Source) place(v value) {
+	if v.field == fieldXID || v.field == fieldBind {
+		s.noteEvent(v)
+		return
 	}
-	return any, unwatched == len(values)
+	s.count.values++
+	n, ok := v.number()
+	if !ok {
+		s.oddity(v.status)
+		if !s.conn.old {
+			return
+		}
+		n = meter.Value{} // the sample before is no longer the latest
+	}
+	row := s.rowOf(v.group, v.id)
+	if row < 0 || row >= s.into.Devices() || int(v.field) >= len(s.columns.slot) {
+		return
+	}
+	if c := s.columns.slot[v.field]; c >= 0 && s.slots[row].Has(meter.Slot(c)) {
+		s.into.Row(row)[c] = n
+		// Slower ones keep the values of before when nothing is sampled any more.
+		s.any = s.any || ok && s.columns.fast[v.field]
+	}
+	if x, extra := s.columns.extra[v.field], s.into.Extra(row); x >= 0 && int(x) < len(extra) {
+		extra[x] = n
+	}
+	if v.field == fieldEnergy && ok {
+		if n.Int < s.energy[row] {
+			s.hint = true // a reset, or another driver: look at what is there
+		}
+		s.energy[row] = n.Int
+	}
+}
+
+// oddity notes what the status of a value says about the engine and its entities.
+func (s *Source) oddity(r Return) {
+	switch r {
+	case NotWatched:
+		s.count.unwatched++
+	case GPUsDetached, NVMLNotLoaded, NVMLDriverTimeout, Paused:
+		s.count.state = r
+	case InstanceNotFound, ComputeNotFound, BadParam, GPUIsLost:
+		s.count.absent++
+	}
 }

@@ -1,6 +1,7 @@
 package dcgm
 
 import (
+	"errors"
 	"fmt"
 )
 
@@ -21,6 +22,8 @@ const (
 	NotWatched            Return = -16
 	NoPermission          Return = -17
 	GPUIsLost             Return = -18
+	GPUNotSupported       Return = -22
+	GroupIncompatible     Return = -23
 	FunctionNotFound      Return = -20
 	ConnectionNotValid    Return = -21
 	MaxLimit              Return = -24
@@ -29,6 +32,9 @@ const (
 	FieldUnsupportedByAPI Return = -32
 	ModuleNotLoaded       Return = -33
 	ProfilingNotSupported Return = -36
+	ProfilingLibraryError Return = -37
+	ProfilingMultiPass    Return = -38
+	InsufficientDriver    Return = -44
 	InstanceNotFound      Return = -45
 	ComputeNotFound       Return = -46
 	Paused                Return = -54
@@ -117,6 +123,37 @@ func check(r Return, format string, args ...any) error {
 		return nil
 	}
 	return &Error{Doing: fmt.Sprintf(format, args...), Return: r}
+}
+
+// ofField says whether an error is about what was asked for, and not about the engine: without the field all may be well.
+func ofField(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Return {
+	case BadParam, NotSupported, UnknownField, NoPermission, GPUNotSupported, GroupIncompatible, LibraryNotFound, RequiresRoot,
+		FieldUnsupportedByAPI, ModuleNotLoaded, ProfilingNotSupported, ProfilingLibraryError, ProfilingMultiPass, InsufficientDriver:
+		return true
+	}
+	return false
+}
+
+// refusal is what the code of a call that was refused says about the fields that were asked for.
+func (r Return) refusal() refusal {
+	if r == NoPermission || r == RequiresRoot {
+		return denied
+	}
+	return lacking
+}
+
+// code is the return code in an error, OK when there is none.
+func code(err error) Return {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Return
+	}
+	return OK
 }
 
 // dead says whether a code means that nothing more will come over the connection.

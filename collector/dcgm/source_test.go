@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/wattledger/wattledger/collector/agent"
 	"github.com/wattledger/wattledger/collector/dcgm"
 	"github.com/wattledger/wattledger/collector/dcgm/simctl"
@@ -25,13 +27,25 @@ const (
 
 func open(t *testing.T, lib string, address string, period time.Duration) *dcgm.Source {
 	t.Helper()
-	l, err := dcgm.Load(lib)
+	return openWith(t, lib, nil, func(c *dcgm.Config) { c.Address, c.Period = address, period })
+}
+
+func load(t *testing.T, path string) *dcgm.Library {
+	t.Helper()
+	l, err := dcgm.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l
+}
+
+// openWith opens a source of node n1 with some of the configuration changed.
+func openWith(t *testing.T, lib string, reg prometheus.Registerer, change func(c *dcgm.Config)) *dcgm.Source {
+	t.Helper()
 	cfg := dcgm.DefaultConfig()
-	cfg.Node, cfg.Address, cfg.Period = "n1", address, period
-	s, err := dcgm.Open(l, cfg, slog.New(slog.DiscardHandler))
+	cfg.Node, cfg.Address = "n1", "n1"
+	change(&cfg)
+	s, err := dcgm.Open(context.Background(), load(t, lib), cfg, slog.New(slog.DiscardHandler), reg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +55,37 @@ func open(t *testing.T, lib string, address string, period time.Duration) *dcgm.
 		}
 	})
 	return s
+}
+
+// metric is the value of a metric of the source, summed over its label values that match.
+func metric(t *testing.T, reg *prometheus.Registry, name string, labels ...string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "wattledger_collector_dcgm_"+name {
+			continue
+		}
+		var sum float64
+		for _, m := range f.GetMetric() {
+			match := 0
+			for _, l := range m.GetLabel() {
+				for i := 0; i+1 < len(labels); i += 2 {
+					if l.GetName() == labels[i] && l.GetValue() == labels[i+1] {
+						match++
+					}
+				}
+			}
+			if match == len(labels)/2 {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+		return sum
+	}
+	t.Fatalf("there is no metric %s", name)
+	return 0
 }
 
 func read(t *testing.T, s *dcgm.Source, sim *simctl.Control, at unit.Micros) *meter.Readings {
@@ -319,75 +364,4 @@ func outage(t *testing.T, s *dcgm.Source, sim *simctl.Control) (down int) {
 		t.Error("nothing is read after the break")
 	}
 	return down
-}
-
-// A call by address costs purego two small allocations; ours are none. There are two calls per tick: values and events.
-func TestReadingAllocatesNothingOfOurs(t *testing.T) {
-	lib, sim := simtest.Play(t, head+"node n1 hgx-b200\n")
-	s := open(t, lib, "n1", time.Second)
-	read(t, s, sim, start+10*second)
-	r := meter.NewReadings(8)
-	var events []agent.Event
-	if n := testing.AllocsPerRun(100, func() {
-		if err := s.Read(context.Background(), start+10*second, r); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Events(context.Background(), events[:0]); err != nil {
-			t.Fatal(err)
-		}
-	}); n > 4 {
-		t.Errorf("%v allocations per reading, want the 4 of two calls", n)
-	}
-}
-
-func TestErrorsSayWhatToDo(t *testing.T) {
-	lib, _ := simtest.Play(t, head+"node n1 hgx-b200\n")
-	l, err := dcgm.Load(lib)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = l.Connect(dcgm.Options{Address: "elsewhere:5555", Timeout: time.Second})
-	var e *dcgm.Error
-	if !errors.As(err, &e) || e.Return != dcgm.ConnectionNotValid || e.Code() != "DCGM_ST_CONNECTION_NOT_VALID" {
-		t.Fatalf("connecting to nobody gave %v", err)
-	}
-	for _, want := range []string{"elsewhere:5555", "-21", "nv-hostengine"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q does not mention %s", err, want)
-		}
-	}
-	_, err = dcgm.Load("/nowhere/libdcgm.so.4")
-	var missing *dcgm.NotFoundError
-	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "datacenter-gpu-manager-4-core") || !strings.Contains(err.Error(), "/nowhere/libdcgm.so.4") {
-		t.Errorf("a missing library gave %v", err)
-	}
-}
-
-func TestEmbeddedIsOnlyOne(t *testing.T) {
-	lib, _ := simtest.Play(t, head+"node n1 hgx-b200\n")
-	l, err := dcgm.Load(lib)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := l.Connect(dcgm.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if v, err := c.EngineVersion(); err != nil || !strings.HasPrefix(v, "4.") {
-		t.Errorf("engine version is %q, %v", v, err)
-	}
-	if v, err := l.Version(); err != nil || !strings.HasPrefix(v, "4.") {
-		t.Errorf("library version is %q, %v", v, err)
-	}
-	if _, err := l.Connect(dcgm.Options{}); err == nil || !strings.Contains(err.Error(), "already") {
-		t.Errorf("a second embedded engine gave %v", err)
-	}
-	if err := c.Close(); err != nil {
-		t.Error(err)
-	}
-	if c, err = l.Connect(dcgm.Options{}); err != nil {
-		t.Errorf("after closing the first: %v", err)
-	} else if err := c.Close(); err != nil {
-		t.Error(err)
-	}
 }

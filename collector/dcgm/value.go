@@ -57,54 +57,96 @@ func blankInt(i int64) (reason int, blank bool) {
 // blankSmall is for the 32-bit numbers of the attributes.
 func blankSmall(v uint32) bool { return v >= blankInt32 }
 
+// value is one value as the engine gives it, whichever call it came by. Numbers fit in raw.
+type value struct {
+	group  entityGroup
+	id     uint32
+	field  uint16
+	kind   uint16
+	status Return
+	at     int64
+	raw    uint64
+}
+
+func (v *fieldValueV2) value() value {
+	return value{v.Group, v.ID, v.FieldID, v.FieldType, v.Status, v.TS, *(*uint64)(unsafe.Pointer(&v.Raw))}
+}
+
+func (v *fieldValueV1) value(group entityGroup, id uint32) value {
+	return value{group, id, v.FieldID, v.FieldType, v.Status, v.TS, *(*uint64)(unsafe.Pointer(&v.Raw))}
+}
+
 // number decodes a numeric value; ok is false for an error, a blank, a value never sampled, and what is not a number.
-func (v *fieldValueV2) number() (out meter.Value, ok bool) {
-	if v.Status != OK || v.TS <= 0 {
+func (v *value) number() (out meter.Value, ok bool) {
+	if v.status != OK || v.at <= 0 {
 		return out, false
 	}
-	raw := *(*uint64)(unsafe.Pointer(&v.Raw))
-	switch v.FieldType {
+	switch v.kind {
 	case typeDouble:
-		f := math.Float64frombits(raw)
+		f := math.Float64frombits(v.raw)
 		if _, blank := blankDouble(f); blank {
 			return out, false
 		}
-		return meter.Value{At: unit.Micros(v.TS), Int: int64(f), Float: f}, true
+		// DCGM reports instantaneous power as an exact 0 where the driver has none; no device that answers draws nothing.
+		if v.field == fieldPowerInstant && f == 0 {
+			return out, false
+		}
+		return meter.Value{At: unit.Micros(v.at), Int: int64(f), Float: f}, true
 	case typeInt, typeTime:
-		i := int64(raw)
+		i := int64(v.raw)
 		if _, blank := blankInt(i); blank {
 			return out, false
 		}
-		return meter.Value{At: unit.Micros(v.TS), Int: i, Float: float64(i)}, true
+		return meter.Value{At: unit.Micros(v.at), Int: i, Float: float64(i)}, true
 	}
 	return out, false
 }
 
-// unsupported says whether the value tells that the device does not have the field at all.
-func (v *fieldValueV2) unsupported() bool {
-	switch v.Status {
+// refusal says why a device will not give a field.
+type refusal uint8
+
+const (
+	given   refusal = iota // it gives it, or may later
+	lacking                // the device does not have it
+	denied                 // we may not have it
+)
+
+// refusal tells what a value says about the field as such.
+func (v *value) refusal() refusal {
+	switch v.status {
 	case NotSupported, ProfilingNotSupported, UnknownField, FieldUnsupportedByAPI, ModuleNotLoaded:
-		return true
+		return lacking
+	case NoPermission, RequiresRoot:
+		return denied
 	case OK:
 	default:
-		return false
+		return given
 	}
-	raw := *(*uint64)(unsafe.Pointer(&v.Raw))
-	switch v.FieldType {
+	var reason int
+	var blank bool
+	switch v.kind {
 	case typeDouble:
-		reason, blank := blankDouble(math.Float64frombits(raw))
-		return blank && reason == reasonNotSupported
+		f := math.Float64frombits(v.raw)
+		reason, blank = blankDouble(f)
+		if v.field == fieldPowerInstant && f == 0 && v.at > 0 {
+			return lacking
+		}
 	case typeInt, typeTime:
-		reason, blank := blankInt(int64(raw))
-		return blank && reason == reasonNotSupported
+		reason, blank = blankInt(int64(v.raw))
 	}
-	return false
+	switch {
+	case blank && reason == reasonNotSupported:
+		return lacking
+	case blank && reason == reasonNotPermissioned:
+		return denied
+	}
+	return given
 }
 
-// text is a string value, empty when there is none.
-func (v *fieldValueV2) text() string {
-	if v.Status != OK || v.FieldType != typeString {
+// stringOf is a string value, empty when there is none.
+func stringOf(status Return, kind uint16, raw *[4096]byte) string {
+	if status != OK || kind != typeString {
 		return ""
 	}
-	return text(v.Raw[:256])
+	return text(raw[:256])
 }

@@ -2,35 +2,41 @@ package dcgm
 
 import (
 	"cmp"
-	"fmt"
+	"context"
 	"slices"
 	"time"
-	"unsafe"
 
 	"github.com/wattledger/wattledger/collector/meter"
 	"github.com/wattledger/wattledger/schemas/record"
 )
 
-// class is the devices of one kind and model: they have the same fields, and one group in the engine.
+// class is the entities of one kind and model: they have the same fields, and one group in the engine.
 type class struct {
-	rows  []int // positions in the source's entities
+	name  string
+	kind  entityGroup
+	rows  []int // positions in the source's entities; none for switches
 	pairs []entityPair
-	// fields are those that work on at least one of the devices, in the order they are asked for.
-	fields []uint16
-	// buffer has room for every field of every pair; the engine writes 4128 bytes per value.
-	buffer []uint64
+	parts []entityPair // compute instances, for events
 
 	group   uintptr
 	watches []watch
-	events  uintptr // field group of XID events, 0 when they cannot be watched
-	next    int64   // where the next look for events starts
+	calls   []call
+
+	log eventLog
 }
 
-// watch is a field group that the engine samples for us. meter.Set bounds the fields to 64, a field group to 128.
+// watch is a field group that the engine samples for us.
 type watch struct {
-	group  uintptr
+	group       uintptr
+	fields      []uint16
+	every, keep time.Duration
+	from        int64 // where the next look for samples begins, on an engine without bulk reads
+}
+
+// call is one bulk read.
+type call struct {
+	pairs  []entityPair
 	fields []uint16
-	every  time.Duration
 }
 
 // classes sorts the devices that answer into classes, in the order of their first device.
@@ -47,6 +53,9 @@ func classes(entities []entity) [][]int {
 			continue
 		}
 		k := key{e.device.Kind, e.device.Model, e.mig}
+		if e.device.Kind == record.KindMIG {
+			k.model = "" // instances of any size have the same fields
+		}
 		if rows[k] == nil {
 			order = append(order, k)
 		}
@@ -61,46 +70,32 @@ func classes(entities []entity) [][]int {
 
 // watchClass makes the engine sample what works on the devices of the rows. When one device spoils every field, the
 // devices are watched one by one, so that it is alone in its silence.
-func (s *Source) watchClass(rows []int) ([]*class, error) {
-	k := &class{rows: rows}
+func (s *Source) watchClass(ctx context.Context, rows []int) ([]*class, error) {
+	first := s.entities[rows[0]]
+	k := &class{rows: rows, kind: first.pair.Group, name: first.device.Model}
+	if k.kind == groupGPUI {
+		k.name = "MIG instances"
+	}
 	for _, r := range rows {
 		k.pairs = append(k.pairs, s.entities[r].pair)
+		k.parts = append(k.parts, s.entities[r].parts...)
 	}
 	var err error
-	if k.group, err = s.conn.group(k.pairs); err != nil {
-		if len(rows) == 1 || isDead(err) {
-			return nil, err
-		}
-		return s.watchEach(rows)
+	if k.group, err = s.conn.group(k.pairs); err == nil {
+		err = s.watchAll(ctx, k, s.wanted(k, metricsOf(first.device.Kind)))
 	}
-	var quick, lazy []uint16
-	for _, f := range wanted(s.entities[rows[0]].device.Kind) {
-		switch {
-		case s.lib.fieldByID(f) == nil: // newer than the library
-		case slices.Contains(slow, f):
-			lazy = append(lazy, f)
-		default:
-			quick = append(quick, f)
-		}
+	switch {
+	case err == nil && len(k.watches) > 0, err == nil && len(rows) == 1:
+		return []*class{k}, nil
+	case err != nil && !ofField(err), len(rows) == 1:
+		return nil, err
 	}
-	for _, set := range []watch{{fields: quick, every: s.cfg.Period}, {fields: lazy, every: max(s.cfg.SlowPeriod, s.cfg.Period)}} {
-		if err := s.watchSet(k, set); err != nil {
-			return nil, err
-		}
-	}
-	if len(k.watches) == 0 && len(rows) > 1 {
-		s.unwatch(k)
-		return s.watchEach(rows)
-	}
-	return []*class{k}, nil
-}
-
-func (s *Source) watchEach(rows []int) ([]*class, error) {
+	s.unwatch(k)
 	var out []*class
 	for _, r := range rows {
-		one, err := s.watchClass([]int{r})
+		one, err := s.watchClass(ctx, []int{r})
 		if err != nil {
-			if isDead(err) {
+			if !ofField(err) {
 				return nil, err
 			}
 			s.log.Error("device is not watched", "device", s.entities[r].device.UUID, "error", err)
@@ -111,106 +106,186 @@ func (s *Source) watchEach(rows []int) ([]*class, error) {
 	return out, nil
 }
 
-// watchSet watches a set of fields at one pace. One unknown or unsupported field fails the whole call, so after a
-// failure they are tried one by one and the set is made of those that passed.
-func (s *Source) watchSet(k *class, set watch) error {
-	for attempt := 0; len(set.fields) > 0; attempt++ {
-		err := s.watchTogether(k, &set)
-		if err == nil {
-			k.watches = append(k.watches, set)
-			return nil
+// wanted are the fields to try on a class: those of its metrics, and those asked for besides that its entities have.
+func (s *Source) wanted(k *class, metrics []uint16) []uint16 {
+	out := make([]uint16, 0, len(metrics)+len(s.cfg.Extra))
+	for _, f := range metrics {
+		if s.lib.meta(f) == nil {
+			s.leaveOut(k, f, lacking, "newer than the library")
+			continue
 		}
-		if isDead(err) || attempt > 0 {
-			return err
+		out = append(out, f)
+	}
+	for _, f := range s.cfg.Extra {
+		m := s.lib.meta(f)
+		switch {
+		case m == nil:
+			s.leaveOut(k, f, lacking, "newer than the library")
+		case !m.ofGroup(k.kind) || slices.Contains(out, f) || f == fieldXID || f == fieldSXIDFatal || f == fieldSXIDNonFatal:
+			// another kind of entity has it, or it is there already
+		case m.Type == typeString || m.Type == typeBlob:
+			s.leaveOut(k, f, lacking, "not a number")
+		default:
+			out = append(out, f)
 		}
-		var good []uint16
-		for _, f := range set.fields {
-			trial := watch{fields: []uint16{f}, every: set.every}
-			if err := s.watchTogether(k, &trial); err != nil {
-				if isDead(err) {
-					return err
-				}
-				s.log.Debug("field left out", "field", f, "device", s.entities[k.rows[0]].device.Model, "error", err)
-				continue
+	}
+	return out
+}
+
+// watchAll watches fields, each at its own speed. Energy stands alone, because its samples are kept to catch up with; so do
+// the performance counters, which can be refused as a whole.
+func (s *Source) watchAll(ctx context.Context, k *class, fields []uint16) error {
+	type key struct {
+		every     time.Duration
+		profiling bool
+		energy    bool
+	}
+	sets := map[key][]uint16{}
+	for _, f := range fields {
+		x := key{s.cfg.every(f), profiling(f), f == fieldEnergy}
+		sets[x] = append(sets[x], f)
+	}
+	order := make([]key, 0, len(sets))
+	for x := range sets {
+		order = append(order, x)
+	}
+	slices.SortFunc(order, func(a, b key) int {
+		return cmp.Or(cmp.Compare(a.every, b.every), cmp.Compare(sets[a][0], sets[b][0]))
+	})
+	for _, x := range order {
+		slices.Sort(sets[x])
+		for some := range slices.Chunk(sets[x], maxFieldsPerCall) {
+			if err := ctx.Err(); err != nil {
+				return err
 			}
-			s.conn.lib.unwatchFields(s.conn.h, k.group, trial.group)
-			s.conn.lib.fieldGroupDestroy(s.conn.h, trial.group)
-			good = append(good, f)
+			w := watch{fields: some, every: x.every, keep: 3 * x.every} // for the latest value; the engine keeps at least a second
+			if x.energy {
+				w.keep = max(w.keep, s.cfg.Remember)
+			}
+			if err := s.watchSet(k, w); err != nil {
+				return err
+			}
 		}
-		set.fields = good
 	}
 	return nil
 }
 
-func (s *Source) watchTogether(k *class, w *watch) error {
-	fg, err := s.conn.fieldGroup(w.fields)
-	if err != nil {
-		return err
+// watchSet watches fields at one pace. One unknown or unsupported field fails the whole call; the set is then made of
+// those that pass.
+func (s *Source) watchSet(k *class, w watch) error {
+	err := s.start(k, &w)
+	if ofField(err) {
+		if w.fields, err = s.workable(k, w, err); err != nil || len(w.fields) == 0 {
+			return err
+		}
+		err = s.start(k, &w)
 	}
-	keep := 3 * w.every.Seconds() // for the latest value; the engine keeps at least a second
-	r := s.conn.lib.watchFields(s.conn.h, k.group, fg, w.every.Microseconds(), keep, 0)
-	if r != OK {
-		s.conn.lib.fieldGroupDestroy(s.conn.h, fg)
-		return check(r, "watch fields %v on %d devices of %s", w.fields, len(k.pairs), s.conn.where())
+	if err == nil {
+		k.watches = append(k.watches, w)
 	}
-	w.group = fg
-	return nil
+	return err
+}
+
+// workable finds the fields of a set that can be watched, by halving: every attempt costs the engine a round over all
+// devices. cause is why the set as a whole cannot.
+func (s *Source) workable(k *class, w watch, cause error) ([]uint16, error) {
+	r := code(cause)
+	whole := profiling(w.fields[0]) && (r == ProfilingNotSupported || r == ProfilingLibraryError || r == LibraryNotFound || r.refusal() == denied)
+	if len(w.fields) == 1 || whole {
+		for _, f := range w.fields {
+			s.leaveOut(k, f, r.refusal(), reason(r))
+		}
+		return nil, nil
+	}
+	var good []uint16
+	for half := range slices.Chunk(w.fields, (len(w.fields)+1)/2) {
+		trial := watch{fields: half, every: w.every, keep: w.keep}
+		err := s.start(k, &trial)
+		switch {
+		case err == nil:
+			s.conn.unwatch(k.group, trial.group)
+			good = append(good, half...)
+		case !ofField(err):
+			return nil, err
+		default:
+			more, err := s.workable(k, trial, err)
+			if err != nil {
+				return nil, err
+			}
+			good = append(good, more...)
+		}
+	}
+	return good, nil
+}
+
+func (s *Source) start(k *class, w *watch) (err error) {
+	w.group, err = s.conn.watch(k.group, w.fields, w.every, w.keep)
+	return err
 }
 
 // unwatch takes a class back from the engine, in reverse.
 func (s *Source) unwatch(k *class) {
 	c := s.conn
-	if k.events != 0 {
-		c.lib.unwatchFields(c.h, k.group, k.events)
-		c.lib.fieldGroupDestroy(c.h, k.events)
-		k.events = 0
-	}
+	s.unwatchEvents(k)
 	for _, w := range slices.Backward(k.watches) {
-		c.lib.unwatchFields(c.h, k.group, w.group)
-		c.lib.fieldGroupDestroy(c.h, w.group)
+		c.unwatch(k.group, w.group)
 	}
 	k.watches = nil
-	c.lib.groupDestroy(c.h, k.group)
+	if k.group != 0 {
+		c.lib.groupDestroy(c.h, k.group)
+	}
 }
 
-// settle reads a class once and keeps the fields that some device has. It fills the slots of each device.
-func (s *Source) settle(k *class) error {
+// settle reads a class once and keeps the fields that some entity has. It fills the slots of each device.
+func (s *Source) settle(ctx context.Context, k *class) error {
 	k.layOut()
-	if len(k.fields) == 0 {
-		return nil
+	type cell struct {
+		pair  entityPair
+		field uint16
 	}
-	if err := s.fetch(k); err != nil {
+	refused := map[cell]refusal{}
+	if err := s.fetch(ctx, k, func(v value) {
+		if why := v.refusal(); why != given {
+			refused[cell{entityPair{v.group, v.id}, v.field}] = why
+		} else {
+			delete(refused, cell{entityPair{v.group, v.id}, v.field})
+		}
+	}); err != nil {
 		return err
-	}
-	has := map[uint16]bool{}
-	for i := range k.values() {
-		v := &k.values()[i]
-		row := s.rowOf(v.Group, v.ID)
-		slot, known := slotOf(v.FieldID)
-		if row < 0 || !known || v.unsupported() {
-			continue
-		}
-		// DCGM reports instantaneous power as an exact 0 where the driver has none; no device that answers draws nothing.
-		if n, ok := v.number(); v.FieldID == fieldPowerInstant && ok && n.Float == 0 {
-			continue
-		}
-		has[v.FieldID] = true
-		s.slots[row] = s.slots[row].With(slot)
 	}
 	for i := range k.watches {
 		w := &k.watches[i]
-		good := slices.DeleteFunc(slices.Clone(w.fields), func(f uint16) bool { return !has[f] })
+		good := make([]uint16, 0, len(w.fields))
+		for _, f := range w.fields {
+			slot, isMetric := s.columns.slotOf(f)
+			why, has := given, false
+			for j, p := range k.pairs {
+				if r := refused[cell{p, f}]; r != given {
+					why = max(why, r)
+					continue
+				}
+				has = true
+				if isMetric && k.rows != nil {
+					s.slots[k.rows[j]] = s.slots[k.rows[j]].With(slot)
+				}
+			}
+			if why != given {
+				s.leaveOut(k, f, why, why.reason(has))
+			}
+			if has {
+				good = append(good, f)
+			}
+		}
 		if len(good) == len(w.fields) {
 			continue
 		}
 		// Do not let the engine ask the driver for ever for what it does not have.
-		s.conn.lib.unwatchFields(s.conn.h, k.group, w.group)
-		s.conn.lib.fieldGroupDestroy(s.conn.h, w.group)
+		s.conn.unwatch(k.group, w.group)
 		w.fields = good
 		if len(good) == 0 {
 			continue
 		}
-		if err := s.watchTogether(k, w); err != nil {
+		if err := s.start(k, w); err != nil {
 			return err
 		}
 	}
@@ -219,25 +294,26 @@ func (s *Source) settle(k *class) error {
 	return nil
 }
 
-// layOut lists the fields of the watches and makes room for their values.
+// layOut plans the bulk reads: one, unless the engine's limits want more.
 func (k *class) layOut() {
-	k.fields = k.fields[:0]
+	var fields []uint16
 	for _, w := range k.watches {
-		k.fields = append(k.fields, w.fields...)
+		fields = append(fields, w.fields...)
 	}
-	slices.SortFunc(k.fields, cmp.Compare)
-	k.buffer = make([]uint64, len(k.pairs)*len(k.fields)*int(valueBytes)/8)
-	for i := range k.values() {
-		k.values()[i].Version = versionFieldValueV2
+	if k.log.fields != 0 {
+		fields = append(fields, k.log.latest...)
 	}
-}
-
-// values is the buffer as values.
-func (k *class) values() []fieldValueV2 {
-	if len(k.buffer) == 0 {
-		return nil
+	slices.Sort(fields)
+	k.calls = k.calls[:0]
+	for some := range slices.Chunk(fields, maxFieldsPerCall) {
+		step := max(1, maxReplyBytes/int(valueBytes)/len(some))
+		for pairs := range slices.Chunk(k.pairs, step) {
+			k.calls = append(k.calls, call{pairs, some})
+		}
 	}
-	return unsafe.Slice((*fieldValueV2)(unsafe.Pointer(&k.buffer[0])), len(k.pairs)*len(k.fields))
+	if k.log.fields != 0 && len(k.parts) > 0 {
+		k.calls = append(k.calls, call{k.parts, k.log.latest})
+	}
 }
 
 // energyOf says what a device's energy counter is, from the fields it has.
@@ -252,5 +328,3 @@ func energyOf(kind record.DeviceKind, slots meter.Set) record.EnergySource {
 	}
 	return record.EnergyNone
 }
-
-func (p entityPair) String() string { return fmt.Sprintf("(group %d, id %d)", p.Group, p.ID) }

@@ -91,7 +91,7 @@ func TestThreeNodesReachKafka(t *testing.T) {
 			period := 10 * time.Second
 			dcfg := dcgm.DefaultConfig()
 			dcfg.Node, dcfg.Address, dcfg.Period = node, node, period
-			source, err := dcgm.Open(library, dcfg, slog.New(slog.DiscardHandler))
+			source, err := dcgm.Open(t.Context(), library, dcfg, slog.New(slog.DiscardHandler), nil)
 			if err != nil {
 				t.Error(err)
 				return

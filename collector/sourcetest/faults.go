@@ -71,12 +71,18 @@ func RunFaults(t *testing.T, stage func(t *testing.T, f Fault) (c Case, cannot s
 			case c.Open == nil:
 				t.Error("no case and no reason why there is none")
 			default:
-				p := play(t, c)
-				p.others(t)
-				judges[f](t, p)
+				RunFault(t, f, c)
 			}
 		})
 	}
+}
+
+// RunFault runs one case of a fault, for a source that can meet it in more ways than one.
+func RunFault(t *testing.T, f Fault, c Case) {
+	t.Helper()
+	p := play(t, c)
+	p.others(t)
+	judges[f](t, p)
 }
 
 // seen is one tick of a play.

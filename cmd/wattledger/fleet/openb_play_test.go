@@ -41,7 +41,7 @@ func TestTheCollectorFindsTheModels(t *testing.T) {
 		}
 		cfg := dcgm.DefaultConfig()
 		cfg.Address, cfg.Node, cfg.Period = n.ID, n.ID, 10*time.Second
-		source, err := dcgm.Open(lib, cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		source, err := dcgm.Open(t.Context(), lib, cfg, slog.New(slog.NewTextHandler(io.Discard, nil)), nil)
 		if err != nil {
 			t.Errorf("%s: %v", n.ID, err)
 			continue

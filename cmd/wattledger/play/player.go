@@ -176,10 +176,9 @@ func (p *Player) node(ctx context.Context, lib *dcgm.Library, n fleet.Node, cfg 
 	}
 	src := dcgm.DefaultConfig()
 	src.Address, src.Node, src.Period = n.ID, n.ID, cfg.Period
-	src.SlowPeriod = max(src.SlowPeriod, cfg.Period)
-	source, err := dcgm.Open(lib, src, p.Log)
+	source, err := dcgm.Open(ctx, lib, src, p.Log, nil)
 	if err != nil {
-		return fmt.Errorf("node %s: %w", n.ID, err)
+		return stopped(ctx, fmt.Errorf("node %s: %w", n.ID, err))
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
 	if err := message.NewWriter(p.Sink).Inventory(ctx, n.Site, uint64(n.Boot), n.From, source.Devices()); err != nil {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package dcgm_test
+
+const raceDetector = false
