@@ -56,6 +56,10 @@ var clients = []client{
 		"collector/dcgm, collector/nvml and internal/embedded/clickhouse, the three that load a C library",
 	},
 	{
+		"github.com/prometheus/common", func(d string) bool { return within(d, "collector/exporter") },
+		"collector/exporter, which reads what another program exposes",
+	},
+	{
 		"github.com/pressly/goose", func(d string) bool { return within(d, "schemas/clickhouse") },
 		"schemas/clickhouse, which owns the migrations",
 	},
