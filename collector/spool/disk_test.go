@@ -131,9 +131,24 @@ func (d *memDisk) Sync() error {
 func (d *memDisk) killed() *memDisk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	next := newMemDisk()
-	next.names, next.durable, next.pending = maps.Clone(d.names), maps.Clone(d.durable), slices.Clone(d.pending)
 	d.budget = 0
+	next := newMemDisk()
+	twins := map[*inode]*inode{}
+	twin := func(n *inode) *inode {
+		if twins[n] == nil {
+			twins[n] = &inode{bytes.Clone(n.data), bytes.Clone(n.synced)}
+		}
+		return twins[n]
+	}
+	for name, n := range d.names {
+		next.names[name] = twin(n)
+	}
+	for name, n := range d.durable {
+		next.durable[name] = twin(n)
+	}
+	// What happened to the names since is one step: what they are now.
+	now := maps.Clone(next.names)
+	next.pending = []func(map[string]*inode){func(m map[string]*inode) { clear(m); maps.Copy(m, now) }}
 	return next
 }
 
