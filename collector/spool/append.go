@@ -91,7 +91,7 @@ func (s *Spool) append(m *message.Message, now unit.Micros) error {
 	}
 	s.last = number
 	seg.size = end + size
-	s.marks[m.Topic] = m.Mark
+	s.marks[m.Topic] = after(s.marks[m.Topic], m.Mark)
 	s.met.appended.Inc()
 	return nil
 }

@@ -204,6 +204,21 @@ func (s *Spool) Reported(n int) error {
 	return nil
 }
 
+// Pending is Losses as incidents. With Stated it is agent.Losses.
+func (s *Spool) Pending() (out []record.Incident) {
+	for _, l := range s.Losses() {
+		out = append(out, l.Incident())
+	}
+	return out
+}
+
+// Stated is Reported. If the disk does not take it, the losses are stated again.
+func (s *Spool) Stated(n int) {
+	if err := s.Reported(n); err != nil {
+		s.log.Warn("losses will be stated again", "reason", reason(err), "error", err)
+	}
+}
+
 // giveUp remembers losses and that the numbers up to passed are done with, in one step. The caller holds mu.
 func (s *Spool) giveUp(passed uint64, news tally) error {
 	if err := s.remember(passed, merge(s.losses, s.fixed, news)); err != nil {

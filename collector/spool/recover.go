@@ -188,7 +188,7 @@ func (s *Spool) recallMarks() error {
 			switch {
 			case st.size == 0:
 			case st.kind == kindMessage:
-				found[string(st.topic)] = st.mark
+				found[string(st.topic)] = after(found[string(st.topic)], st.mark)
 			default:
 				opened = st.eachMark(func(topic []byte, m message.Mark) { found[string(topic)] = m })
 			}

@@ -163,7 +163,8 @@ func (s *Spool) isClosed() bool {
 	}
 }
 
-// Last is the mark of the last message of a topic that was ever appended. It outlives the message.
+// Last is the mark of the last message of a topic that was ever appended. It outlives the message. Of a message without
+// rows, such as the last word of a run, the times are those of the run's last message with rows.
 func (s *Spool) Last(topic string) (message.Mark, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,4 +213,12 @@ func (s *Spool) holding(number uint64) (seg *segment, high uint64) {
 		return s.segments[i], s.segments[i+1].first
 	}
 	return s.segments[i], s.last + 1
+}
+
+// after is the mark to remember when a message comes after another of its topic.
+func after(old, m message.Mark) message.Mark {
+	if m.To == 0 && m.Run == old.Run {
+		m.From, m.To = old.From, old.To
+	}
+	return m
 }

@@ -68,6 +68,8 @@ func rest(t testing.TB, s *Spool) (sequences []uint64) {
 	}
 }
 
+var _ agent.Losses = (*Spool)(nil)
+
 func value(t testing.TB, c prometheus.Collector) float64 { t.Helper(); return testutil.ToFloat64(c) }
 
 func TestNextWaitsForAMessage(t *testing.T) {
@@ -111,7 +113,7 @@ func TestNextWaitsForAMessage(t *testing.T) {
 	})
 }
 
-func TestAFolderIsOneProcesss(t *testing.T) {
+func TestAFolderBelongsToOneProcess(t *testing.T) {
 	cfg := small()
 	cfg.Dir = filepath.Join(t.TempDir(), "spool")
 	first, err := Open(cfg, at(begin), discard(), nil)
@@ -165,6 +167,22 @@ func TestTheLastMarkOutlivesItsMessage(t *testing.T) {
 	s = openOn(t, small(), d.killed())
 	if got, ok := s.Last("rare"); !ok || got != rare.Mark {
 		t.Errorf("the last message of the topic was %+v, %t", got, ok)
+	}
+}
+
+func TestTheLastWordOfARunKeepsItsLastTick(t *testing.T) {
+	d := newMemDisk()
+	s := openOn(t, small(), d)
+	put(t, s, 1, 1)
+	word := *made(1)
+	word.Mark = message.Mark{Run: word.Mark.Run, Sequence: 2}
+	if err := s.Put(t.Context(), &word); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*Spool{s, openOn(t, small(), d.killed())} {
+		if got, ok := s.Last(word.Topic); !ok || got.Sequence != 2 || got.To != made(1).Mark.To || got.Rows != 0 {
+			t.Errorf("the last message was %+v, %t", got, ok)
+		}
 	}
 }
 
@@ -296,9 +314,10 @@ func TestTheOldestIsGivenUpWhenThereIsTooMuch(t *testing.T) {
 			t.Errorf("loss %d was %+v and is %+v", i, l, more[i])
 		}
 	}
-	if err := s.Reported(len(losses)); err != nil {
-		t.Fatal(err)
+	if told := s.Pending(); len(told) != len(more) || told[0] != losses[0].Incident() {
+		t.Errorf("the incidents are %+v", told)
 	}
+	s.Stated(len(losses))
 	s = openOn(t, cfg, d.killed())
 	var later uint64
 	for _, l := range s.Losses() {
