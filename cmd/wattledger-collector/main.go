@@ -9,15 +9,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/wattledger/wattledger/collector/agent"
 	"github.com/wattledger/wattledger/collector/dcgm"
 	"github.com/wattledger/wattledger/collector/kafka"
 	"github.com/wattledger/wattledger/collector/message"
+	"github.com/wattledger/wattledger/collector/spool"
 	"github.com/wattledger/wattledger/collector/wallclock"
 	"github.com/wattledger/wattledger/internal/kafkaconn"
 	"github.com/wattledger/wattledger/internal/process"
 	"github.com/wattledger/wattledger/schemas/unit"
+	"github.com/wattledger/wattledger/schemas/wire"
 )
 
 const description = `Measure the GPUs of this node and publish the samples to Kafka.
@@ -38,6 +41,9 @@ type config struct {
 	Agent agent.Config     `yaml:"agent"`
 	DCGM  dcgm.Config      `yaml:"dcgm"`
 	Kafka kafkaconn.Config `yaml:"kafka"`
+	// Spool keeps messages while Kafka is away, Forward takes them there.
+	Spool   spool.Config          `yaml:"spool"`
+	Forward kafka.ForwarderConfig `yaml:"forward"`
 }
 
 type cli struct {
@@ -77,26 +83,46 @@ func (c *runCommand) Run(ctx context.Context, env *process.Env) error {
 	if c.Once {
 		return errors.Join(printOnce(ctx, env, cfg, source), source.Close())
 	}
-	sink, err := kafka.NewSink(cfg.Kafka, env.Metrics)
+	queue, err := spool.Open(cfg.Spool, now, env.Log, env.Metrics)
 	if err != nil {
 		return errors.Join(err, source.Close())
 	}
-	inventory := newInventory(message.NewWriter(sink), cfg.Agent, env.Log)
-	cfg.Agent.Announce = inventory.announce
-	a, err := agent.New(cfg.Agent, source, message.NewWriter(sink), wallclock.Clock{}, env.Log, env.Metrics)
+	sink, err := kafka.NewSink(cfg.Kafka, env.Metrics)
 	if err != nil {
-		return errors.Join(err, sink.Close(), source.Close())
+		return errors.Join(err, queue.Close(), source.Close())
+	}
+	forwarder, err := kafka.NewForwarder(cfg.Forward, queue, sink, env.Log, env.Metrics)
+	if err != nil {
+		return errors.Join(err, sink.Close(), queue.Close(), source.Close())
+	}
+	inventory := newInventory(message.NewWriter(queue), cfg.Agent, env.Log)
+	cfg.Agent.Announce, cfg.Agent.Losses = inventory.announce, queue
+	if previous, ok := queue.Last(wire.TopicSample); ok {
+		cfg.Agent.PreviousRun, cfg.Agent.PreviousLast, cfg.Agent.PreviousTick = previous.Run[:], previous.Sequence, previous.To
+	}
+	a, err := agent.New(cfg.Agent, source, message.NewWriter(queue), wallclock.Clock{}, env.Log, env.Metrics)
+	if err != nil {
+		return errors.Join(err, sink.Close(), queue.Close(), source.Close())
 	}
 	env.Log.Info("collector starts", "node", cfg.Agent.Node, "site", cfg.Agent.Site, "devices", len(source.Devices()),
 		"library", library.Path(), "unsupported", source.Unsupported())
 	env.ServeMetrics("127.0.0.1:9400")
-	// The agent empties its queue before it returns, so the sink is closed after it, and the devices last.
-	return errors.Join(env.Run(ctx, a.Run, inventory.run), sink.Close(), source.Close())
+	// The forwarder ends after the agent, whose last message is then in the spool.
+	forwarding, stopForwarding := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopForwarding()
+	read := func(ctx context.Context) error {
+		defer stopForwarding()
+		return a.Run(ctx)
+	}
+	forward := func(context.Context) error { return forwarder.Run(forwarding) }
+	return errors.Join(env.Run(ctx, read, inventory.run, forward), sink.Close(), queue.Close(), source.Close())
 }
 
 func (c *runCommand) config(env *process.Env) (config, error) {
-	cfg := config{Agent: agent.DefaultConfig(), DCGM: dcgm.DefaultConfig(), Kafka: kafkaconn.DefaultConfig()}
+	cfg := config{Agent: agent.DefaultConfig(), DCGM: dcgm.DefaultConfig(), Kafka: kafkaconn.DefaultConfig(), Spool: spool.DefaultConfig(), Forward: kafka.DefaultForwarderConfig()}
 	cfg.Kafka.ClientID = "wattledger-collector"
+	data := env.DataDir("/var/lib/wattledger")
+	cfg.Spool.Dir, cfg.Forward.Quarantine = filepath.Join(data, "spool"), filepath.Join(data, "quarantine")
 	host, err := os.Hostname()
 	if err != nil {
 		return cfg, fmt.Errorf("host name: %w; give --node", err)

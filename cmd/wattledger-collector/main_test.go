@@ -54,7 +54,7 @@ func TestOnce(t *testing.T) {
 
 func TestCheckStopsAfterTheWiring(t *testing.T) {
 	lib, _ := simtest.Play(t, node)
-	if code, _, errs := execute(t.Context(), "--check", "--site", "s1", "--dcgm-library", lib); code != process.ExitDone {
+	if code, _, errs := execute(t.Context(), "--check", "--site", "s1", "--data", t.TempDir(), "--dcgm-library", lib); code != process.ExitDone {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
 }
@@ -79,6 +79,7 @@ func TestItPublishesUntilStopped(t *testing.T) {
 	conn := kafkatest.Start(t, embedded.Topic{Name: wire.TopicSample, Partitions: 1}, embedded.Topic{Name: wire.TopicInventory, Partitions: 1})
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
+	data := t.TempDir()
 	type end struct {
 		code int
 		errs string
@@ -86,7 +87,7 @@ func TestItPublishesUntilStopped(t *testing.T) {
 	done := make(chan end, 1)
 	go func() {
 		code, _, errs := execute(ctx, "--site", "s1", "--node", "n1", "--period", "100ms", "--dcgm-library", lib,
-			"--brokers", strings.Join(conn.Brokers, ","), "--metrics-listen", "127.0.0.1:0")
+			"--data", data, "--brokers", strings.Join(conn.Brokers, ","), "--metrics-listen", "127.0.0.1:0")
 		done <- end{code, errs}
 	}()
 

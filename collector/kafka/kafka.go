@@ -1,7 +1,9 @@
 // Package kafka takes the collector's messages to Kafka.
 //
-// A nil error of Put means that every in-sync replica has the message. Messages that are put one after the other keep
-// their order within a key. Retrying is left to the caller, how Kafka is reached to internal/kafkaconn.
+// It owns the way from the queue on the node's disk (Forwarder) and the way without one (Sink). A nil error of Put means
+// that every in-sync replica has the message; retrying is left to the caller. The forwarder retries for ever, keeps the
+// order within a key, forgets a message only when Kafka has it, and sets aside the few that Kafka will never take. How
+// Kafka is reached is left to internal/kafkaconn.
 package kafka
 
 import (
@@ -25,11 +27,13 @@ var topics = []string{wire.TopicSample, wire.TopicAllocation, wire.TopicReading,
 // Sink publishes messages, each at once. Several writers may share it.
 type Sink struct {
 	producers map[string]*kafkaconn.Producer
+	// batchBytes is the most that goes to Kafka as one batch.
+	batchBytes int
 }
 
 // NewSink prepares a sink; nothing is dialled before the first message. Close it when done.
 func NewSink(cfg kafkaconn.Config, reg prometheus.Registerer) (*Sink, error) {
-	s := &Sink{producers: map[string]*kafkaconn.Producer{}}
+	s := &Sink{producers: map[string]*kafkaconn.Producer{}, batchBytes: cfg.MaxMessageBytes}
 	for _, topic := range topics {
 		p, err := kafkaconn.NewProducer(cfg, topic, reg)
 		if err != nil {
@@ -42,12 +46,16 @@ func NewSink(cfg kafkaconn.Config, reg prometheus.Registerer) (*Sink, error) {
 
 // Put publishes one message and waits until it is durable.
 func (s *Sink) Put(ctx context.Context, m *message.Message) error {
-	p := s.producers[m.Topic]
-	if p == nil {
-		return fmt.Errorf("%w: a node has nothing to say in topic %s", agent.ErrRefused, m.Topic)
-	}
 	// After a cancelled write the client may still hold the bytes.
-	return classify(p.Publish(ctx, kafka.Message{Key: bytes.Clone(m.Key), Value: bytes.Clone(m.Value)}))
+	return s.publish(ctx, m.Topic, []kafka.Message{{Key: bytes.Clone(m.Key), Value: bytes.Clone(m.Value)}})
+}
+
+func (s *Sink) publish(ctx context.Context, topic string, msgs []kafka.Message) error {
+	p := s.producers[topic]
+	if p == nil {
+		return &codedError{"unknown_topic", fmt.Errorf("%w: a node has nothing to say in topic %s", agent.ErrRefused, topic)}
+	}
+	return classify(p.Publish(ctx, msgs...))
 }
 
 // Close waits for what is under way and closes the connections.

@@ -1,0 +1,554 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/wattledger/wattledger/collector/agent"
+	"github.com/wattledger/wattledger/collector/message"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+func small() Config {
+	c := DefaultConfig()
+	c.Dir, c.SegmentBytes, c.MaxBytes = "-", 4096, 1<<20
+	return c
+}
+
+func at(t unit.Micros) func() unit.Micros { return func() unit.Micros { return t } }
+
+func openOn(t testing.TB, cfg Config, d folder) *Spool {
+	t.Helper()
+	s, err := open(cfg, d, at(begin), discard(), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func put(t testing.TB, s *Spool, from, to uint64) {
+	t.Helper()
+	for q := from; q <= to; q++ {
+		if err := s.Put(context.Background(), made(q)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// rest takes out what is there.
+func rest(t testing.TB, s *Spool) (sequences []uint64) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for {
+		m, err := s.Next(ctx)
+		if errors.Is(err, context.Canceled) {
+			return sequences
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !same(m, made(m.Mark.Sequence)) {
+			t.Fatalf("message %d has other bytes than were put", m.Mark.Sequence)
+		}
+		sequences = append(sequences, m.Mark.Sequence)
+		if err := s.Ack(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var _ agent.Losses = (*Spool)(nil)
+
+func value(t testing.TB, c prometheus.Collector) float64 { t.Helper(); return testutil.ToFloat64(c) }
+
+func TestNextWaitsForAMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openOn(t, small(), newMemDisk())
+		got := make(chan uint64)
+		go func() {
+			m, err := s.Next(t.Context())
+			if err != nil {
+				t.Error(err)
+				close(got)
+				return
+			}
+			got <- m.Mark.Sequence
+		}()
+		synctest.Wait()
+		select {
+		case q := <-got:
+			t.Fatalf("%d came out of an empty spool", q)
+		default:
+		}
+		put(t, s, 7, 7)
+		if q := <-got; q != 7 {
+			t.Errorf("%d came out, want 7", q)
+		}
+		if err := s.Ack(); err != nil {
+			t.Error(err)
+		}
+		ended := make(chan error)
+		go func() { _, err := s.Next(t.Context()); ended <- err }()
+		synctest.Wait()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; !errors.Is(err, ErrClosed) {
+			t.Errorf("a reader of a closed spool was told %v", err)
+		}
+		if err := s.Put(t.Context(), made(8)); !errors.Is(err, ErrClosed) {
+			t.Errorf("a writer to a closed spool was told %v", err)
+		}
+	})
+}
+
+func TestAFolderBelongsToOneProcess(t *testing.T) {
+	cfg := small()
+	cfg.Dir = filepath.Join(t.TempDir(), "spool")
+	first, err := Open(cfg, at(begin), discard(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(cfg, at(begin), discard(), nil); err == nil || !strings.Contains(err.Error(), "--data") || !strings.Contains(err.Error(), "process") {
+		t.Errorf("a second collector was told %v", err)
+	}
+	put(t, first, 1, 30)
+	if err := errors.Join(first.Close(), first.Close()); err != nil {
+		t.Error(err)
+	}
+	again, err := Open(cfg, at(begin), discard(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if got := rest(t, again); len(got) != 30 || got[29] != 30 {
+		t.Errorf("out came %v, want 1 to 30", got)
+	}
+	if names, _ := filepath.Glob(filepath.Join(cfg.Dir, "*.seg")); len(names) != 1 {
+		t.Errorf("all is published, and %v are still there", names)
+	}
+}
+
+func TestTheLastMarkOutlivesItsMessage(t *testing.T) {
+	d := newMemDisk()
+	s := openOn(t, small(), d)
+	if _, ok := s.Last("a"); ok {
+		t.Error("an empty spool knows a last message")
+	}
+	rare := made(1)
+	rare.Topic = "rare"
+	if err := s.Put(t.Context(), rare); err != nil {
+		t.Fatal(err)
+	}
+	for q := uint64(2); q < 60; q++ {
+		put(t, s, q, q)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for {
+		if _, err := s.Batch(ctx, 100, 1<<20); err != nil {
+			break
+		}
+		if err := s.Ack(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = openOn(t, small(), d.killed())
+	if got, ok := s.Last("rare"); !ok || got != rare.Mark {
+		t.Errorf("the last message of the topic was %+v, %t", got, ok)
+	}
+}
+
+func TestTheLastWordOfARunKeepsItsLastTick(t *testing.T) {
+	d := newMemDisk()
+	s := openOn(t, small(), d)
+	put(t, s, 1, 1)
+	word := *made(1)
+	word.Mark = message.Mark{Run: word.Mark.Run, Sequence: 2}
+	if err := s.Put(t.Context(), &word); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*Spool{s, openOn(t, small(), d.killed())} {
+		if got, ok := s.Last(word.Topic); !ok || got.Sequence != 2 || got.To != made(1).Mark.To || got.Rows != 0 {
+			t.Errorf("the last message was %+v, %t", got, ok)
+		}
+	}
+}
+
+// A segment that ends anywhere is that many whole messages; only its torn end is gone.
+func TestATornEndIsCutOffWhereverItIs(t *testing.T) {
+	d := newMemDisk()
+	s := openOn(t, small(), d)
+	var ends []int64
+	for q := uint64(1); len(s.segments) < 2; q++ {
+		put(t, s, q, q)
+		ends = append(ends, s.segments[0].size)
+	}
+	ends = ends[:len(ends)-1]
+	name := s.segments[0].name
+	whole := d.names[name].data
+	for size := range len(whole) + 1 {
+		d := newMemDisk()
+		d.names[name] = &inode{data: append([]byte{}, whole[:size]...)}
+		s := openOn(t, small(), d)
+		want, kept := 0, int64(0)
+		for _, end := range ends {
+			if end <= int64(size) {
+				want, kept = want+1, end
+			}
+		}
+		if got := rest(t, s); len(got) != want || want > 0 && got[want-1] != uint64(want) {
+			t.Fatalf("of %d bytes %v came out, want 1 to %d", size, got, want)
+		}
+		if torn := int64(value(t, s.met.torn)); want > 0 && torn != int64(size)-kept {
+			t.Fatalf("of %d bytes %d were called torn, want %d", size, torn, int64(size)-kept)
+		}
+		put(t, s, 100, 103)
+		if got := rest(t, s); len(got) != 4 || len(s.Losses()) != 0 {
+			t.Fatalf("after %d bytes, of four messages %v came out; losses %v", size, got, s.Losses())
+		}
+	}
+}
+
+// A bit that falls over takes one message with it, and a loss says so. In the last record of the last segment nobody can
+// tell it from a torn end.
+func TestAFlippedBitCostsOneMessageAndIsTold(t *testing.T) {
+	d := newMemDisk()
+	s := openOn(t, small(), d)
+	put(t, s, 1, 30)
+	final := s.segments[len(s.segments)-1].first
+	for name, n := range d.names {
+		first, ok := numberOf(name)
+		if !ok || first == final {
+			continue
+		}
+		for bit := 0; bit < 8*len(n.data); bit += 61 {
+			d := d.killed()
+			data := append([]byte{}, n.data...)
+			data[bit/8] ^= 1 << (bit % 8)
+			d.names[name] = &inode{data: data}
+			s := openOn(t, small(), d)
+			got := rest(t, s)
+			losses := s.Losses()
+			switch {
+			case len(got) == 30 && len(losses) == 0: // it hit the opening, which is there for its marks
+			case len(got) == 29 && len(losses) == 1 && losses[0].Reason == ReasonCorrupt && losses[0].Messages == 1 && losses[0].Incident().Validate() == nil:
+				if value(t, s.met.dropped.WithLabelValues("corrupt")) != 1 {
+					t.Fatal("a corrupt message is not counted")
+				}
+				bad := 0
+				for name := range d.names {
+					if strings.HasSuffix(name, badSuffix) {
+						bad++
+					}
+				}
+				if bad != 1 {
+					t.Fatalf("bit %d of %s: %d files set aside", bit, name, bad)
+				}
+			default:
+				t.Fatalf("bit %d of %s: out came %v, losses are %+v", bit, name, got, losses)
+			}
+		}
+	}
+}
+
+func TestALostFileIsALoss(t *testing.T) {
+	d := newMemDisk()
+	s := openOn(t, small(), d)
+	put(t, s, 1, 40)
+	if len(s.segments) < 4 {
+		t.Fatal("too few segments")
+	}
+	for i := range len(s.segments) - 1 {
+		d := d.killed()
+		delete(d.names, s.segments[i].name)
+		again := openOn(t, small(), d)
+		gone := int(s.segments[i+1].first - s.segments[i].first)
+		if i == 0 {
+			// The cursor never said anything, so nobody knows that there was one before.
+			gone = 0
+		}
+		got, losses := rest(t, again), again.Losses()
+		if i > 0 && (len(losses) != 1 || losses[0].Messages != uint64(gone) || len(got) != 40-gone) {
+			t.Errorf("segment %d is gone with %d messages: out came %v, losses are %+v", i, gone, got, losses)
+		}
+	}
+}
+
+func TestTheOldestIsGivenUpWhenThereIsTooMuch(t *testing.T) {
+	cfg := small()
+	cfg.MaxBytes, cfg.MaxAge = 4*cfg.SegmentBytes, 0
+	d := newMemDisk()
+	s := openOn(t, cfg, d)
+	put(t, s, 1, 200)
+	if s.bytes() > cfg.MaxBytes {
+		t.Errorf("%d bytes, above the limit", s.bytes())
+	}
+	losses := s.Losses()
+	var lost uint64
+	for _, l := range losses {
+		if l.Reason != ReasonFull || l.Topic == "" || l.Last < l.First || l.From != begin+unit.Micros(l.First) || l.To != begin+unit.Micros(l.Last)+5 || l.Rows == 0 {
+			t.Errorf("the loss is %+v", l)
+		}
+		lost += l.Messages
+	}
+	if v := value(t, s.met.dropped.WithLabelValues("spool_full")); v != float64(lost) || lost == 0 {
+		t.Errorf("%v messages counted as dropped, %d told", v, lost)
+	}
+	// What is told does not change, what comes after is new.
+	put(t, s, 201, 300)
+	more := s.Losses()
+	for i, l := range losses {
+		if more[i] != l {
+			t.Errorf("loss %d was %+v and is %+v", i, l, more[i])
+		}
+	}
+	if told := s.Pending(); len(told) != len(more) || told[0] != losses[0].Incident() {
+		t.Errorf("the incidents are %+v", told)
+	}
+	s.Stated(len(losses))
+	s = openOn(t, cfg, d.killed())
+	var later uint64
+	for _, l := range s.Losses() {
+		later += l.Messages
+	}
+	if got := rest(t, s); uint64(len(got))+lost+later != 300 || got[len(got)-1] != 300 {
+		t.Errorf("%d came out, %d and %d were told lost, of 300", len(got), lost, later)
+	}
+}
+
+func TestWhatIsTooOldIsGivenUp(t *testing.T) {
+	cfg := small()
+	cfg.MaxAge = 10 * time.Second
+	now := begin
+	s, err := open(cfg, newMemDisk(), func() unit.Micros { return now }, discard(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for q := range uint64(40) {
+		put(t, s, q+1, q+1)
+		now += unit.Second
+	}
+	got := rest(t, s)
+	if len(got) < 10 || len(got) > 14 || got[len(got)-1] != 40 {
+		t.Errorf("of forty messages in forty seconds %v are still there after ten", got)
+	}
+	for _, l := range s.Losses() {
+		if l.Reason != ReasonAge {
+			t.Errorf("the loss is %+v", l)
+		}
+	}
+}
+
+func TestLossesOfManyRunsStayBounded(t *testing.T) {
+	var all []Loss
+	for i := range 3 * maxLosses {
+		l := Loss{Reason: ReasonFull, Topic: "t", First: 5, Last: 6, From: begin + unit.Micros(i), To: begin + unit.Micros(i), Messages: 2}
+		l.Run[0], l.Run[1] = byte(i), byte(i>>8)
+		all = merge(all, len(all), tally{l})
+	}
+	var n uint64
+	for _, l := range all {
+		n += l.Messages
+	}
+	if len(all) != maxLosses || n != 6*maxLosses || all[0].From != begin || all[0].Run != [16]byte{} {
+		t.Errorf("%d losses of %d messages, the first %+v", len(all), n, all[0])
+	}
+}
+
+// What the disk refuses stays with the caller, and when the disk takes it again all is well.
+func TestADiskThatRefusesIsWaitedOut(t *testing.T) {
+	f := func(operation string, refusal error, counted, word string) {
+		t.Helper()
+		d := newMemDisk()
+		s := openOn(t, small(), d)
+		put(t, s, 1, 3)
+		for q := uint64(4); q < 40; q++ { // some of them begin a segment
+			d.refuse = func(o, name string) error {
+				if o == operation && name != cursorName {
+					return refusal
+				}
+				return nil
+			}
+			err := s.Put(t.Context(), made(q))
+			var coded interface{ Code() string }
+			if operation == "create" && err == nil {
+				d.refuse = nil
+				continue
+			}
+			if err == nil || errors.Is(err, agent.ErrRefused) || !errors.Is(err, refusal) || !errors.As(err, &coded) || coded.Code() != word {
+				t.Fatalf("%s: the caller was told %v", operation, err)
+			}
+			d.refuse = nil
+			put(t, s, q, q)
+		}
+		if value(t, s.met.errors.WithLabelValues(counted, word)) == 0 {
+			t.Errorf("%s: not counted as %s %s", operation, counted, word)
+		}
+		check := func(s *Spool) {
+			if got := rest(t, s); len(got) != 39 || got[38] != 39 || len(s.Losses()) > 0 {
+				t.Errorf("%s: out came %v, losses %v", operation, got, s.Losses())
+			}
+		}
+		check(openOn(t, small(), d.killed()))
+	}
+	f("write", syscall.ENOSPC, "write", "disk_full")
+	f("write", syscall.EIO, "write", "io")
+	f("sync", syscall.EIO, "sync", "io")
+	f("sync", syscall.EDQUOT, "sync", "disk_full")
+	f("create", syscall.EROFS, "create", "read_only")
+}
+
+// The reader meets the disk's errors too: it says so, and loses nothing.
+func TestAReadErrorIsNotALoss(t *testing.T) {
+	d := newMemDisk()
+	s := openOn(t, small(), d)
+	put(t, s, 1, 20)
+	d.refuse = func(o, _ string) error {
+		if o == "read" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	if _, err := s.Next(t.Context()); !errors.Is(err, syscall.EIO) {
+		t.Errorf("the reader was told %v", err)
+	}
+	if value(t, s.met.errors.WithLabelValues("read", "io")) != 1 {
+		t.Error("not counted")
+	}
+	d.refuse = nil
+	if got := rest(t, s); len(got) != 20 || len(s.Losses()) > 0 {
+		t.Errorf("out came %v", got)
+	}
+}
+
+// A loss that cannot be remembered is not made.
+func TestNothingIsGivenUpUnremembered(t *testing.T) {
+	cfg := small()
+	cfg.MaxBytes = 2 * cfg.SegmentBytes
+	d := newMemDisk()
+	s := openOn(t, cfg, d)
+	d.refuse = func(o, name string) error {
+		if strings.HasPrefix(name, memoryName) && o == "write" {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	q := uint64(1)
+	for ; s.Put(t.Context(), made(q)) == nil; q++ {
+	}
+	if got := value(t, s.met.errors.WithLabelValues("remember", "disk_full")); got != 1 {
+		t.Errorf("counted %v times", got)
+	}
+	d.refuse = nil
+	put(t, s, q, q)
+	if len(s.Losses()) == 0 {
+		t.Error("no loss")
+	}
+}
+
+func TestWhatFitsInNoSegmentIsRefused(t *testing.T) {
+	s := openOn(t, small(), newMemDisk())
+	if err := s.Put(t.Context(), &message.Message{Topic: "a", Value: make([]byte, 4096)}); !errors.Is(err, agent.ErrRefused) {
+		t.Errorf("the caller was told %v", err)
+	}
+	if err := s.Put(t.Context(), &message.Message{Topic: "a", Value: make([]byte, 3900)}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestADamagedMemoryIsSetAside(t *testing.T) {
+	d := newMemDisk()
+	s := openOn(t, small(), d)
+	put(t, s, 1, 3)
+	d.names[memoryName] = &inode{data: []byte("nonsense")}
+	s = openOn(t, small(), d)
+	if value(t, s.met.errors.WithLabelValues("recall", "corrupt")) != 1 || d.names[memoryName+badSuffix] == nil {
+		t.Error("not counted, or not kept")
+	}
+	if got := rest(t, s); len(got) != 3 {
+		t.Errorf("out came %v", got)
+	}
+}
+
+func TestWhatWaitsIsMeasured(t *testing.T) {
+	now := begin
+	reg := prometheus.NewRegistry()
+	s, err := open(small(), newMemDisk(), func() unit.Micros { return now }, discard(), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, 1, 5)
+	now += 90 * unit.Second
+	if n, bytes, age := s.depth(); n != 5 || bytes != s.bytes() || age != 90 {
+		t.Errorf("%d messages of %d bytes, the oldest %v s", n, bytes, age)
+	}
+	rest(t, s)
+	if n, _, age := s.depth(); n != 0 || age != 0 || value(t, s.met.acked) != 5 || value(t, s.met.appended) != 5 {
+		t.Errorf("%d messages, the oldest %v s", n, age)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(families) < 9 {
+		t.Errorf("%d metrics", len(families))
+	}
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "wattledger_collector_spool_") {
+			t.Errorf("a metric is called %s", f.GetName())
+		}
+	}
+}
+
+func TestEveryFaultOfAConfigurationIsNamed(t *testing.T) {
+	err := Config{Sync: "never", MaxAge: -1, MaxBytes: -1}.Validate()
+	for _, word := range []string{"dir:", "segment_bytes:", "max_bytes:", "max_age:", "sync:", "sync_every:"} {
+		if err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%q is not named by %v", word, err)
+		}
+	}
+	if _, err := Open(DefaultConfig(), at(begin), discard(), nil); err == nil {
+		t.Error("a spool without a folder was opened")
+	}
+	c := DefaultConfig()
+	c.Dir = os.DevNull
+	if _, err := Open(c, at(begin), discard(), nil); err == nil {
+		t.Error("a spool in a file was opened")
+	}
+}
+
+func TestPutAllocatesNothing(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Dir, cfg.Sync, cfg.SegmentBytes, cfg.MaxBytes = t.TempDir(), SyncInterval, 1<<30, 2<<30
+	s, err := Open(cfg, at(begin), discard(), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	m := made(1)
+	if n := testing.AllocsPerRun(1000, func() {
+		if err := s.Put(context.Background(), m); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.Next(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := s.Ack(); err != nil {
+			t.Error(err)
+		}
+	}); n > 0 {
+		t.Errorf("a message costs %v allocations", n)
+	}
+}
