@@ -134,15 +134,16 @@ func (s *Store) readings(ctx context.Context, site string, from, start, end unit
 	out := map[string]series{}
 	for rows.Next() {
 		var device, boot, driver, run string
-		var tick, ts, c, integral, sm, expected, read int64
+		var tick, ts, c, integral, seen, sm, expected, read int64
 		var period uint32
-		if err := rows.Scan(&device, &tick, &ts, &c, &boot, &driver, &run, &integral, &sm, &expected, &read, &period); err != nil {
+		if err := rows.Scan(&device, &tick, &ts, &c, &boot, &driver, &run, &integral, &seen, &sm, &expected, &read, &period); err != nil {
 			return nil, fmt.Errorf("read samples of %s: %w", site, err)
 		}
 		r := out[device]
 		r.ticks = append(r.ticks, tick)
 		r.points = append(r.points, window.Point{
 			T: unit.Micros(ts), C: unit.Millijoules(c), Boot: boot, Driver: driver, Run: run, Integral: unit.Millijoules(integral),
+			Seen: seen,
 		})
 		r.work = append(r.work, closing.Work{
 			T: unit.Micros(ts), Run: run, SMActive: unit.Micros(sm), Expected: expected, Read: read,
@@ -160,7 +161,7 @@ func (s *Store) readings(ctx context.Context, site string, from, start, end unit
 //
 // readingsSQL keeps a row when an edge (of an allocation, of the device's own stay, of the hour) lies between it and a
 // neighbour, when both have one time stamp, when the counter cannot have run on between it and
-// a neighbour, and the outer rows of each device. Of the rows at or after the hour's end it keeps the first; of MIG instances
+// a neighbour or the collector states another epoch, and the outer rows of each device. Of the rows at or after the hour's end it keeps the first; of MIG instances
 // all, since which tick is the last that matters is their GPU's to say.
 const readingsSQL = `
 WITH
@@ -177,6 +178,7 @@ WITH
     SELECT device, toUnixTimestamp64Micro(tick) AS tick_us, ifNull(energy_ts, toUnixTimestamp64Micro(tick)) AS ts,
       toInt64(ifNull(energy_mj, 0)) AS c, cityHash64(boot, driver, run) AS id, boot, driver, run, period_ms, energy_source,
       toInt64(ifNull(toNullable(toInt64(power_integral_mj)), -1)) AS integral,
+      toInt64(ifNull(toNullable(toInt64(energy_epoch)), -1)) AS seen,
       toInt64(ifNull(toNullable(toInt64(sm_active_us)), -1)) AS sm,
       toInt64(ifNull(ticks_expected, 0)) AS expected, toInt64(ifNull(ticks_read, 0)) AS read
     FROM sample
@@ -187,10 +189,11 @@ WITH
     SELECT *, lagInFrame(tick_us, 1, 0) OVER w AS tick0, leadInFrame(tick_us, 1, 0) OVER w AS tick1,
       lagInFrame(ts, 1, 0) OVER w AS ts0, leadInFrame(ts, 1, 0) OVER w AS ts1,
       lagInFrame(c, 1, 0) OVER w AS c0, leadInFrame(c, 1, 0) OVER w AS c1,
+      lagInFrame(seen, 1, 0) OVER w AS seen0, leadInFrame(seen, 1, 0) OVER w AS seen1,
       lagInFrame(id, 1, 0) OVER w AS id0, leadInFrame(id, 1, 0) OVER w AS id1
     FROM raw
     WINDOW w AS (PARTITION BY device ORDER BY ts, c, tick_us ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING))
-SELECT device, tick_us, ts, c, if(energy_source = 'integrated', concat(boot, ' ', run), boot), driver, run, integral, sm, expected, read, period_ms
+SELECT device, tick_us, ts, c, if(energy_source = 'integrated', concat(boot, ' ', run), boot), driver, run, integral, seen, sm, expected, read, period_ms
 FROM near
 LEFT JOIN edges ON edge_device = near.device
 LEFT JOIN limits ON limit_device = near.device
@@ -198,7 +201,7 @@ WHERE (ts0 < {end:Int64} OR energy_source = 'none')
   AND (device IN (SELECT uuid FROM whole) OR tick0 = 0 OR tick1 = 0 OR ts >= {end:Int64}
     OR ts = ts0 OR ts = ts1
     OR arrayExists(e -> e >= ts0 AND e <= ts1, arrayConcat(es, [{start:Int64}, {end:Int64}]))
-    OR id != id0 OR id != id1
+    OR id != id0 OR id != id1 OR seen != seen0 OR seen != seen1
     OR c < c0 OR c1 < c
     OR toInt128(c - c0) * 100000000 > toInt128(limit_mw) * 105 * (ts - ts0)
     OR toInt128(c1 - c) * 100000000 > toInt128(limit_mw) * 105 * (ts1 - ts))
@@ -207,7 +210,7 @@ ORDER BY device, ts, c, tick_us`
 // cutsAt are the newest editions of the cuts at an hour's start, the latest epoch of each device.
 func (s *Store) cutsAt(ctx context.Context, site string, t unit.Micros) (map[string]record.Cut, error) {
 	rows, err := s.conn.Query(with(ctx, "site", site, "t", t),
-		`SELECT device, epoch, boot, driver, t, t0, c0, t1, c1, run, integral0, c, low, high, open, interpolated, edition
+		`SELECT device, epoch, boot, driver, t, t0, c0, t1, c1, run, integral0, seen0, c, low, high, open, interpolated, edition
 		 FROM cut WHERE site = {site:String} AND t = {t:Int64} ORDER BY device, epoch DESC, edition DESC LIMIT 1 BY device`)
 	if err != nil {
 		return nil, fmt.Errorf("read cuts of %s: %w", site, err)
@@ -216,13 +219,14 @@ func (s *Store) cutsAt(ctx context.Context, site string, t unit.Micros) (map[str
 	out := map[string]record.Cut{}
 	for rows.Next() {
 		c := record.Cut{Site: site}
-		var epoch, at, t0, c0, t1, c1, integral, value, low, high int64
-		if err := rows.Scan(&c.Device, &epoch, &c.Boot, &c.Driver, &at, &t0, &c0, &t1, &c1, &c.Run, &integral, &value, &low, &high,
+		var epoch, at, t0, c0, t1, c1, integral, seen, value, low, high int64
+		if err := rows.Scan(&c.Device, &epoch, &c.Boot, &c.Driver, &at, &t0, &c0, &t1, &c1, &c.Run, &integral, &seen, &value, &low, &high,
 			&c.Open, &c.Interpolated, &c.Edition); err != nil {
 			return nil, fmt.Errorf("read cuts of %s: %w", site, err)
 		}
 		c.Epoch, c.T, c.T0, c.T1 = unit.Micros(epoch), unit.Micros(at), unit.Micros(t0), unit.Micros(t1)
 		c.C0, c.C1, c.Integral0 = unit.Millijoules(c0), unit.Millijoules(c1), unit.Millijoules(integral)
+		c.Seen0 = seen
 		c.C, c.Low, c.High = unit.Millijoules(value), unit.Millijoules(low), unit.Millijoules(high)
 		out[c.Device] = c
 	}

@@ -14,6 +14,7 @@ type point struct {
 	t, c     int64
 	tick     int64 // of the first sample that showed it
 	integral int64
+	seen     int64 // epochs the collector saw within its run, or Absent
 	id       Identity
 }
 
@@ -36,13 +37,15 @@ func (x *exact) newCounter(s Series, d record.Device) counter {
 	for _, r := range s.Samples {
 		if r.At != Absent && r.Energy != Absent {
 			ps = append(ps, point{
-				t: int64(r.At), c: int64(r.Energy), tick: int64(r.Tick), integral: int64(r.Integral), id: s.Identities[r.Identity],
+				t: int64(r.At), c: int64(r.Energy), tick: int64(r.Tick), integral: int64(r.Integral), seen: r.Seen,
+				id: s.Identities[r.Identity],
 			})
 		}
 	}
 	slices.SortFunc(ps, func(a, b point) int {
 		return cmp.Or(cmp.Compare(a.t, b.t), cmp.Compare(a.id.Boot, b.id.Boot), cmp.Compare(a.id.Driver, b.id.Driver),
-			cmp.Compare(a.c, b.c), cmp.Compare(a.tick, b.tick), cmp.Compare(a.id.Run, b.id.Run))
+			cmp.Compare(a.c, b.c), cmp.Compare(a.tick, b.tick), cmp.Compare(a.id.Run, b.id.Run),
+			cmp.Compare(a.seen, b.seen))
 	})
 	var measured []epoch
 	for _, p := range ps {
@@ -54,6 +57,10 @@ func (x *exact) newCounter(s Series, d record.Device) counter {
 			}
 			// A counter that the collector integrates ends with its run.
 			same = same && (d.Energy != record.EnergyIntegrated || last.id.Run == p.id.Run)
+			// Within a run the collector may have seen the counter begin anew, whatever it shows.
+			if last.id.Run == p.id.Run && last.seen != Absent && p.seen != Absent {
+				same = same && last.seen == p.seen
+			}
 			fast := d.LimitMilliwatts > 0 && x.above(p.c-last.c, int64(d.LimitMilliwatts), p.t-last.t)
 			if same && p.c >= last.c && !fast {
 				measured[n-1].points = append(measured[n-1].points, p)

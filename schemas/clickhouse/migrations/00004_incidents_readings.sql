@@ -74,6 +74,19 @@ ALTER TABLE samples {{.OnCluster}} ADD COLUMN IF NOT EXISTS energy_epoch UInt32 
 -- +goose StatementEnd
 {{- end}}
 -- +goose StatementBegin
+ALTER TABLE {{.Table "cuts"}} ADD COLUMN IF NOT EXISTS seen0 Int64 DEFAULT -1 COMMENT 'energy_epoch at t0, −1 when it is not known';
+-- +goose StatementEnd
+{{- if .Cluster}}
+-- +goose StatementBegin
+ALTER TABLE cuts {{.OnCluster}} ADD COLUMN IF NOT EXISTS seen0 Int64 DEFAULT -1;
+-- +goose StatementEnd
+{{- end}}
+-- +goose StatementBegin
+CREATE OR REPLACE VIEW cut {{.OnCluster}} AS
+SELECT u.* FROM cuts AS u FINAL
+INNER JOIN (SELECT site, batch, root FROM seals FINAL) AS s ON u.site = s.site AND u.batch = s.batch AND u.root = s.root;
+-- +goose StatementEnd
+-- +goose StatementBegin
 CREATE OR REPLACE VIEW sample {{.OnCluster}} AS
 SELECT site, node, device, run, seq, boot, driver, energy_source, tick, period_ms, received, kafka_partition, kafka_offset,
     if(energy_ts = 18446744073709551615, NULL, toInt64(energy_ts)) AS energy_ts
