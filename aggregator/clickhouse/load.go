@@ -12,6 +12,7 @@ import (
 	"github.com/wattledger/wattledger/aggregator/window"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
+	"github.com/wattledger/wattledger/schemas/wire"
 )
 
 // Lookahead is how far beyond an hour's end the sample to the right of it is sought. A device silent for longer has an
@@ -309,25 +310,28 @@ func (s *Store) waiting(ctx context.Context, site record.Site, p *closer.Progres
 		return err
 	}
 	rows, err := s.conn.Query(with(ctx, "site", site.ID),
-		`SELECT source, toUnixTimestamp64Micro(max(complete_up_to)) FROM messages WHERE site = {site:String} GROUP BY source`)
+		`SELECT topic, source, toUnixTimestamp64Micro(max(complete_up_to)) FROM messages
+		 WHERE site = {site:String} AND topic IN ('`+wire.TopicSample+`', '`+wire.TopicAllocation+`') GROUP BY topic, source`)
 	if err != nil {
 		return fmt.Errorf("read what is complete of %s: %w", site.ID, err)
 	}
 	defer rows.Close()
-	complete := map[string]unit.Micros{}
+	// A node's own progress is what its samples declare; what it declares of its allocations or its meters is another matter.
+	type stream struct{ topic, source string }
+	complete := map[stream]unit.Micros{}
 	for rows.Next() {
-		var source string
+		var s stream
 		var t int64
-		if err := rows.Scan(&source, &t); err != nil {
+		if err := rows.Scan(&s.topic, &s.source, &t); err != nil {
 			return fmt.Errorf("read what is complete of %s: %w", site.ID, err)
 		}
-		complete[source] = unit.Micros(t)
+		complete[s] = unit.Micros(t)
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read what is complete of %s: %w", site.ID, err)
 	}
-	need := func(source string, until unit.Micros) {
-		if complete[source] < until {
+	need := func(topic, source string, until unit.Micros) {
+		if complete[stream{topic, source}] < until {
 			p.Waiting = append(p.Waiting, source)
 		}
 	}
@@ -343,10 +347,13 @@ func (s *Store) waiting(ctx context.Context, site record.Site, p *closer.Progres
 		if n.To != 0 {
 			until = min(until, n.To)
 		}
-		need(n.ID, until)
+		need(wire.TopicSample, n.ID, until)
+		if site.AllocationSource == record.AllocationsByNodes {
+			need(wire.TopicAllocation, record.AllocationsOf(n.ID), until)
+		}
 	}
-	for source, t := range complete {
-		if source != site.AllocationSource { // a scheduler may state what is yet to come
+	for s, t := range complete {
+		if s.topic == wire.TopicSample { // a scheduler may state what is yet to come
 			p.Newest = max(p.Newest, t)
 		}
 	}
@@ -354,8 +361,8 @@ func (s *Store) waiting(ctx context.Context, site record.Site, p *closer.Progres
 	if len(nodes) == 0 && p.Newest < p.Next+unit.Hour {
 		p.Waiting = append(p.Waiting, "a node of "+site.ID)
 	}
-	if site.AllocationSource != "" {
-		need(site.AllocationSource, p.Next+unit.Hour)
+	if site.AllocationSource != "" && site.AllocationSource != record.AllocationsByNodes {
+		need(wire.TopicAllocation, site.AllocationSource, p.Next+unit.Hour)
 	}
 	return nil
 }

@@ -63,9 +63,17 @@ type Site struct {
 	Country, Zone, Operator, OperatorCountry string
 	// PUEThousandths is the declared power usage effectiveness × 1000 (ISO/IEC 30134-2), used where no site meter is.
 	PUEThousandths int64
-	// AllocationSource names the scheduler that must declare its events complete before an hour can close.
+	// AllocationSource names the scheduler that must declare its events complete before an hour can close, or is the word
+	// AllocationsByNodes.
 	AllocationSource string
 }
+
+// AllocationsByNodes is the AllocationSource of a site at which each node states who holds its devices: every node expected
+// in an hour must then declare its allocations complete, under the source that AllocationsOf names.
+const AllocationsByNodes = "nodes"
+
+// AllocationsOf is the source under which a node states who holds its devices.
+func AllocationsOf(node string) string { return node + "/allocations" }
 
 // Node is a host and what is expected of it.
 type Node struct {
