@@ -169,7 +169,7 @@ WITH
   edges AS (
     SELECT held AS edge_device, groupUniqArray(e) AS es
     FROM (SELECT device AS held, arrayJoin([start_us, end_us]) AS e FROM allocations FINAL WHERE site = {site:String}
-      UNION ALL SELECT uuid AS held, arrayJoin([from_us, to_us]) AS e FROM devices FINAL)
+      UNION ALL SELECT uuid AS held, arrayJoin([from_us, to_us]) AS e FROM device)
     WHERE e > {start:Int64} AND e < {end:Int64} GROUP BY held),
   whole AS (
     SELECT uuid FROM devices FINAL WHERE kind IN ('mig', 'cpu')
@@ -281,7 +281,7 @@ func (s *Store) Progress(ctx context.Context, site record.Site) (closer.Progress
 	} else {
 		var first int64
 		if err := s.conn.QueryRow(with(ctx, "site", site.ID),
-			`SELECT min(from_us) FROM nodes FINAL WHERE site = {site:String} AND from_us > 0`).Scan(&first); err != nil {
+			`SELECT min(from_us) FROM node WHERE site = {site:String} AND from_us > 0`).Scan(&first); err != nil {
 			return p, fmt.Errorf("read the first hour of %s: %w", site.ID, err)
 		}
 		if first == 0 {
@@ -335,12 +335,14 @@ func (s *Store) waiting(ctx context.Context, site record.Site, p *closer.Progres
 			p.Waiting = append(p.Waiting, source)
 		}
 	}
-	devices, err := s.devices(ctx, site.ID, p.Next, p.Next+unit.Hour)
-	if err != nil {
-		return err
+	// A node whose devices have all left is still one whose devices are known.
+	var described []string
+	if err := s.conn.QueryRow(with(ctx, "site", site.ID),
+		`SELECT groupUniqArray(node) FROM devices WHERE node IN (SELECT id FROM nodes FINAL WHERE site = {site:String})`).Scan(&described); err != nil {
+		return fmt.Errorf("read the devices of %s: %w", site.ID, err)
 	}
 	for _, n := range nodes {
-		if len(devices[n.ID]) == 0 {
+		if !slices.Contains(described, n.ID) {
 			p.Waiting = append(p.Waiting, "inventory of "+n.ID)
 		}
 		until := p.Next + unit.Hour

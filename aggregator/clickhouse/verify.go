@@ -55,13 +55,17 @@ func (a *Audit) Closed(ctx context.Context, site string, p verify.Period) (verif
 func (a *Audit) Nodes(ctx context.Context, site string, p verify.Period) ([]record.Node, error) {
 	var out []record.Node
 	err := a.each(with(ctx, "site", site, "from", p.From, "to", p.To),
-		`SELECT id, site, rest_mw, from_us, to_us FROM nodes FINAL
-		 WHERE site = {site:String} AND from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY id`,
+		`SELECT id, site, rest_mw, from_us, to_us FROM node
+		 WHERE site = {site:String} AND from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY id, from_us`,
 		func(rows driver.Rows) error {
 			var n record.Node
 			var rest, from, to int64
 			err := rows.Scan(&n.ID, &n.Site, &rest, &from, &to)
 			n.RestMilliwatts, n.From, n.To = unit.Milliwatts(rest), unit.Micros(from), unit.Micros(to)
+			if last := len(out) - 1; last >= 0 && out[last].ID == n.ID && oneHour(out[last].To, n.From) {
+				out[last].To = n.To
+				return err
+			}
 			out = append(out, n)
 			return err
 		})
@@ -77,7 +81,7 @@ func (a *Audit) Devices(ctx context.Context, site string, p verify.Period) ([]re
 	err := a.each(with(ctx, "site", site, "from", p.From, "to", p.To),
 		`SELECT uuid, parent_uuid, node, toInt32(kind), model, gpu_index, slices, toInt32(energy_source), limit_mw, idle_mw, from_us, to_us
 		 FROM `+stationedSQL+`
-		 WHERE from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY node, uuid`,
+		 WHERE from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY node, uuid, from_us`,
 		func(rows driver.Rows) error {
 			var d record.Device
 			var kind, energy int32
@@ -86,6 +90,10 @@ func (a *Audit) Devices(ctx context.Context, site string, p verify.Period) ([]re
 			d.Kind, d.Energy = record.DeviceKind(kind), record.EnergySource(energy)
 			d.LimitMilliwatts, d.IdleMilliwatts = unit.Milliwatts(limit), unit.Milliwatts(idle)
 			d.From, d.To = unit.Micros(from), unit.Micros(to)
+			if last := len(out) - 1; last >= 0 && out[last].UUID == d.UUID && out[last].Node == d.Node && oneHour(out[last].To, d.From) {
+				out[last].To = d.To
+				return err
+			}
 			out = append(out, d)
 			return err
 		})

@@ -31,6 +31,54 @@ func (e *epoch) last() point  { return e.points[len(e.points)-1] }
 // counter is all that a device's energy counter did.
 type counter struct{ epochs []epoch }
 
+// life is a stretch of hours in which a device was there, and what its counter did.
+type life struct {
+	hours Period
+	// begins says that it begins in hours.From: the closing of that hour had no cut to go on from.
+	begins bool
+	counter
+}
+
+// lives are the stretches of hours within p in which any of the rows, the stays of one device, is there. first says that p
+// begins with the ledger.
+func lives(rows []record.Device, p Period, first bool) []life {
+	rows = slices.Clone(rows)
+	slices.SortFunc(rows, func(a, b record.Device) int { return cmp.Compare(a.From, b.From) })
+	var out []life
+	for _, d := range rows {
+		l := life{hours: p}
+		l.begins = first
+		if d.From >= p.From {
+			l.hours.From, l.begins = d.From.FloorHour(), true
+		}
+		if d.To != 0 {
+			l.hours.To = min(p.To, (d.To + unit.Hour - 1).FloorHour())
+		}
+		switch n := len(out); {
+		case l.hours.From >= l.hours.To:
+		case n > 0 && out[n-1].hours.To >= l.hours.From: // hour after hour: one closing goes on from the other
+			out[n-1].hours.To = max(out[n-1].hours.To, l.hours.To)
+		default:
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// known are the samples that closing its hours knew of.
+func (l life) known(s Series) Series {
+	if !l.begins {
+		return s
+	}
+	out := Series{Identities: s.Identities}
+	for _, r := range s.Samples {
+		if r.Tick >= l.hours.From-Lookahead {
+			out.Samples = append(out.Samples, r)
+		}
+	}
+	return out
+}
+
 // newCounter orders readings and splits them into epochs (design §3, "Epochs").
 func (x *exact) newCounter(s Series, d record.Device) counter {
 	var ps []point

@@ -111,6 +111,7 @@ func (s *Store) InsertRows(ctx context.Context, b *pipeline.Batch, from, to int)
 		{"nodes", nodesBlock(rowsOf(b.Nodes, entries, func(e *pipeline.Entry) pipeline.Range { return e.Nodes }))},
 		{"devices", devicesBlock(rowsOf(b.Devices, entries, func(e *pipeline.Entry) pipeline.Range { return e.Devices }))},
 		{"tenants", tenantsBlock(rowsOf(b.Tenants, entries, func(e *pipeline.Entry) pipeline.Range { return e.Tenants }))},
+		{"stays", staysBlock(rowsOf(b.Stays, entries, func(e *pipeline.Entry) pipeline.Range { return e.Stays }))},
 	} {
 		if err := s.insert(ctx, part.table, part.block, token(b, part.table, entries)); err != nil {
 			return err

@@ -216,6 +216,18 @@ func tenantsBlock(rows []pipeline.Revised[record.Tenant]) *block {
 	return out
 }
 
+func staysBlock(rows []pipeline.Revised[record.Stay]) *block {
+	type row = pipeline.Revised[record.Stay]
+	out := &block{rows: len(rows)}
+	out.add("site", word, each(rows, func(r *row) string { return r.Value.Site }))
+	out.add("node", "String", text(rows, func(r *row) string { return r.Value.Node }))
+	out.add("device", "String", text(rows, func(r *row) string { return r.Value.Device }))
+	period(out, rows, func(r *row) (unit.Micros, unit.Micros) { return r.Value.From, r.Value.To })
+	out.add("reason", "String", text(rows, func(r *row) string { return r.Value.Reason }))
+	out.add("revision", "UInt64", number(rows, func(r *row) uint64 { return r.Revision }))
+	return out
+}
+
 func period[R any](out *block, rows []R, of func(r *R) (from, to unit.Micros)) {
 	out.add("from_us", "Int64", number(rows, func(r *R) int64 { from, _ := of(r); return int64(from) }))
 	out.add("to_us", "Int64", number(rows, func(r *R) int64 { _, to := of(r); return int64(to) }))

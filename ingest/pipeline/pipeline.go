@@ -300,7 +300,7 @@ func (p *Pipeline) takeInventory(m Message) error {
 	sum := sha256.Sum256(m.Value)
 	e := Entry{
 		Message: m, Run: Run{string(m.Key), "inventory", [wire.RunBytes]byte(sum[:])}, SchemaVersion: msg.SchemaVersion,
-		Rows: len(msg.Sites) + len(msg.Nodes) + len(msg.Devices) + len(msg.Tenants),
+		Rows: len(msg.Sites) + len(msg.Nodes) + len(msg.Devices) + len(msg.Tenants) + len(msg.Stays),
 	}
 	b := &p.batch
 	site := string(m.Key)
@@ -308,6 +308,7 @@ func (p *Pipeline) takeInventory(m Message) error {
 	appendRevised(&b.Nodes, &e.Nodes, site, msg.Revision, msg.Nodes, wire.NodeOf)
 	appendRevised(&b.Devices, &e.Devices, site, msg.Revision, msg.Devices, wire.DeviceOf)
 	appendRevised(&b.Tenants, &e.Tenants, site, msg.Revision, msg.Tenants, wire.TenantOf)
+	appendRevised(&b.Stays, &e.Stays, site, msg.Revision, msg.Stays, wire.StayOf)
 	for _, k := range p.stored[m.Offset] {
 		if k.Run == e.Run {
 			b.Redelivered++
@@ -323,6 +324,7 @@ func (p *Pipeline) takeInventory(m Message) error {
 func (p *Pipeline) dropRows(e *Entry) {
 	b := &p.batch
 	b.Sites, b.Nodes, b.Devices, b.Tenants = b.Sites[:e.Sites.From], b.Nodes[:e.Nodes.From], b.Devices[:e.Devices.From], b.Tenants[:e.Tenants.From]
+	b.Stays = b.Stays[:e.Stays.From]
 }
 
 // place decides whether a valid message is new. If it is, its rows are added unless they are stored already; what always

@@ -61,7 +61,7 @@ func TestAnOlderSamplesTableGetsItsEpochs(t *testing.T) {
 	}
 	migrate()
 	for _, statement := range []string{
-		"DROP VIEW sample", "DROP VIEW incident", "DROP VIEW reading", "DROP TABLE incidents", "DROP TABLE readings", "ALTER TABLE samples DROP COLUMN energy_epoch",
+		"DROP VIEW sample", "DROP VIEW device", "DROP VIEW node", "DROP TABLE stays", "DROP VIEW incident", "DROP VIEW reading", "DROP TABLE incidents", "DROP TABLE readings", "ALTER TABLE samples DROP COLUMN energy_epoch",
 		"INSERT INTO samples (site, node, device, tick, energy_ts, received) VALUES ('s', 'n', 'd', now64(6), 1, now64(6))",
 		"ALTER TABLE goose_db_version DELETE WHERE version_id >= 4 SETTINGS mutations_sync = 2",
 	} {

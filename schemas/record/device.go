@@ -102,6 +102,17 @@ type Device struct {
 	From, To       unit.Micros
 }
 
+// Stay is the operator's word on when a node, or a device on it, is expected. Where there is one, the From and To that the node
+// or the device is stated with do not count: a collector, which states its devices at every start, cannot undo it.
+type Stay struct {
+	Site, Node string
+	// Device is the UUID; empty means the node itself.
+	Device string
+	// From tells the stays of a node from one another. To is 0 while it lasts; equal to From, it was never expected.
+	From, To unit.Micros
+	Reason   string
+}
+
 // Tenant is the legal entity that is billed.
 type Tenant struct {
 	ID, Name, Sector, SizeClass, Country, VATID string

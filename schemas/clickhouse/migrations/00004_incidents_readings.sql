@@ -64,6 +64,44 @@ SELECT site, source, node, meter, quantity, unit, from_us, to_us, value, counter
 FROM readings FINAL;
 -- +goose StatementEnd
 
+-- The operator's word on when nodes and devices are expected; a later revision of the same stay replaces the earlier one. The
+-- views `node` and `device` put it before the from and to of the tables, with a row for each stay that is not empty. A device
+-- is there only while its node is.
+-- +goose StatementBegin
+CREATE TABLE {{.Table "stays"}}
+(
+    site LowCardinality(String), node String, device String COMMENT 'empty: the node itself',
+    from_us Int64, to_us Int64, reason String, revision UInt64
+)
+ENGINE = {{.Engine "stays" "ReplacingMergeTree" "revision"}} ORDER BY (site, node, device, from_us);
+-- +goose StatementEnd
+{{.Distributed "stays" "cityHash64(node)"}}
+-- +goose StatementBegin
+CREATE VIEW node {{.OnCluster}} AS
+SELECT id, site, rack, model, rest_mw, from_us, to_us, revision FROM (
+    SELECT n.id AS id, n.site AS site, n.rack AS rack, n.model AS model, n.rest_mw AS rest_mw, n.revision AS revision,
+        if(w.word = 1, w.stay_from, n.from_us) AS from_us, if(w.word = 1, w.stay_to, n.to_us) AS to_us
+    FROM nodes AS n FINAL
+    LEFT JOIN (SELECT site, node, from_us AS stay_from, to_us AS stay_to, 1 AS word FROM stays FINAL WHERE device = '') AS w
+        ON w.site = n.site AND w.node = n.id)
+WHERE to_us = 0 OR to_us > from_us;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE VIEW device {{.OnCluster}} AS
+SELECT site, uuid, parent_uuid, node, kind, model, serial, driver, vbios, gpu_index, slices, energy_source, limit_mw, idle_mw,
+    greatest(own_from, node_from) AS from_us, multiIf(own_to = 0, node_to, node_to = 0, own_to, least(own_to, node_to)) AS to_us, revision
+FROM (
+    SELECT h.site AS site, d.uuid AS uuid, d.parent_uuid AS parent_uuid, d.node AS node, d.kind AS kind, d.model AS model, d.serial AS serial,
+        d.driver AS driver, d.vbios AS vbios, d.gpu_index AS gpu_index, d.slices AS slices, d.energy_source AS energy_source,
+        d.limit_mw AS limit_mw, d.idle_mw AS idle_mw, d.revision AS revision, h.from_us AS node_from, h.to_us AS node_to,
+        if(w.word = 1, w.stay_from, d.from_us) AS own_from, if(w.word = 1, w.stay_to, d.to_us) AS own_to
+    FROM devices AS d FINAL
+    INNER JOIN (SELECT id, site, from_us, to_us FROM node) AS h ON h.id = d.node
+    LEFT JOIN (SELECT site, node, device, from_us AS stay_from, to_us AS stay_to, 1 AS word FROM stays FINAL WHERE device != '') AS w
+        ON w.site = h.site AND w.node = d.node AND w.device = d.uuid)
+WHERE (own_to = 0 OR own_to > own_from) AND (to_us = 0 OR to_us > from_us);
+-- +goose StatementEnd
+
 -- A database made before collectors stated epochs lacks the column; of what it holds the epochs are not known.
 -- +goose StatementBegin
 ALTER TABLE {{.Table "samples"}} ADD COLUMN IF NOT EXISTS energy_epoch UInt32 DEFAULT 4294967295 CODEC(ZSTD(1));
