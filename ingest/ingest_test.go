@@ -152,6 +152,7 @@ func TestDimensionsArrive(t *testing.T) {
 			{Id: "t1", Name: "Tenant One", Sector: "rail", SizeClass: "large", Country: "FR", VatId: "FR00", AllowedCountries: []string{"FR", "SE"}},
 			{Id: "t2"},
 		},
+		Stays: []*wl.Stay{{Site: "paris-1", Node: "node-a", DeviceUuid: "GPU-1", FromUs: 6, ToUs: 7, Reason: "sold"}},
 	}
 	s.send(wire.TopicInventory, "paris-1", inventory)
 	inventory.Revision, inventory.Sites[0].PueThousandths = 6, 1999 // older, though it comes later
@@ -179,6 +180,7 @@ func TestDimensionsArrive(t *testing.T) {
 	f("SELECT toString(tuple(*)) FROM devices FINAL", "('GPU-1','P','node-a','mig','B200','s','d','v',3,2,'none',1000000,140000,4,5,7)")
 	f("SELECT toString(tuple(*)) FROM tenants FINAL WHERE id = 't1'", "('t1','Tenant One','rail','large','FR','FR00',['FR','SE'],7)")
 	f("SELECT toString(tuple(*)) FROM tenants FINAL WHERE id = 't2'", "('t2','','','','','',[],7)")
+	f("SELECT toString(tuple(*)) FROM stays FINAL", "('paris-1','node-a','GPU-1',6,7,'sold',7)")
 	f("SELECT toString(tuple(*)) FROM allocations FINAL WHERE id = 'a1'",
 		fmt.Sprintf("('a1','paris-1','GPU-1',500,%d,%d,'t1','p','w','m','training','job 1',2)", noon, noon+5))
 	f("SELECT toString(tuple(*)) FROM allocations FINAL WHERE id = 'a2'",

@@ -60,6 +60,7 @@ func NewMeter(points []window.Point, stored *record.Cut, start, end, period unit
 		// The left-hand sample of the stored cut carries its epoch into this hour; nothing before it is looked at again.
 		kept := []window.Point{{
 			T: stored.T0, C: stored.C0, Boot: stored.Boot, Driver: stored.Driver, Run: stored.Run, Integral: stored.Integral0,
+			Seen: stored.Seen0,
 		}}
 		for _, p := range points {
 			if p.T > stored.T0 {

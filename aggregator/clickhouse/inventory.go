@@ -35,8 +35,8 @@ func (s *Store) Sites(ctx context.Context) ([]record.Site, error) {
 // nodes are the nodes of a site that are expected to report in [from, to), in order of id.
 func (s *Store) nodes(ctx context.Context, site string, from, to unit.Micros) ([]record.Node, error) {
 	rows, err := s.conn.Query(with(ctx, "site", site, "from", from, "to", to),
-		`SELECT id, site, rack, model, rest_mw, from_us, to_us FROM nodes FINAL
-		 WHERE site = {site:String} AND from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY id`)
+		`SELECT id, site, rack, model, rest_mw, from_us, to_us FROM node
+		 WHERE site = {site:String} AND from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY id, from_us`)
 	if err != nil {
 		return nil, fmt.Errorf("read nodes of %s: %w", site, err)
 	}
@@ -49,6 +49,10 @@ func (s *Store) nodes(ctx context.Context, site string, from, to unit.Micros) ([
 			return nil, fmt.Errorf("read nodes of %s: %w", site, err)
 		}
 		n.RestMilliwatts, n.From, n.To = unit.Milliwatts(rest), unit.Micros(a), unit.Micros(b)
+		if last := len(out) - 1; last >= 0 && out[last].ID == n.ID && oneHour(out[last].To, n.From) {
+			out[last].To = n.To
+			continue
+		}
 		out = append(out, n)
 	}
 	return out, rows.Err()
@@ -56,8 +60,13 @@ func (s *Store) nodes(ctx context.Context, site string, from, to unit.Micros) ([
 
 // stationedSQL are a site's devices, each on the node that stated it last: one that was moved is still stated on the node it
 // left, and must not count there as well.
-const stationedSQL = `(SELECT * FROM devices FINAL WHERE node IN (SELECT id FROM nodes FINAL WHERE site = {site:String})
-  ORDER BY uuid, revision DESC, node LIMIT 1 BY uuid)`
+const stationedSQL = `(SELECT * FROM device WHERE site = {site:String} AND (uuid, node) IN (
+  SELECT uuid, node FROM devices FINAL WHERE node IN (SELECT id FROM nodes FINAL WHERE site = {site:String})
+  ORDER BY uuid, revision DESC, node LIMIT 1 BY uuid))`
+
+// oneHour says that a stay ends in the hour in which the next begins: the two are then one, since an hour has one beginning and
+// one end of each node and device.
+func oneHour(to, from unit.Micros) bool { return to == 0 || to > from.FloorHour() }
 
 // devices are the devices of a site's nodes by node, in order of uuid, completed from the table of models.
 func (s *Store) devices(ctx context.Context, site string, from, to unit.Micros) (map[string][]record.Device, error) {
@@ -65,7 +74,7 @@ func (s *Store) devices(ctx context.Context, site string, from, to unit.Micros) 
 		`SELECT uuid, parent_uuid, node, CAST(kind, 'Int8'), model, serial, driver, vbios, gpu_index, slices, CAST(energy_source, 'Int8'),
 		   limit_mw, idle_mw, from_us, to_us
 		 FROM `+stationedSQL+`
-		 WHERE from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY node, uuid`)
+		 WHERE from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY node, uuid, from_us`)
 	if err != nil {
 		return nil, fmt.Errorf("read devices of %s: %w", site, err)
 	}
@@ -82,6 +91,10 @@ func (s *Store) devices(ctx context.Context, site string, from, to unit.Micros) 
 		d.Kind, d.Energy = record.DeviceKind(kind), record.EnergySource(energy)
 		d.LimitMilliwatts, d.IdleMilliwatts = unit.Milliwatts(limit), unit.Milliwatts(idle)
 		d.From, d.To = unit.Micros(a), unit.Micros(b)
+		if ds := out[d.Node]; len(ds) > 0 && ds[len(ds)-1].UUID == d.UUID && oneHour(ds[len(ds)-1].To, d.From) {
+			ds[len(ds)-1].To = d.To
+			continue
+		}
 		out[d.Node] = append(out[d.Node], d)
 	}
 	if err := rows.Err(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/wattledger/wattledger/aggregator/window"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
+	"github.com/wattledger/wattledger/schemas/wire"
 )
 
 // Lookahead is how far beyond an hour's end the sample to the right of it is sought. A device silent for longer has an
@@ -134,15 +135,16 @@ func (s *Store) readings(ctx context.Context, site string, from, start, end unit
 	out := map[string]series{}
 	for rows.Next() {
 		var device, boot, driver, run string
-		var tick, ts, c, integral, sm, expected, read int64
+		var tick, ts, c, integral, seen, sm, expected, read int64
 		var period uint32
-		if err := rows.Scan(&device, &tick, &ts, &c, &boot, &driver, &run, &integral, &sm, &expected, &read, &period); err != nil {
+		if err := rows.Scan(&device, &tick, &ts, &c, &boot, &driver, &run, &integral, &seen, &sm, &expected, &read, &period); err != nil {
 			return nil, fmt.Errorf("read samples of %s: %w", site, err)
 		}
 		r := out[device]
 		r.ticks = append(r.ticks, tick)
 		r.points = append(r.points, window.Point{
 			T: unit.Micros(ts), C: unit.Millijoules(c), Boot: boot, Driver: driver, Run: run, Integral: unit.Millijoules(integral),
+			Seen: seen,
 		})
 		r.work = append(r.work, closing.Work{
 			T: unit.Micros(ts), Run: run, SMActive: unit.Micros(sm), Expected: expected, Read: read,
@@ -160,14 +162,14 @@ func (s *Store) readings(ctx context.Context, site string, from, start, end unit
 //
 // readingsSQL keeps a row when an edge (of an allocation, of the device's own stay, of the hour) lies between it and a
 // neighbour, when both have one time stamp, when the counter cannot have run on between it and
-// a neighbour, and the outer rows of each device. Of the rows at or after the hour's end it keeps the first; of MIG instances
+// a neighbour or the collector states another epoch, and the outer rows of each device. Of the rows at or after the hour's end it keeps the first; of MIG instances
 // all, since which tick is the last that matters is their GPU's to say.
 const readingsSQL = `
 WITH
   edges AS (
     SELECT held AS edge_device, groupUniqArray(e) AS es
     FROM (SELECT device AS held, arrayJoin([start_us, end_us]) AS e FROM allocations FINAL WHERE site = {site:String}
-      UNION ALL SELECT uuid AS held, arrayJoin([from_us, to_us]) AS e FROM devices FINAL)
+      UNION ALL SELECT uuid AS held, arrayJoin([from_us, to_us]) AS e FROM device)
     WHERE e > {start:Int64} AND e < {end:Int64} GROUP BY held),
   whole AS (
     SELECT uuid FROM devices FINAL WHERE kind IN ('mig', 'cpu')
@@ -177,6 +179,7 @@ WITH
     SELECT device, toUnixTimestamp64Micro(tick) AS tick_us, ifNull(energy_ts, toUnixTimestamp64Micro(tick)) AS ts,
       toInt64(ifNull(energy_mj, 0)) AS c, cityHash64(boot, driver, run) AS id, boot, driver, run, period_ms, energy_source,
       toInt64(ifNull(toNullable(toInt64(power_integral_mj)), -1)) AS integral,
+      toInt64(ifNull(toNullable(toInt64(energy_epoch)), -1)) AS seen,
       toInt64(ifNull(toNullable(toInt64(sm_active_us)), -1)) AS sm,
       toInt64(ifNull(ticks_expected, 0)) AS expected, toInt64(ifNull(ticks_read, 0)) AS read
     FROM sample
@@ -187,10 +190,11 @@ WITH
     SELECT *, lagInFrame(tick_us, 1, 0) OVER w AS tick0, leadInFrame(tick_us, 1, 0) OVER w AS tick1,
       lagInFrame(ts, 1, 0) OVER w AS ts0, leadInFrame(ts, 1, 0) OVER w AS ts1,
       lagInFrame(c, 1, 0) OVER w AS c0, leadInFrame(c, 1, 0) OVER w AS c1,
+      lagInFrame(seen, 1, 0) OVER w AS seen0, leadInFrame(seen, 1, 0) OVER w AS seen1,
       lagInFrame(id, 1, 0) OVER w AS id0, leadInFrame(id, 1, 0) OVER w AS id1
     FROM raw
     WINDOW w AS (PARTITION BY device ORDER BY ts, c, tick_us ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING))
-SELECT device, tick_us, ts, c, if(energy_source = 'integrated', concat(boot, ' ', run), boot), driver, run, integral, sm, expected, read, period_ms
+SELECT device, tick_us, ts, c, if(energy_source = 'integrated', concat(boot, ' ', run), boot), driver, run, integral, seen, sm, expected, read, period_ms
 FROM near
 LEFT JOIN edges ON edge_device = near.device
 LEFT JOIN limits ON limit_device = near.device
@@ -198,7 +202,7 @@ WHERE (ts0 < {end:Int64} OR energy_source = 'none')
   AND (device IN (SELECT uuid FROM whole) OR tick0 = 0 OR tick1 = 0 OR ts >= {end:Int64}
     OR ts = ts0 OR ts = ts1
     OR arrayExists(e -> e >= ts0 AND e <= ts1, arrayConcat(es, [{start:Int64}, {end:Int64}]))
-    OR id != id0 OR id != id1
+    OR id != id0 OR id != id1 OR seen != seen0 OR seen != seen1
     OR c < c0 OR c1 < c
     OR toInt128(c - c0) * 100000000 > toInt128(limit_mw) * 105 * (ts - ts0)
     OR toInt128(c1 - c) * 100000000 > toInt128(limit_mw) * 105 * (ts1 - ts))
@@ -207,7 +211,7 @@ ORDER BY device, ts, c, tick_us`
 // cutsAt are the newest editions of the cuts at an hour's start, the latest epoch of each device.
 func (s *Store) cutsAt(ctx context.Context, site string, t unit.Micros) (map[string]record.Cut, error) {
 	rows, err := s.conn.Query(with(ctx, "site", site, "t", t),
-		`SELECT device, epoch, boot, driver, t, t0, c0, t1, c1, run, integral0, c, low, high, open, interpolated, edition
+		`SELECT device, epoch, boot, driver, t, t0, c0, t1, c1, run, integral0, seen0, c, low, high, open, interpolated, edition
 		 FROM cut WHERE site = {site:String} AND t = {t:Int64} ORDER BY device, epoch DESC, edition DESC LIMIT 1 BY device`)
 	if err != nil {
 		return nil, fmt.Errorf("read cuts of %s: %w", site, err)
@@ -216,13 +220,14 @@ func (s *Store) cutsAt(ctx context.Context, site string, t unit.Micros) (map[str
 	out := map[string]record.Cut{}
 	for rows.Next() {
 		c := record.Cut{Site: site}
-		var epoch, at, t0, c0, t1, c1, integral, value, low, high int64
-		if err := rows.Scan(&c.Device, &epoch, &c.Boot, &c.Driver, &at, &t0, &c0, &t1, &c1, &c.Run, &integral, &value, &low, &high,
+		var epoch, at, t0, c0, t1, c1, integral, seen, value, low, high int64
+		if err := rows.Scan(&c.Device, &epoch, &c.Boot, &c.Driver, &at, &t0, &c0, &t1, &c1, &c.Run, &integral, &seen, &value, &low, &high,
 			&c.Open, &c.Interpolated, &c.Edition); err != nil {
 			return nil, fmt.Errorf("read cuts of %s: %w", site, err)
 		}
 		c.Epoch, c.T, c.T0, c.T1 = unit.Micros(epoch), unit.Micros(at), unit.Micros(t0), unit.Micros(t1)
 		c.C0, c.C1, c.Integral0 = unit.Millijoules(c0), unit.Millijoules(c1), unit.Millijoules(integral)
+		c.Seen0 = seen
 		c.C, c.Low, c.High = unit.Millijoules(value), unit.Millijoules(low), unit.Millijoules(high)
 		out[c.Device] = c
 	}
@@ -276,7 +281,7 @@ func (s *Store) Progress(ctx context.Context, site record.Site) (closer.Progress
 	} else {
 		var first int64
 		if err := s.conn.QueryRow(with(ctx, "site", site.ID),
-			`SELECT min(from_us) FROM nodes FINAL WHERE site = {site:String} AND from_us > 0`).Scan(&first); err != nil {
+			`SELECT min(from_us) FROM node WHERE site = {site:String} AND from_us > 0`).Scan(&first); err != nil {
 			return p, fmt.Errorf("read the first hour of %s: %w", site.ID, err)
 		}
 		if first == 0 {
@@ -305,44 +310,52 @@ func (s *Store) waiting(ctx context.Context, site record.Site, p *closer.Progres
 		return err
 	}
 	rows, err := s.conn.Query(with(ctx, "site", site.ID),
-		`SELECT source, toUnixTimestamp64Micro(max(complete_up_to)) FROM messages WHERE site = {site:String} GROUP BY source`)
+		`SELECT topic, source, toUnixTimestamp64Micro(max(complete_up_to)) FROM messages
+		 WHERE site = {site:String} AND topic IN ('`+wire.TopicSample+`', '`+wire.TopicAllocation+`') GROUP BY topic, source`)
 	if err != nil {
 		return fmt.Errorf("read what is complete of %s: %w", site.ID, err)
 	}
 	defer rows.Close()
-	complete := map[string]unit.Micros{}
+	// A node's own progress is what its samples declare; what it declares of its allocations or its meters is another matter.
+	type stream struct{ topic, source string }
+	complete := map[stream]unit.Micros{}
 	for rows.Next() {
-		var source string
+		var s stream
 		var t int64
-		if err := rows.Scan(&source, &t); err != nil {
+		if err := rows.Scan(&s.topic, &s.source, &t); err != nil {
 			return fmt.Errorf("read what is complete of %s: %w", site.ID, err)
 		}
-		complete[source] = unit.Micros(t)
+		complete[s] = unit.Micros(t)
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read what is complete of %s: %w", site.ID, err)
 	}
-	need := func(source string, until unit.Micros) {
-		if complete[source] < until {
+	need := func(topic, source string, until unit.Micros) {
+		if complete[stream{topic, source}] < until {
 			p.Waiting = append(p.Waiting, source)
 		}
 	}
-	devices, err := s.devices(ctx, site.ID, p.Next, p.Next+unit.Hour)
-	if err != nil {
-		return err
+	// A node whose devices have all left is still one whose devices are known.
+	var described []string
+	if err := s.conn.QueryRow(with(ctx, "site", site.ID),
+		`SELECT groupUniqArray(node) FROM devices WHERE node IN (SELECT id FROM nodes FINAL WHERE site = {site:String})`).Scan(&described); err != nil {
+		return fmt.Errorf("read the devices of %s: %w", site.ID, err)
 	}
 	for _, n := range nodes {
-		if len(devices[n.ID]) == 0 {
+		if !slices.Contains(described, n.ID) {
 			p.Waiting = append(p.Waiting, "inventory of "+n.ID)
 		}
 		until := p.Next + unit.Hour
 		if n.To != 0 {
 			until = min(until, n.To)
 		}
-		need(n.ID, until)
+		need(wire.TopicSample, n.ID, until)
+		if site.AllocationSource == record.AllocationsByNodes {
+			need(wire.TopicAllocation, record.AllocationsOf(n.ID), until)
+		}
 	}
-	for source, t := range complete {
-		if source != site.AllocationSource { // a scheduler may state what is yet to come
+	for s, t := range complete {
+		if s.topic == wire.TopicSample { // a scheduler may state what is yet to come
 			p.Newest = max(p.Newest, t)
 		}
 	}
@@ -350,8 +363,8 @@ func (s *Store) waiting(ctx context.Context, site record.Site, p *closer.Progres
 	if len(nodes) == 0 && p.Newest < p.Next+unit.Hour {
 		p.Waiting = append(p.Waiting, "a node of "+site.ID)
 	}
-	if site.AllocationSource != "" {
-		need(site.AllocationSource, p.Next+unit.Hour)
+	if site.AllocationSource != "" && site.AllocationSource != record.AllocationsByNodes {
+		need(wire.TopicAllocation, site.AllocationSource, p.Next+unit.Hour)
 	}
 	return nil
 }

@@ -63,3 +63,33 @@ func (s *Store) siteStatus(ctx context.Context, site record.Site) (SiteStatus, e
 	st.Waiting, st.Newest = p.Waiting, p.Newest
 	return st, nil
 }
+
+// NodeIncidents are the incidents of one kind on one node.
+type NodeIncidents struct {
+	Site, Node, Kind, Reason string
+	Count                    uint64
+	// Last is when the last of them ended.
+	Last unit.Micros
+}
+
+// Incidents counts what was received since an instant by node, kind and reason, the most frequent first.
+func (s *Store) Incidents(ctx context.Context, since unit.Micros) ([]NodeIncidents, error) {
+	rows, err := s.conn.Query(with(ctx, "since", since),
+		`SELECT site, node, kind, reason, count() AS n, max(to_us) FROM incident WHERE received >= fromUnixTimestamp64Micro({since:Int64})
+		 GROUP BY site, node, kind, reason ORDER BY n DESC, site, node, kind, reason`)
+	if err != nil {
+		return nil, fmt.Errorf("read incidents: %w", err)
+	}
+	defer rows.Close()
+	var out []NodeIncidents
+	for rows.Next() {
+		var i NodeIncidents
+		var last int64
+		if err := rows.Scan(&i.Site, &i.Node, &i.Kind, &i.Reason, &i.Count, &last); err != nil {
+			return nil, fmt.Errorf("read incidents: %w", err)
+		}
+		i.Last = unit.Micros(last)
+		out = append(out, i)
+	}
+	return out, rows.Err()
+}

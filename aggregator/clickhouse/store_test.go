@@ -16,6 +16,7 @@ import (
 	schema "github.com/wattledger/wattledger/schemas/clickhouse"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
+	"github.com/wattledger/wattledger/schemas/wire"
 )
 
 const hour0 = 1_790_000_000_000_000 / unit.Hour * unit.Hour
@@ -85,10 +86,15 @@ func plant(t *testing.T, conn driver.Conn) record.Site {
 	}
 	exec(t, conn, `INSERT INTO samples (site, node, device, run, seq, boot, driver, energy_source, tick, energy_ts, period_ms, received, kafka_partition,
 		kafka_offset, energy_mj, power_integral_mj, gr_engine_active_us, sm_active_us, ticks_expected, ticks_read) VALUES %s`, strings.Join(values, ","))
-	for i, source := range []string{"n", "sched"} {
-		exec(t, conn, `INSERT INTO messages VALUES ('wl', 's', '%s', 'run', 0, '', 0, 1, fromUnixTimestamp64Micro(%d), 1, now(), now(), now(), 0, %d)`, source, hour0+2*unit.Hour, i)
-	}
+	declare(t, conn, wire.TopicSample, "n", hour0+2*unit.Hour)
+	declare(t, conn, wire.TopicAllocation, "sched", hour0+2*unit.Hour)
 	return record.Site{ID: "s", Country: "FR", Zone: "FR", PUEThousandths: 1200, AllocationSource: "sched"}
+}
+
+// declare stores the line of a message that declares its source complete.
+func declare(t *testing.T, conn driver.Conn, topic, source string, upTo unit.Micros) {
+	t.Helper()
+	exec(t, conn, `INSERT INTO messages VALUES ('%s', 's', '%s', 'run', 0, '', 0, 1, fromUnixTimestamp64Micro(%d), 1, now(), now(), now(), 0, 0)`, topic, source, upTo)
 }
 
 func TestLoadKeepsWhatClosingNeeds(t *testing.T) {
@@ -176,8 +182,48 @@ func TestASiteWithoutNodesWaits(t *testing.T) {
 	exec(t, conn, `INSERT INTO nodes VALUES ('n', 's', 'r', 'HGX B200', 1000000, %d, %d, 2)`, hour0-10*unit.Hour, hour0-9*unit.Hour)
 	exec(t, conn, `INSERT INTO seals (site, batch, root, hour) VALUES ('s', 0, 'r', %d)`, (hour0+unit.Hour)/unit.Second)
 	waiting("its node left long ago", "a node of s")
-	exec(t, conn, `INSERT INTO messages VALUES ('wl', 's', 'later', 'run', 0, '', 0, 1, fromUnixTimestamp64Micro(%d), 1, now(), now(), now(), 0, 9)`, hour0+9*unit.Hour)
+	exec(t, conn, `INSERT INTO messages VALUES ('wl.sample.v1', 's', 'later', 'run', 0, '', 0, 1, fromUnixTimestamp64Micro(%d), 1, now(), now(), now(), 0, 9)`, hour0+9*unit.Hour)
 	waiting("another has come since")
+}
+
+// Where nodes state who holds their devices, an hour waits for that of each node, besides the node itself. What a node says
+// of its meters holds nothing up, and neither speaks for the node.
+func TestAnHourWaitsForTheAllocationsOfEachNode(t *testing.T) {
+	s, conn := open(t)
+	site := plant(t, conn)
+	site.AllocationSource = record.AllocationsByNodes
+	exec(t, conn, `INSERT INTO nodes VALUES ('o', 's', 'r', 'HGX B200', 0, %d, %d, 1)`, hour0, hour0+unit.Hour/2)
+	exec(t, conn, `INSERT INTO devices VALUES ('GPU-o', '', 'o', 'gpu', 'NVIDIA B200', '', 'd', 'v', 0, 0, 'hardware', 1000000, 0, 0, 0, 1)`)
+	waiting := func(what string, want ...string) {
+		t.Helper()
+		p, err := s.Progress(t.Context(), site)
+		if err != nil || !slices.Equal(p.Waiting, want) || p.Newest != hour0+2*unit.Hour {
+			t.Errorf("%s: waits for %v, want %v; newest %d, %v", what, p.Waiting, want, p.Newest, err)
+		}
+	}
+	waiting("only one node has spoken, of itself", "n/allocations", "o", "o/allocations")
+	declare(t, conn, wire.TopicAllocation, "n/allocations", hour0+3*unit.Hour)
+	declare(t, conn, wire.TopicReading, "o/meters", hour0+3*unit.Hour)
+	declare(t, conn, wire.TopicReading, "o", hour0+3*unit.Hour)
+	declare(t, conn, wire.TopicAllocation, "o", hour0+3*unit.Hour)
+	waiting("the other has spoken of its meters", "o", "o/allocations")
+	declare(t, conn, wire.TopicAllocation, "o/allocations", hour0+unit.Hour/2)
+	waiting("a node that leaves within the hour has declared its allocations up to then", "o")
+	declare(t, conn, wire.TopicSample, "o", hour0+unit.Hour/2)
+	waiting("and itself")
+}
+
+func TestIncidentsAreCountedByNodeAndKind(t *testing.T) {
+	s, conn := open(t)
+	for i, kind := range []string{"gap", "gap", "gap", "loss"} {
+		exec(t, conn, `INSERT INTO incidents VALUES ('s', 'n', '%s', 'why', '', %d, %d, 1, '', 0, 0, fromUnixTimestamp64Micro(%d))`, kind, hour0+unit.Micros(i/2), hour0+10, hour0+unit.Micros(i))
+	}
+	exec(t, conn, `INSERT INTO incidents VALUES ('s', 'n', 'restart', 'hung', '', %d, %[1]d, 1, '', 0, 0, fromUnixTimestamp64Micro(%[1]d))`, hour0-1)
+	got, err := s.Incidents(t.Context(), hour0)
+	want := []NodeIncidents{{"s", "n", "gap", "why", 2, hour0 + 10}, {"s", "n", "loss", "why", 1, hour0 + 10}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("incidents %+v, want %+v; %v", got, want, err)
+	}
 }
 
 // A node that is replaced by one of another name never speaks again: the new one's word lets the lateness limit pass.
@@ -185,8 +231,8 @@ func TestNewestIsOfAnyNode(t *testing.T) {
 	s, conn := open(t)
 	site := plant(t, conn)
 	exec(t, conn, `INSERT INTO seals (site, batch, root, hour) VALUES ('s', 1, 'r', %d)`, (hour0+unit.Hour)/unit.Second)
-	exec(t, conn, `INSERT INTO messages VALUES ('wl', 's', 'n-new', 'run', 0, '', 0, 1, fromUnixTimestamp64Micro(%d), 1, now(), now(), now(), 0, 8)`, hour0+30*unit.Hour)
-	exec(t, conn, `INSERT INTO messages VALUES ('wl', 's', 'sched', 'run', 0, '', 0, 1, fromUnixTimestamp64Micro(%d), 1, now(), now(), now(), 0, 9)`, hour0+90*unit.Hour)
+	exec(t, conn, `INSERT INTO messages VALUES ('wl.sample.v1', 's', 'n-new', 'run', 0, '', 0, 1, fromUnixTimestamp64Micro(%d), 1, now(), now(), now(), 0, 8)`, hour0+30*unit.Hour)
+	exec(t, conn, `INSERT INTO messages VALUES ('wl.allocation.v1', 's', 'sched', 'run', 0, '', 0, 1, fromUnixTimestamp64Micro(%d), 1, now(), now(), now(), 0, 9)`, hour0+90*unit.Hour)
 	p, err := s.Progress(t.Context(), site)
 	if err != nil || p.Newest != hour0+30*unit.Hour || !slices.Equal(p.Waiting, []string{"n"}) {
 		t.Errorf("progress %+v, %v", p, err)

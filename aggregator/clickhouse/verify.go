@@ -55,13 +55,17 @@ func (a *Audit) Closed(ctx context.Context, site string, p verify.Period) (verif
 func (a *Audit) Nodes(ctx context.Context, site string, p verify.Period) ([]record.Node, error) {
 	var out []record.Node
 	err := a.each(with(ctx, "site", site, "from", p.From, "to", p.To),
-		`SELECT id, site, rest_mw, from_us, to_us FROM nodes FINAL
-		 WHERE site = {site:String} AND from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY id`,
+		`SELECT id, site, rest_mw, from_us, to_us FROM node
+		 WHERE site = {site:String} AND from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY id, from_us`,
 		func(rows driver.Rows) error {
 			var n record.Node
 			var rest, from, to int64
 			err := rows.Scan(&n.ID, &n.Site, &rest, &from, &to)
 			n.RestMilliwatts, n.From, n.To = unit.Milliwatts(rest), unit.Micros(from), unit.Micros(to)
+			if last := len(out) - 1; last >= 0 && out[last].ID == n.ID && oneHour(out[last].To, n.From) {
+				out[last].To = n.To
+				return err
+			}
 			out = append(out, n)
 			return err
 		})
@@ -77,7 +81,7 @@ func (a *Audit) Devices(ctx context.Context, site string, p verify.Period) ([]re
 	err := a.each(with(ctx, "site", site, "from", p.From, "to", p.To),
 		`SELECT uuid, parent_uuid, node, toInt32(kind), model, gpu_index, slices, toInt32(energy_source), limit_mw, idle_mw, from_us, to_us
 		 FROM `+stationedSQL+`
-		 WHERE from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY node, uuid`,
+		 WHERE from_us < {to:Int64} AND (to_us = 0 OR to_us > {from:Int64}) ORDER BY node, uuid, from_us`,
 		func(rows driver.Rows) error {
 			var d record.Device
 			var kind, energy int32
@@ -86,6 +90,10 @@ func (a *Audit) Devices(ctx context.Context, site string, p verify.Period) ([]re
 			d.Kind, d.Energy = record.DeviceKind(kind), record.EnergySource(energy)
 			d.LimitMilliwatts, d.IdleMilliwatts = unit.Milliwatts(limit), unit.Milliwatts(idle)
 			d.From, d.To = unit.Micros(from), unit.Micros(to)
+			if last := len(out) - 1; last >= 0 && out[last].UUID == d.UUID && out[last].Node == d.Node && oneHour(out[last].To, d.From) {
+				out[last].To = d.To
+				return err
+			}
 			out = append(out, d)
 			return err
 		})
@@ -119,16 +127,18 @@ func (a *Audit) Allocations(ctx context.Context, site string, before unit.Micros
 // samplesSQL gathers whole columns, so that a million samples arrive as some hundred rows. Of the time before p it takes
 // the newest reading of each device, for which most are never looked at.
 const samplesSQL = `
-SELECT device, boot, driver, run, groupArray(t), groupArray(ts), groupArray(c), groupArray(integral), groupArray(busy)
+SELECT device, boot, driver, run, groupArray(t), groupArray(ts), groupArray(c), groupArray(integral), groupArray(busy), groupArray(seen)
 FROM (
   SELECT device, boot, driver, run, toUnixTimestamp64Micro(tick) AS t, ifNull(toInt64(energy_ts), -1) AS ts,
-    ifNull(toInt64(energy_mj), -1) AS c, ifNull(toInt64(power_integral_mj), -1) AS integral, ifNull(toInt64(sm_active_us), -1) AS busy
+    ifNull(toInt64(energy_mj), -1) AS c, ifNull(toInt64(power_integral_mj), -1) AS integral, ifNull(toInt64(sm_active_us), -1) AS busy,
+    ifNull(toInt64(energy_epoch), -1) AS seen
   FROM sample
   WHERE site = {site:String} AND device IN {devices:Array(String)}
     AND tick >= fromUnixTimestamp64Micro({from:Int64}) AND tick < fromUnixTimestamp64Micro({to:Int64})
   UNION ALL
   SELECT device, boot, driver, run, toUnixTimestamp64Micro(tick) AS t, ifNull(toInt64(energy_ts), -1) AS ts,
-    ifNull(toInt64(energy_mj), -1) AS c, ifNull(toInt64(power_integral_mj), -1) AS integral, ifNull(toInt64(sm_active_us), -1) AS busy
+    ifNull(toInt64(energy_mj), -1) AS c, ifNull(toInt64(power_integral_mj), -1) AS integral, ifNull(toInt64(sm_active_us), -1) AS busy,
+    ifNull(toInt64(energy_epoch), -1) AS seen
   FROM sample
   WHERE {first:UInt8} = 0 AND site = {site:String} AND device IN {devices:Array(String)} AND tick < fromUnixTimestamp64Micro({from:Int64})
     AND (energy_source = 'none' OR energy_mj IS NOT NULL)
@@ -142,8 +152,8 @@ func (a *Audit) Samples(ctx context.Context, site string, devices []string, p ve
 	err := a.each(ctx, samplesSQL, func(rows driver.Rows) error {
 		var device string
 		var id verify.Identity
-		var tick, at, energy, integral, busy []int64
-		if err := rows.Scan(&device, &id.Boot, &id.Driver, &id.Run, &tick, &at, &energy, &integral, &busy); err != nil {
+		var tick, at, energy, integral, busy, seen []int64
+		if err := rows.Scan(&device, &id.Boot, &id.Driver, &id.Run, &tick, &at, &energy, &integral, &busy, &seen); err != nil {
 			return err
 		}
 		s := out[device]
@@ -151,7 +161,8 @@ func (a *Audit) Samples(ctx context.Context, site string, devices []string, p ve
 		for i := range tick {
 			s.Samples = append(s.Samples, verify.Sample{
 				Tick: unit.Micros(tick[i]), At: unit.Micros(at[i]), Energy: unit.Millijoules(energy[i]),
-				Integral: unit.Millijoules(integral[i]), Activity: unit.Micros(busy[i]), Identity: int32(len(s.Identities) - 1),
+				Integral: unit.Millijoules(integral[i]), Activity: unit.Micros(busy[i]), Seen: seen[i],
+				Identity: int32(len(s.Identities) - 1),
 			})
 		}
 		out[device] = s
@@ -170,19 +181,20 @@ const meteredSQL = `
 WITH {from:Int64} AS lo, {to:Int64} AS hi, {ahead:Int64} AS ahead,
   points AS (
     SELECT device, toInt64(energy_ts) AS ts, toInt64(energy_mj) AS c, concat(boot, '/', driver, '/', if(energy_source = 'integrated', run, '')) AS id,
-      boot, driver, toUnixTimestamp64Micro(tick) AS tick_us
+      boot, driver, run, ifNull(toInt64(energy_epoch), -1) AS seen, toUnixTimestamp64Micro(tick) AS tick_us
     FROM sample
     WHERE site = {site:String} AND device IN {devices:Array(String)} AND energy_ts IS NOT NULL AND energy_mj IS NOT NULL
       AND tick < fromUnixTimestamp64Micro(hi + ahead) AND ({first:UInt8} = 0 OR tick >= fromUnixTimestamp64Micro(lo - ahead))
-    ORDER BY device, ts, boot, driver, c, tick_us
+    ORDER BY device, ts, boot, driver, c, tick_us, run, seen
     LIMIT 1 BY device, ts, boot, driver),
   steps AS (
     SELECT *, lagInFrame(c, 1, toInt64(-1)) OVER w AS c0, lagInFrame(ts, 1, toInt64(0)) OVER w AS ts0, lagInFrame(id, 1, '') OVER w AS id0,
+      lagInFrame(run, 1, '') OVER w AS run0, lagInFrame(seen, 1, toInt64(-1)) OVER w AS seen0,
       transform(device, {devices:Array(String)}, {limits:Array(Int64)}, toInt64(0)) AS limit_mw
     FROM points
     WINDOW w AS (PARTITION BY device ORDER BY ts, boot, driver, c ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)),
   numbered AS (
-    SELECT *, sum(c0 = -1 OR id != id0 OR c < c0
+    SELECT *, sum(c0 = -1 OR id != id0 OR c < c0 OR (run = run0 AND seen != seen0 AND seen != -1 AND seen0 != -1)
         OR (limit_mw > 0 AND toInt128(c - c0) * 100000000 > toInt128(limit_mw) * 105 * (ts - ts0)))
       OVER (PARTITION BY device ORDER BY ts, boot, driver, c ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS epoch
     FROM steps),

@@ -48,8 +48,9 @@ func store(t *testing.T, conn driver.Conn, f *fleettest.Fleet) {
 				if d.Parent != "" && d.Kind == record.KindMIG {
 					run = fmt.Sprintf("%s-%s-%s", n.ID, d.Parent, id.Run)
 				}
-				samples = append(samples, fmt.Sprintf("('%s', '%s', '%s', '%s', 1, '%s', '%s', '%s', fromUnixTimestamp64Micro(%d), %d, 10000, now(), 0, 0, %d, %d, %d)",
-					f.Site.ID, n.ID, d.UUID, run, id.Boot, id.Driver, d.Energy, r.Tick, uint64(r.At), uint64(r.Energy), uint64(r.Integral), uint64(r.Activity)))
+				samples = append(samples, fmt.Sprintf("('%s', '%s', '%s', '%s', 1, '%s', '%s', '%s', fromUnixTimestamp64Micro(%d), %d, 10000, now(), 0, 0, %d, %d, %d, %d)",
+					f.Site.ID, n.ID, d.UUID, run, id.Boot, id.Driver, d.Energy, r.Tick, uint64(r.At), uint64(r.Energy), uint64(r.Integral), uint64(r.Activity),
+					uint32(r.Seen)))
 				if rows[run] == nil {
 					rows[run] = map[string]bool{}
 				}
@@ -67,7 +68,7 @@ func store(t *testing.T, conn driver.Conn, f *fleettest.Fleet) {
 	if len(allocations) > 0 {
 		insert("allocations", allocations)
 	}
-	insert("samples (site, node, device, run, seq, boot, driver, energy_source, tick, energy_ts, period_ms, received, kafka_partition, kafka_offset, energy_mj, power_integral_mj, sm_active_us)", samples)
+	insert("samples (site, node, device, run, seq, boot, driver, energy_source, tick, energy_ts, period_ms, received, kafka_partition, kafka_offset, energy_mj, power_integral_mj, sm_active_us, energy_epoch)", samples)
 }
 
 func closeAll(t *testing.T, s *Store) {

@@ -58,7 +58,8 @@ func (s *Store) insertCuts(ctx context.Context, seal record.Seal, cuts []record.
 	return s.insert(ctx, "cuts", token(seal), len(cuts), func(b driver.Batch, i int) error {
 		c := cuts[i]
 		return b.Append(c.Site, c.Device, int64(c.Epoch), c.Boot, c.Driver, int64(c.T), int64(c.T0), int64(c.C0), int64(c.T1), int64(c.C1),
-			c.Run, int64(c.Integral0), int64(c.C), int64(c.Low), int64(c.High), c.Open, c.Interpolated, c.Edition, seal.Batch, seal.Root)
+			c.Run, int64(c.Integral0), int64(c.C), int64(c.Low), int64(c.High), c.Open, c.Interpolated, c.Edition, seal.Batch, seal.Root,
+			c.Seen0)
 	})
 }
 

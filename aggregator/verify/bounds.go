@@ -188,6 +188,10 @@ func (b *truthBook) sums(s siteBook, devices map[string]record.Device, partition
 			t.booked.Add(&t.booked, big.NewInt(int64(e.GPU)))
 		}
 	}
+	stays := map[string][]record.Device{}
+	for _, d := range s.devices {
+		stays[d.UUID] = append(stays[d.UUID], d)
+	}
 	for uuid, list := range s.allocations {
 		d, ok := devices[uuid]
 		if !ok || partitioned[uuid] || d.Kind == record.KindCPU {
@@ -195,18 +199,20 @@ func (b *truthBook) sums(s siteBook, devices map[string]record.Device, partition
 		}
 		placed := place(list)
 		for _, a := range list {
-			from, to := s.period.clip(max(a.Start, d.From), earlier(a.End, d.To))
-			if _, ok := placed[a.ID]; !ok || to <= from || (d.Kind == record.KindMIG && a.Share != unit.WholeDevice) {
-				continue
+			for _, stay := range stays[uuid] {
+				from, to := s.period.clip(max(a.Start, stay.From), earlier(a.End, stay.To))
+				if _, ok := placed[a.ID]; !ok || to <= from || (d.Kind == record.KindMIG && a.Share != unit.WholeDevice) {
+					continue
+				}
+				t := of(a.Tenant)
+				energy, ok := b.real.between(uuid, from, to)
+				if !ok {
+					b.result.Unknown++
+					t.unknown = true
+					continue
+				}
+				t.real.Add(&t.real, new(big.Int).Mul(big.NewInt(energy), big.NewInt(int64(a.Share))))
 			}
-			t := of(a.Tenant)
-			energy, ok := b.real.between(uuid, from, to)
-			if !ok {
-				b.result.Unknown++
-				t.unknown = true
-				continue
-			}
-			t.real.Add(&t.real, new(big.Int).Mul(big.NewInt(energy), big.NewInt(int64(a.Share))))
 		}
 	}
 }

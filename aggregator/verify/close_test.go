@@ -66,7 +66,7 @@ func load(n verify.Node, h unit.Micros, stored map[string]record.Cut) []closing.
 			for _, r := range known(s, h) {
 				id := s.Identities[r.Identity]
 				dev.Points = append(dev.Points, window.Point{
-					T: r.At, C: r.Energy, Boot: id.Boot, Driver: id.Driver, Run: id.Run, Integral: r.Integral,
+					T: r.At, C: r.Energy, Boot: id.Boot, Driver: id.Driver, Run: id.Run, Integral: r.Integral, Seen: r.Seen,
 				})
 				dev.Work = append(dev.Work, closing.Work{T: r.At, Run: id.Run})
 			}

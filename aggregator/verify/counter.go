@@ -14,6 +14,7 @@ type point struct {
 	t, c     int64
 	tick     int64 // of the first sample that showed it
 	integral int64
+	seen     int64 // epochs the collector saw within its run, or Absent
 	id       Identity
 }
 
@@ -30,19 +31,69 @@ func (e *epoch) last() point  { return e.points[len(e.points)-1] }
 // counter is all that a device's energy counter did.
 type counter struct{ epochs []epoch }
 
+// life is a stretch of hours in which a device was there, and what its counter did.
+type life struct {
+	hours Period
+	// begins says that it begins in hours.From: the closing of that hour had no cut to go on from.
+	begins bool
+	counter
+}
+
+// lives are the stretches of hours within p in which any of the rows, the stays of one device, is there. first says that p
+// begins with the ledger.
+func lives(rows []record.Device, p Period, first bool) []life {
+	rows = slices.Clone(rows)
+	slices.SortFunc(rows, func(a, b record.Device) int { return cmp.Compare(a.From, b.From) })
+	var out []life
+	for _, d := range rows {
+		l := life{hours: p}
+		l.begins = first
+		if d.From >= p.From {
+			l.hours.From, l.begins = d.From.FloorHour(), true
+		}
+		if d.To != 0 {
+			l.hours.To = min(p.To, (d.To + unit.Hour - 1).FloorHour())
+		}
+		switch n := len(out); {
+		case l.hours.From >= l.hours.To:
+		case n > 0 && out[n-1].hours.To >= l.hours.From: // hour after hour: one closing goes on from the other
+			out[n-1].hours.To = max(out[n-1].hours.To, l.hours.To)
+		default:
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// known are the samples that closing its hours knew of.
+func (l life) known(s Series) Series {
+	if !l.begins {
+		return s
+	}
+	out := Series{Identities: s.Identities}
+	for _, r := range s.Samples {
+		if r.Tick >= l.hours.From-Lookahead {
+			out.Samples = append(out.Samples, r)
+		}
+	}
+	return out
+}
+
 // newCounter orders readings and splits them into epochs (design §3, "Epochs").
 func (x *exact) newCounter(s Series, d record.Device) counter {
 	var ps []point
 	for _, r := range s.Samples {
 		if r.At != Absent && r.Energy != Absent {
 			ps = append(ps, point{
-				t: int64(r.At), c: int64(r.Energy), tick: int64(r.Tick), integral: int64(r.Integral), id: s.Identities[r.Identity],
+				t: int64(r.At), c: int64(r.Energy), tick: int64(r.Tick), integral: int64(r.Integral), seen: r.Seen,
+				id: s.Identities[r.Identity],
 			})
 		}
 	}
 	slices.SortFunc(ps, func(a, b point) int {
 		return cmp.Or(cmp.Compare(a.t, b.t), cmp.Compare(a.id.Boot, b.id.Boot), cmp.Compare(a.id.Driver, b.id.Driver),
-			cmp.Compare(a.c, b.c), cmp.Compare(a.tick, b.tick), cmp.Compare(a.id.Run, b.id.Run))
+			cmp.Compare(a.c, b.c), cmp.Compare(a.tick, b.tick), cmp.Compare(a.id.Run, b.id.Run),
+			cmp.Compare(a.seen, b.seen))
 	})
 	var measured []epoch
 	for _, p := range ps {
@@ -54,6 +105,10 @@ func (x *exact) newCounter(s Series, d record.Device) counter {
 			}
 			// A counter that the collector integrates ends with its run.
 			same = same && (d.Energy != record.EnergyIntegrated || last.id.Run == p.id.Run)
+			// Within a run the collector may have seen the counter begin anew, whatever it shows.
+			if last.id.Run == p.id.Run && last.seen != Absent && p.seen != Absent {
+				same = same && last.seen == p.seen
+			}
 			fast := d.LimitMilliwatts > 0 && x.above(p.c-last.c, int64(d.LimitMilliwatts), p.t-last.t)
 			if same && p.c >= last.c && !fast {
 				measured[n-1].points = append(measured[n-1].points, p)

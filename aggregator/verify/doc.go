@@ -46,6 +46,7 @@ type Sample struct {
 	Energy   unit.Millijoules
 	Integral unit.Millijoules // of power, by the collector
 	Activity unit.Micros      // time SMs had work
+	Seen     int64            // how often the collector had seen the counter begin anew within its run
 	Identity int32            // index into Series.Identities
 }
 

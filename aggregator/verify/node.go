@@ -43,25 +43,32 @@ func Complete(devices []record.Device, models map[string]factor.Model) {
 
 // nodeBook makes the lines of one node.
 type nodeBook struct {
-	x        *exact
-	node     Node
-	counters map[string]counter
-	slots    map[string]map[string][]row
-	active   map[string]activity
+	x      *exact
+	node   Node
+	lives  map[string][]life
+	slots  map[string]map[string][]row
+	active map[string]activity
 }
 
 // RecomputeNode makes every line of a node from its samples: device energy, device time, node rest. Facility energy is
 // the site's. Only what Compare looks at is filled in. first says that p begins with the first hour of the ledger.
 func RecomputeNode(n Node, p Period, first bool) ([]record.Entry, error) {
 	b := nodeBook{
-		x: &exact{}, node: n, counters: map[string]counter{}, slots: map[string]map[string][]row{}, active: map[string]activity{},
+		x: &exact{}, node: n, lives: map[string][]life{}, slots: map[string]map[string][]row{}, active: map[string]activity{},
 	}
+	stays := map[string][]record.Device{}
 	for _, d := range n.Devices {
-		b.slots[d.UUID] = place(n.Allocations[d.UUID])
-		if d.Kind == record.KindMIG {
-			b.active[d.UUID] = newActivity(n.Series[d.Parent], n.Series[d.UUID])
-		} else {
-			b.counters[d.UUID] = b.x.newCounter(n.Series[d.UUID], d)
+		stays[d.UUID] = append(stays[d.UUID], d)
+	}
+	for uuid, rows := range stays {
+		b.slots[uuid] = place(n.Allocations[uuid])
+		if d := rows[0]; d.Kind == record.KindMIG {
+			b.active[uuid] = newActivity(n.Series[d.Parent], n.Series[uuid])
+			continue
+		}
+		for _, l := range lives(rows, p, first) {
+			l.counter = b.x.newCounter(l.known(n.Series[uuid]), rows[0])
+			b.lives[uuid] = append(b.lives[uuid], l)
 		}
 	}
 	var out []record.Entry
@@ -76,6 +83,17 @@ func RecomputeNode(n Node, p Period, first bool) ([]record.Entry, error) {
 		out = append(out, lines...)
 	}
 	return out, nil
+}
+
+// counter is what the counter of a device did, and the hour as the closing of this device saw it.
+func (b *nodeBook) counter(w window, uuid string) (counter, window) {
+	for _, l := range b.lives[uuid] {
+		if int64(l.hours.From) <= w.start && w.start < int64(l.hours.To) {
+			w.first = l.begins && int64(l.hours.From) == w.start
+			return l.counter, w
+		}
+	}
+	return counter{}, w
 }
 
 // line is an empty line of a device.
@@ -118,7 +136,8 @@ func (b *nodeBook) hour(w window) []record.Entry {
 			continue
 		}
 		l := b.line(w, c, record.AccountUnallocated)
-		b.fill(&l, amount{}, b.x.slotsEnergy(b.counters[c.UUID], w, []row{{0, 1}}, 1, w.start, w.end))
+		own, seen := b.counter(w, c.UUID)
+		b.fill(&l, amount{}, b.x.slotsEnergy(own, seen, []row{{0, 1}}, 1, w.start, w.end))
 		lines = append(lines, l)
 	}
 	return b.rest(w, lines)
@@ -157,10 +176,11 @@ func span(w window, d record.Device) (from, to int64) {
 
 // gpu splits the hour of a GPU over those who held it, or its instances, and nobody.
 func (b *nodeBook) gpu(w window, g record.Device, instances []record.Device, m module) []record.Entry {
-	x, c := b.x, b.counters[g.UUID]
+	x := b.x
+	c, own := b.counter(w, g.UUID)
 	from, to := span(w, g)
 	whole := []row{{0, 1000}}
-	left := x.slotsEnergy(c, w, whole, 1000, w.start, w.end)
+	left := x.slotsEnergy(c, own, whole, 1000, w.start, w.end)
 	cpuLeft := b.cpu(w, m, whole, w.start, w.end)
 	rest := b.line(w, g, record.AccountUnallocated)
 	rest.DeviceTime = deviceTime(from, to, 1000)
@@ -168,7 +188,7 @@ func (b *nodeBook) gpu(w window, g record.Device, instances []record.Device, m m
 	var p partition
 	if len(instances) > 0 {
 		holders = instances
-		p = x.partitionHour(c, w, instances, b.active, int64(g.IdleMilliwatts))
+		p = x.partitionHour(c, own, instances, b.active, int64(g.IdleMilliwatts))
 		if x.err != nil {
 			return nil
 		}
@@ -193,7 +213,7 @@ func (b *nodeBook) gpu(w window, g record.Device, instances []record.Device, m m
 				rows = []row{p.thousandths(x, d.UUID)}
 				share = rows[0].hi - rows[0].lo
 			} else {
-				energy = x.slotsEnergy(c, w, rows, 1000, start, end)
+				energy = x.slotsEnergy(c, own, rows, 1000, start, end)
 			}
 			l.DeviceTime = deviceTime(start, end, share)
 			cpu := b.cpu(w, m, rows, start, end)
@@ -216,7 +236,8 @@ func (b *nodeBook) cpu(w window, m module, rows []row, from, to int64) amount {
 	for i, r := range rows {
 		shifted[i] = r.shift(1000 * m.place)
 	}
-	return b.x.slotsEnergy(b.counters[m.cpu], w, shifted, 1000*m.gpus, from, to)
+	c, own := b.counter(w, m.cpu)
+	return b.x.slotsEnergy(c, own, shifted, 1000*m.gpus, from, to)
 }
 
 func (b *nodeBook) fill(l *record.Entry, gpu, cpu amount) {

@@ -125,8 +125,15 @@ func (s siteInput) recompute(ctx context.Context, store Store, site record.Site)
 	for first := 0; first < len(s.nodes); {
 		var devices []record.Device
 		end := first
-		for ; end < len(s.nodes) && (end == first || len(devices)+len(byNode[s.nodes[end].ID]) <= groupDevices); end++ {
-			devices = append(devices, byNode[s.nodes[end].ID]...)
+		for ; end < len(s.nodes); end++ {
+			id := s.nodes[end].ID
+			if end > first && id == s.nodes[end-1].ID {
+				continue // another stay of the same node
+			}
+			if end > first && len(devices)+len(byNode[id]) > groupDevices {
+				break
+			}
+			devices = append(devices, byNode[id]...)
 		}
 		of, m, err := s.group(ctx, store, site.ID, s.nodes[first:end], byNode, devices)
 		if err != nil {
@@ -142,13 +149,11 @@ func (s siteInput) group(ctx context.Context, store Store, site string, nodes []
 	devices []record.Device,
 ) ([]record.Entry, []Metered, error) {
 	var uuids []string
-	var counters []record.Device
 	for _, d := range devices {
 		uuids = append(uuids, d.UUID)
-		if d.Kind != record.KindMIG {
-			counters = append(counters, d)
-		}
 	}
+	slices.Sort(uuids)
+	uuids = slices.Compact(uuids)
 	var series map[string]Series
 	var metered []Metered
 	var err error
@@ -158,10 +163,8 @@ func (s siteInput) group(ctx context.Context, store Store, site string, nodes []
 			return nil, nil, err
 		}
 	}
-	if len(counters) > 0 {
-		if metered, err = store.Metered(ctx, site, counters, s.period, s.first); err != nil {
-			return nil, nil, err
-		}
+	if metered, err = s.meter(ctx, store, site, devices); err != nil {
+		return nil, nil, err
 	}
 	of := make([][]record.Entry, len(nodes))
 	errs := make([]error, len(nodes))
@@ -176,6 +179,41 @@ func (s siteInput) group(ctx context.Context, store Store, site string, nodes []
 	}
 	wg.Wait()
 	return slices.Concat(of...), metered, errors.Join(errs...)
+}
+
+// meter has the counters metered over the hours in which their devices were there.
+func (s siteInput) meter(ctx context.Context, store Store, site string, devices []record.Device) ([]Metered, error) {
+	type stretch struct {
+		hours  Period
+		begins bool
+	}
+	stays := map[string][]record.Device{}
+	var order []string
+	for _, d := range devices {
+		if d.Kind == record.KindMIG {
+			continue
+		}
+		if stays[d.UUID] == nil {
+			order = append(order, d.UUID)
+		}
+		stays[d.UUID] = append(stays[d.UUID], d)
+	}
+	groups := map[stretch][]record.Device{}
+	for _, uuid := range order {
+		for _, l := range lives(stays[uuid], s.period, s.first) {
+			k := stretch{l.hours, l.begins}
+			groups[k] = append(groups[k], stays[uuid][0])
+		}
+	}
+	var out []Metered
+	for k, of := range groups {
+		m, err := store.Metered(ctx, site, of, k.hours, k.begins)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m...)
+	}
+	return out, nil
 }
 
 func (c *Comparison) join(d Comparison) {

@@ -29,7 +29,7 @@ const InterpolatedAfter = 3
 func (e Epoch) At(t, period unit.Micros, limit unit.Milliwatts) (record.Cut, error) {
 	first, last := e.First(), e.Last()
 	cut := record.Cut{Epoch: e.ID, T: t, Boot: first.Boot, Driver: first.Driver}
-	left := func(p Point) { cut.T0, cut.C0, cut.Run, cut.Integral0 = p.T, p.C, p.Run, p.Integral }
+	left := func(p Point) { cut.T0, cut.C0, cut.Run, cut.Integral0, cut.Seen0 = p.T, p.C, p.Run, p.Integral, p.Seen }
 	switch {
 	case t <= first.T:
 		left(first)

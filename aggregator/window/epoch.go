@@ -18,7 +18,12 @@ type Point struct {
 	// device, but not across runs. NoIntegral when it was not read.
 	Run      string
 	Integral unit.Millijoules
+	// Seen is how often the collector had seen the counter begin anew within its run; UnknownEpoch when it does not say.
+	Seen int64
 }
+
+// UnknownEpoch is the Seen of a point whose collector does not say. It matches any other.
+const UnknownEpoch int64 = -1
 
 // NoIntegral is the Integral of a point at which power could not be read.
 const NoIntegral unit.Millijoules = -1
@@ -41,7 +46,7 @@ func (e Epoch) Last() Point { return e.Points[len(e.Points)-1] }
 type Step struct {
 	// ClockSteps counts readings left out of cutting because their time does not rise with their value.
 	ClockSteps int
-	// Resets counts epochs begun because the counter fell or rose faster than the device can draw.
+	// Resets counts epochs begun because the counter fell, rose faster than the device can draw, or was seen to begin anew.
 	Resets int
 }
 
@@ -50,13 +55,13 @@ type Step struct {
 const headroomPercent = 105
 
 // Epochs orders the readings of one device and splits them where the counter cannot have run on: the boot or driver
-// changed, the counter fell, or it rose faster than limit allows. A gap alone ends no epoch. Repeated readings count
+// changed, the counter fell, it rose faster than limit allows, or the collector saw it begin anew. A gap alone ends no epoch. Repeated readings count
 // once, and the order of arrival does not matter. limit 0 means that the limit is not known.
 func Epochs(points []Point, limit unit.Milliwatts) ([]Epoch, Step) {
 	ps := slices.Clone(points)
 	slices.SortFunc(ps, func(a, b Point) int {
 		return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.Boot, b.Boot), cmp.Compare(a.Driver, b.Driver), cmp.Compare(a.C, b.C),
-			cmp.Compare(a.Integral, b.Integral), cmp.Compare(a.Run, b.Run))
+			cmp.Compare(a.Integral, b.Integral), cmp.Compare(a.Run, b.Run), cmp.Compare(a.Seen, b.Seen))
 	})
 	var out []Epoch
 	var step Step
@@ -71,7 +76,7 @@ func Epochs(points []Point, limit unit.Milliwatts) ([]Epoch, Step) {
 			case p.T == last.T:
 				step.ClockSteps++ // two values at one instant: the first is used
 				continue
-			case p.C < last.C, tooFast(last, p, limit):
+			case p.C < last.C, tooFast(last, p, limit), seenAnew(last, p):
 				step.Resets++
 			default:
 				e.Points = append(e.Points, p)
@@ -101,6 +106,12 @@ func Bridge(epochs []Epoch) []Epoch {
 		out = append(out, e)
 	}
 	return out
+}
+
+// seenAnew says that the collector saw the counter begin anew between two readings of one run: it stood still for minutes and
+// went on from there, say, which its values do not show.
+func seenAnew(a, b Point) bool {
+	return a.Run == b.Run && a.Seen != b.Seen && a.Seen != UnknownEpoch && b.Seen != UnknownEpoch
 }
 
 func tooFast(a, b Point, limit unit.Milliwatts) bool {

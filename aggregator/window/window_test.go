@@ -43,6 +43,19 @@ func TestEpochs(t *testing.T) {
 	f("five percent over the limit is the sensor", points("b", 0, 0, 1_000_000, 1050), 1000, 0)
 	f("a repeated reading counts once", points("b", 0, 1, 0, 1, 10, 2, 10, 2), 0, 0)
 	f("nothing read, no epoch", nil, 0)
+	seen := func(codes ...int64) []Point {
+		ps := points("b", 0, 0, 10, 5, 20, 9, 30, 12)
+		for i := range codes {
+			ps[i].Seen = codes[i]
+		}
+		return ps
+	}
+	f("the collector saw it begin anew", seen(0, 0, 1, 1), 0, 0, 20)
+	f("a word that is missing matches any", seen(0, UnknownEpoch, 1, 1), 0, 0)
+	f("a word given before all others too", seen(UnknownEpoch, 3, 3, 4), 0, 0, 30)
+	later := seen(5, 5, 0, 0)
+	later[2].Run, later[3].Run = "next", "next"
+	f("each run counts for itself", later, 0, 0)
 }
 
 func TestEpochsIgnoreOrderOfArrival(t *testing.T) {
@@ -136,6 +149,33 @@ func TestBoundHoldsForEveryLoad(t *testing.T) {
 	})
 }
 
+// A counter that stands still for ten seconds under 500 W. The collector leaves out what stands still.
+func TestACounterThatFreezes(t *testing.T) {
+	f := func(what string, after unit.Millijoules, seen int64, measured, estimated unit.Millijoules) {
+		t.Helper()
+		epochs, _ := Epochs([]Point{
+			{T: 0, C: 1000, Boot: "b", Run: "r", Integral: 0},
+			{T: unit.Second, C: 1500, Boot: "b", Run: "r", Integral: 500},
+			{T: 11 * unit.Second, C: after, Boot: "b", Run: "r", Integral: 5500, Seen: seen},
+			{T: 12 * unit.Second, C: after + 500, Boot: "b", Run: "r", Integral: 6000, Seen: seen},
+		}, 1000)
+		var got [2]unit.Millijoules
+		for _, e := range Bridge(epochs) {
+			i := 0
+			if e.Estimated {
+				i = 1
+			}
+			got[i] += e.Last().C - e.First().C
+		}
+		if got != [2]unit.Millijoules{measured, estimated} {
+			t.Errorf("%s: %d mJ measured and %d estimated, want %d and %d", what, got[0], got[1], measured, estimated)
+		}
+	}
+	f("it catches up: all is measured", 6500, 0, 6000, 0)
+	f("it goes on from where it stood: power says what it missed", 1500, 1, 1000, 5000)
+	f("it goes on and had moved a little by the first reading", 1600, 1, 1000, 5000)
+}
+
 func TestBridge(t *testing.T) {
 	a := Point{T: 10, C: 500, Boot: "b", Run: "r", Integral: 480}
 	b := Point{T: 20, C: 3, Boot: "b", Run: "r", Integral: 487}
@@ -169,7 +209,7 @@ func drawPoints(t *rapid.T) []Point {
 		} else {
 			c += rapid.Int64Range(0, 1000).Draw(t, "dc")
 		}
-		out = append(out, Point{T: unit.Micros(at), C: unit.Millijoules(c), Boot: "b"})
+		out = append(out, Point{T: unit.Micros(at), C: unit.Millijoules(c), Boot: "b", Seen: rapid.Int64Range(-1, 1).Draw(t, "seen")})
 	}
 	return out
 }

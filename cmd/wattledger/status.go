@@ -24,7 +24,7 @@ type statusCmd struct {
 // Help shows examples.
 func (statusCmd) Help() string {
 	return `Shows how far ingest is behind, the last closed hour of each site and what the next one waits for, cuts without a
-sample after them, and refused messages.
+sample after them, refused messages, and the incidents that nodes stated in the last 24 hours.
 
 Examples:
   wattledger status --embedded
@@ -49,11 +49,26 @@ type siteStatus struct {
 	Waiting    []string `json:"waiting_for"`
 }
 
+// incidentStatus counts the incidents of one kind and reason on one node.
+type incidentStatus struct {
+	Site   string `json:"site"`
+	Node   string `json:"node"`
+	Kind   string `json:"kind"`
+	Reason string `json:"reason"`
+	Count  uint64 `json:"count"`
+	Last   string `json:"last"`
+}
+
+// recent is how long an incident is shown after it was received.
+const recent = 24 * time.Hour
+
 // pipelineStatus is what the command prints.
 type pipelineStatus struct {
 	Topics  []topicStatus `json:"topics"`
 	Sites   []siteStatus  `json:"sites"`
 	Refused int64         `json:"refused"`
+	// Incidents were received in the last 24 hours.
+	Incidents []incidentStatus `json:"incidents"`
 }
 
 // Run reads Kafka's offsets and the ledger.
@@ -115,6 +130,14 @@ func readStatus(ctx context.Context, cfg config) (pipelineStatus, error) {
 			Newest: instant(s.Newest), Waiting: append([]string{}, s.Waiting...),
 		})
 	}
+	incidents, err := store.Incidents(ctx, unit.MicrosOf(time.Now().Add(-recent)))
+	if err != nil {
+		return st, err
+	}
+	st.Incidents = []incidentStatus{}
+	for _, i := range incidents {
+		st.Incidents = append(st.Incidents, incidentStatus{i.Site, i.Node, i.Kind, i.Reason, i.Count, instant(i.Last)})
+	}
 	return st, nil
 }
 
@@ -156,12 +179,37 @@ func (st pipelineStatus) print(env *process.Env) error {
 	if err := printTable(env.Stdout, &sites); err != nil {
 		return err
 	}
+	if err := st.printIncidents(env); err != nil {
+		return err
+	}
 	if st.Refused > 0 {
 		_, err := fmt.Fprintf(env.Stdout, "%d messages refused: they are kept in topic %s with reason and origin\n", st.Refused, wire.TopicRefused)
 		return err
 	}
 	_, err := fmt.Fprintln(env.Stdout, "No message refused.")
 	return err
+}
+
+func (st pipelineStatus) printIncidents(env *process.Env) error {
+	if len(st.Incidents) == 0 {
+		_, err := fmt.Fprintln(env.Stdout, "No incident in the last 24 hours.")
+		return err
+	}
+	const shown = 20
+	table := progress.Table{Title: "Incidents of the last 24 hours", Columns: []progress.Column{
+		progress.Text("site"), progress.Text("node"), progress.Text("kind"), progress.Text("reason"), progress.Number("count", ""), progress.Text("last"),
+	}}
+	for _, i := range st.Incidents[:min(shown, len(st.Incidents))] {
+		table.Add(i.Site, i.Node, i.Kind, i.Reason, i.Count, i.Last)
+	}
+	if err := printTable(env.Stdout, &table); err != nil {
+		return err
+	}
+	if more := len(st.Incidents) - shown; more > 0 {
+		_, err := fmt.Fprintf(env.Stdout, "%d lines more: the JSON has all\n", more)
+		return err
+	}
+	return nil
 }
 
 // few names the first of a list and counts the rest.

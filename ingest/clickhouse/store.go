@@ -104,11 +104,14 @@ func (s *Store) InsertRows(ctx context.Context, b *pipeline.Batch, from, to int)
 		block *block
 	}{
 		{"samples", samplesBlock(b, entries)},
+		{"incidents", incidentsBlock(rowsOf(b.Incidents, entries, func(e *pipeline.Entry) pipeline.Range { return e.Incidents }))},
 		{"allocations", allocationsBlock(rowsOf(b.Allocations, entries, func(e *pipeline.Entry) pipeline.Range { return e.Allocations }))},
+		{"readings", readingsBlock(rowsOf(b.Readings, entries, func(e *pipeline.Entry) pipeline.Range { return e.Readings }))},
 		{"sites", sitesBlock(rowsOf(b.Sites, entries, func(e *pipeline.Entry) pipeline.Range { return e.Sites }))},
 		{"nodes", nodesBlock(rowsOf(b.Nodes, entries, func(e *pipeline.Entry) pipeline.Range { return e.Nodes }))},
 		{"devices", devicesBlock(rowsOf(b.Devices, entries, func(e *pipeline.Entry) pipeline.Range { return e.Devices }))},
 		{"tenants", tenantsBlock(rowsOf(b.Tenants, entries, func(e *pipeline.Entry) pipeline.Range { return e.Tenants }))},
+		{"stays", staysBlock(rowsOf(b.Stays, entries, func(e *pipeline.Entry) pipeline.Range { return e.Stays }))},
 	} {
 		if err := s.insert(ctx, part.table, part.block, token(b, part.table, entries)); err != nil {
 			return err
@@ -163,6 +166,7 @@ func token(b *pipeline.Batch, table string, entries []pipeline.Entry) string {
 		put(e.Seq)
 		put(uint64(e.Rows))
 		put(uint64(e.Samples.Len()))
+		put(uint64(e.Incidents.Len()))
 		h.Write(e.Run.ID[:])
 	}
 	return fmt.Sprintf("%s/%d/%d-%d/%s/%x", b.Topic, b.Partition, entries[0].Message.Offset, entries[len(entries)-1].Message.Offset, table, h.Sum(nil))

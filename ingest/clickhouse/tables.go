@@ -108,6 +108,48 @@ func allocationsBlock(rows []pipeline.Revised[record.Allocation]) *block {
 	return out
 }
 
+func incidentsBlock(rows []pipeline.Told[record.Incident]) *block {
+	type row = pipeline.Told[record.Incident]
+	out := &block{rows: len(rows)}
+	out.add("site", word, each(rows, func(r *row) string { return r.Run.Site }))
+	out.add("node", word, each(rows, func(r *row) string { return r.Run.Source }))
+	out.add("kind", word, each(rows, func(r *row) string { return string(r.Value.Kind) }))
+	out.add("reason", word, each(rows, func(r *row) string { return r.Value.Reason }))
+	out.add("device", "String", text(rows, func(r *row) string { return r.Value.Device }))
+	period(out, rows, func(r *row) (unit.Micros, unit.Micros) { return r.Value.From, r.Value.To })
+	out.add("amount", "Int64", number(rows, func(r *row) int64 { return r.Value.Amount }))
+	out.add("run", "String", text(rows, func(r *row) string { return r.Value.Run }))
+	out.add("first_seq", "UInt64", number(rows, func(r *row) uint64 { return r.Value.First }))
+	out.add("last_seq", "UInt64", number(rows, func(r *row) uint64 { return r.Value.Last }))
+	out.add("received", moment, number(rows, func(r *row) int64 { return int64(r.Received) }))
+	return out
+}
+
+func readingsBlock(rows []pipeline.Told[record.Reading]) *block {
+	type row = pipeline.Told[record.Reading]
+	out := &block{rows: len(rows)}
+	out.add("site", word, each(rows, func(r *row) string { return r.Run.Site }))
+	out.add("source", word, each(rows, func(r *row) string { return r.Run.Source }))
+	out.add("node", word, each(rows, func(r *row) string { return r.Value.Node }))
+	out.add("meter", word, each(rows, func(r *row) string { return r.Value.Meter }))
+	out.add("quantity", word, each(rows, func(r *row) string { return r.Value.Quantity }))
+	out.add("unit", word, each(rows, func(r *row) string { return r.Value.Unit }))
+	period(out, rows, func(r *row) (unit.Micros, unit.Micros) { return r.Value.From, r.Value.To })
+	out.add("value", "Int64", number(rows, func(r *row) int64 { return r.Value.Value }))
+	out.add("counter", "Bool", number(rows, func(r *row) int8 {
+		if r.Value.Counter {
+			return 1
+		}
+		return 0
+	}))
+	out.add("method", word, each(rows, func(r *row) string { return r.Value.Method }))
+	out.add("epoch", "String", text(rows, func(r *row) string { return r.Value.Epoch }))
+	out.add("run", word, each(rows, func(r *row) string { return r.Run.Hex() }))
+	out.add("seq", "UInt64", number(rows, func(r *row) uint64 { return r.Seq }))
+	out.add("received", moment, number(rows, func(r *row) int64 { return int64(r.Received) }))
+	return out
+}
+
 func sitesBlock(rows []pipeline.Revised[record.Site]) *block {
 	type row = pipeline.Revised[record.Site]
 	out := &block{rows: len(rows)}
@@ -170,6 +212,18 @@ func tenantsBlock(rows []pipeline.Revised[record.Tenant]) *block {
 		countries[i] = rows[i].Value.AllowedCountries
 	}
 	out.add("allowed_countries", "Array(String)", countries) // the engine makes words of them
+	out.add("revision", "UInt64", number(rows, func(r *row) uint64 { return r.Revision }))
+	return out
+}
+
+func staysBlock(rows []pipeline.Revised[record.Stay]) *block {
+	type row = pipeline.Revised[record.Stay]
+	out := &block{rows: len(rows)}
+	out.add("site", word, each(rows, func(r *row) string { return r.Value.Site }))
+	out.add("node", "String", text(rows, func(r *row) string { return r.Value.Node }))
+	out.add("device", "String", text(rows, func(r *row) string { return r.Value.Device }))
+	period(out, rows, func(r *row) (unit.Micros, unit.Micros) { return r.Value.From, r.Value.To })
+	out.add("reason", "String", text(rows, func(r *row) string { return r.Value.Reason }))
 	out.add("revision", "UInt64", number(rows, func(r *row) uint64 { return r.Revision }))
 	return out
 }

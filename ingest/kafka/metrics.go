@@ -10,9 +10,9 @@ import (
 )
 
 type metrics struct {
-	stored, repeats, missing, late, retries *prometheus.CounterVec
-	behind                                  *prometheus.GaugeVec
-	delay                                   *prometheus.HistogramVec
+	stored, repeats, missing, late, retries, incidents *prometheus.CounterVec
+	behind                                             *prometheus.GaugeVec
+	delay                                              *prometheus.HistogramVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -23,9 +23,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		stored: vec("messages_total", "Messages stored for the first time.", "topic"),
 		repeats: vec("repeats_total", "Deliveries beyond the first that were passed over: of kind offset when a commit was lost, of kind identity when a producer sent again.",
 			"topic", "kind"),
-		missing: vec("missing_total", "Sequence numbers of a run that were passed over.", "topic"),
-		late:    vec("late_total", "Messages that filled a hole counted as missing before.", "topic"),
-		retries: vec("retries_total", "Things tried again because Kafka or the database was away or refused them, by what was tried.", "what"),
+		missing:   vec("missing_total", "Sequence numbers of a run that were passed over.", "topic"),
+		late:      vec("late_total", "Messages that filled a hole counted as missing before.", "topic"),
+		retries:   vec("retries_total", "Things tried again because Kafka or the database was away or refused them, by what was tried.", "what"),
+		incidents: vec("incidents_total", "Incidents of nodes stored, by kind: gap, loss, clock_step, epoch, restart.", "kind"),
 		behind: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "wattledger_ingest_lag_messages", Help: "Messages of a partition that are not read yet."},
 			[]string{"topic", "partition"}),
 		delay: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -33,7 +34,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"topic"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.stored, m.repeats, m.missing, m.late, m.retries, m.behind, m.delay)
+		reg.MustRegister(m.stored, m.repeats, m.missing, m.late, m.retries, m.incidents, m.behind, m.delay)
 	}
 	return m
 }
@@ -55,6 +56,9 @@ func (m *metrics) count(b *pipeline.Batch, now unit.Micros) {
 	for _, e := range b.Entries {
 		if !e.Repeat && !e.Refused {
 			first++
+			for _, i := range b.Incidents[e.Incidents.From:e.Incidents.To] {
+				m.incidents.WithLabelValues(string(i.Value.Kind)).Inc()
+			}
 		}
 	}
 	m.stored.WithLabelValues(b.Topic).Add(float64(first))

@@ -32,7 +32,7 @@ type Entry struct {
 	PeriodMS     uint32
 
 	// Rows of the batch that this message brought, by table: [From, To). Empty when they are stored already.
-	Samples, Allocations, Sites, Nodes, Devices, Tenants Range
+	Samples, Incidents, Allocations, Readings, Sites, Nodes, Devices, Tenants, Stays Range
 }
 
 // Range is rows [From, To) of a table's part in a batch.
@@ -63,6 +63,14 @@ type Revised[T any] struct {
 	Value    T
 }
 
+// Told is a row with the message that told it.
+type Told[T any] struct {
+	Run      Run
+	Seq      uint64
+	Received unit.Micros
+	Value    T
+}
+
 // Batch is what is stored, and committed, together: messages of one partition that came in one day.
 type Batch struct {
 	Topic     string
@@ -73,11 +81,14 @@ type Batch struct {
 	Refused []Refusal
 
 	Samples     Samples
+	Incidents   []Told[record.Incident]
 	Allocations []Revised[record.Allocation]
+	Readings    []Told[record.Reading]
 	Sites       []Revised[record.Site]
 	Nodes       []Revised[record.Node]
 	Devices     []Revised[record.Device]
 	Tenants     []Revised[record.Tenant]
+	Stays       []Revised[record.Stay]
 
 	// Repeats are entries that were stored from another offset; Redelivered are messages that were stored from this very
 	// offset before their commit was lost; Missing are sequence numbers passed over; Late are those of them that came after all.
@@ -92,7 +103,7 @@ type Batch struct {
 
 // Rows is how many rows wait to be inserted.
 func (b *Batch) Rows() int {
-	return len(b.Samples.Tick) + len(b.Allocations) + len(b.Sites) + len(b.Nodes) + len(b.Devices) + len(b.Tenants)
+	return len(b.Samples.Tick) + len(b.Incidents) + len(b.Allocations) + len(b.Readings) + len(b.Sites) + len(b.Nodes) + len(b.Devices) + len(b.Tenants) + len(b.Stays)
 }
 
 // Empty says that there is nothing to store, to refuse or to commit.
@@ -125,7 +136,8 @@ func (b *Batch) reset() {
 	clear(b.Refused)
 	*b = Batch{
 		Topic: b.Topic, Partition: b.Partition, Next: b.Next, Samples: *s, Entries: b.Entries[:0], Refused: b.Refused[:0],
-		Allocations: b.Allocations[:0], Sites: b.Sites[:0], Nodes: b.Nodes[:0], Devices: b.Devices[:0], Tenants: b.Tenants[:0],
+		Incidents: b.Incidents[:0], Allocations: b.Allocations[:0], Readings: b.Readings[:0],
+		Sites: b.Sites[:0], Nodes: b.Nodes[:0], Devices: b.Devices[:0], Tenants: b.Tenants[:0], Stays: b.Stays[:0],
 	}
 }
 

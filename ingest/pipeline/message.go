@@ -9,8 +9,8 @@ import (
 	"github.com/wattledger/wattledger/schemas/wire"
 )
 
-// Topics are those that have a table to go to. Readings join them when meters do.
-var Topics = []string{wire.TopicSample, wire.TopicAllocation, wire.TopicInventory}
+// Topics are those that have a table to go to.
+var Topics = []string{wire.TopicSample, wire.TopicAllocation, wire.TopicReading, wire.TopicInventory}
 
 // Message is one Kafka message.
 type Message struct {
@@ -47,7 +47,7 @@ type Refusal struct {
 	Detail  string
 }
 
-// identity is what the head of a sample or allocation message says. The four fields have the same numbers in both.
+// identity is what the head of a message of samples, allocations or readings says. The four fields have the same numbers in all.
 type identity struct {
 	run         Run
 	seq         uint64

@@ -202,6 +202,8 @@ func (p *Pipeline) take(m Message) error {
 		return p.takeSamples(m)
 	case wire.TopicAllocation:
 		return p.takeAllocations(m)
+	case wire.TopicReading:
+		return p.takeReadings(m)
 	case wire.TopicInventory:
 		return p.takeInventory(m)
 	default:
@@ -234,7 +236,11 @@ func (p *Pipeline) takeSamples(m Message) error {
 	if len(msg.PreviousRun) == wire.RunBytes {
 		previous = &Run{e.Run.Site, e.Run.Source, [wire.RunBytes]byte(msg.PreviousRun)}
 	}
-	p.place(&e, previous, func() { e.Samples = p.batch.Samples.add(msg) })
+	p.place(&e, previous, func() {
+		// An incident that is stored already is stored again: it replaces itself, and a crash may have come between the rows
+		// and it.
+		e.Incidents = appendTold(&p.batch.Incidents, &e, msg.Incidents, wire.IncidentOf)
+	}, func() { e.Samples = p.batch.Samples.add(msg) })
 	return nil
 }
 
@@ -253,13 +259,29 @@ func (p *Pipeline) takeAllocations(m Message) error {
 	if e.CompleteUpTo != 0 && (e.CompleteUpTo < earliest || e.CompleteUpTo > latest) {
 		return &wire.RefusedError{Reason: wire.ReasonTime, Detail: fmt.Sprintf("complete_up_to is %d µs, which is not between the years 2000 and 2100", e.CompleteUpTo)}
 	}
-	p.place(&e, nil, func() {
+	p.place(&e, nil, nil, func() {
 		e.Allocations.From = len(p.batch.Allocations)
 		for _, a := range msg.Allocations {
 			p.batch.Allocations = append(p.batch.Allocations, revised(msg.Site, a.Revision, wire.AllocationOf(a)))
 		}
 		e.Allocations.To = len(p.batch.Allocations)
 	})
+	return nil
+}
+
+func (p *Pipeline) takeReadings(m Message) error {
+	var msg wl.ReadingBatch
+	if err := decode(m.Value, &msg); err != nil {
+		return err
+	}
+	if err := wire.ValidateReadings(&msg); err != nil {
+		return err
+	}
+	e := Entry{
+		Message: m, Run: Run{msg.Site, msg.Source, [wire.RunBytes]byte(msg.Run)}, Seq: msg.Sequence,
+		SchemaVersion: msg.SchemaVersion, CompleteUpTo: unit.Micros(msg.CompleteUpToUs), Rows: len(msg.Readings),
+	}
+	p.place(&e, nil, nil, func() { e.Readings = appendTold(&p.batch.Readings, &e, msg.Readings, wire.ReadingOf) })
 	return nil
 }
 
@@ -278,7 +300,7 @@ func (p *Pipeline) takeInventory(m Message) error {
 	sum := sha256.Sum256(m.Value)
 	e := Entry{
 		Message: m, Run: Run{string(m.Key), "inventory", [wire.RunBytes]byte(sum[:])}, SchemaVersion: msg.SchemaVersion,
-		Rows: len(msg.Sites) + len(msg.Nodes) + len(msg.Devices) + len(msg.Tenants),
+		Rows: len(msg.Sites) + len(msg.Nodes) + len(msg.Devices) + len(msg.Tenants) + len(msg.Stays),
 	}
 	b := &p.batch
 	site := string(m.Key)
@@ -286,6 +308,7 @@ func (p *Pipeline) takeInventory(m Message) error {
 	appendRevised(&b.Nodes, &e.Nodes, site, msg.Revision, msg.Nodes, wire.NodeOf)
 	appendRevised(&b.Devices, &e.Devices, site, msg.Revision, msg.Devices, wire.DeviceOf)
 	appendRevised(&b.Tenants, &e.Tenants, site, msg.Revision, msg.Tenants, wire.TenantOf)
+	appendRevised(&b.Stays, &e.Stays, site, msg.Revision, msg.Stays, wire.StayOf)
 	for _, k := range p.stored[m.Offset] {
 		if k.Run == e.Run {
 			b.Redelivered++
@@ -301,10 +324,12 @@ func (p *Pipeline) takeInventory(m Message) error {
 func (p *Pipeline) dropRows(e *Entry) {
 	b := &p.batch
 	b.Sites, b.Nodes, b.Devices, b.Tenants = b.Sites[:e.Sites.From], b.Nodes[:e.Nodes.From], b.Devices[:e.Devices.From], b.Tenants[:e.Tenants.From]
+	b.Stays = b.Stays[:e.Stays.From]
 }
 
-// place decides whether a valid message is new, and adds its rows if it is.
-func (p *Pipeline) place(e *Entry, previous *Run, addRows func()) {
+// place decides whether a valid message is new. If it is, its rows are added unless they are stored already; what always
+// adds, unless it is nil, is added in either case.
+func (p *Pipeline) place(e *Entry, previous *Run, always, addRows func()) {
 	b := &p.batch
 	here := p.atOffset(e)
 	if here != nil && here.Noted {
@@ -340,6 +365,9 @@ func (p *Pipeline) place(e *Entry, previous *Run, addRows func()) {
 		}
 	}
 	s.add(e.Seq)
+	if always != nil {
+		always()
+	}
 	if here != nil && here.Rows == e.Rows {
 		b.Redelivered++ // its rows are there, its line is not: the crash came between the two
 	} else {
@@ -363,6 +391,14 @@ func revised[T any](site string, revision uint64, v T) Revised[T] {
 	return Revised[T]{Site: site, Revision: revision, Value: v}
 }
 
+func appendTold[M, T any](to *[]Told[T], e *Entry, list []M, of func(M) T) Range {
+	from := len(*to)
+	for _, v := range list {
+		*to = append(*to, Told[T]{Run: e.Run, Seq: e.Seq, Received: e.Message.Received, Value: of(v)})
+	}
+	return Range{from, len(*to)}
+}
+
 func appendRevised[M, T any](to *[]Revised[T], at *Range, site string, revision uint64, list []M, of func(M) T) {
 	at.From = len(*to)
 	for _, v := range list {
@@ -383,7 +419,7 @@ func decode(value []byte, into proto.Message) error {
 func clearSamples(m *wl.SampleBatch) {
 	m.SchemaVersion, m.Site, m.Node, m.Run, m.Sequence, m.BootId = 0, "", "", nil, 0, nil
 	m.PreviousRun, m.PreviousRunLastSequence, m.DriverVersion, m.CompleteUpToUs, m.PeriodMs, m.Source = nil, 0, "", 0, 0, ""
-	m.Devices, m.Device, m.TickUs, m.EnergyTsUs = nil, m.Device[:0], m.TickUs[:0], m.EnergyTsUs[:0]
+	m.Incidents, m.Devices, m.Device, m.TickUs, m.EnergyTsUs = nil, nil, m.Device[:0], m.TickUs[:0], m.EnergyTsUs[:0]
 	for _, c := range wire.Counters(m) {
 		*c = (*c)[:0]
 	}

@@ -118,7 +118,8 @@ func TestRefusalsOfThePipeline(t *testing.T) {
 			t.Errorf("next offset is %d, want %d: a refused message is passed", b.Next, m.Offset+1)
 		}
 	}
-	f(Message{Topic: wire.TopicReading, Received: noon}, wire.ReasonUnknownTopic)
+	f(Message{Topic: "wl.nonsense.v1", Received: noon}, wire.ReasonUnknownTopic)
+	f(Message{Topic: wire.TopicReading, Received: noon}, wire.ReasonNoIdentity)
 	f(Message{Topic: wire.TopicSample, Received: noon, Value: []byte{0xff}}, wire.ReasonUndecodable)
 	f(Message{Topic: wire.TopicSample, Received: noon}, wire.ReasonNoIdentity)
 	f(Message{Topic: wire.TopicAllocation, Received: noon}, wire.ReasonNoIdentity)
@@ -251,12 +252,13 @@ func TestDeliverEndsWithItsContext(t *testing.T) {
 func FuzzOffer(f *testing.F) {
 	for i, m := range []proto.Message{
 		samples(3, 2), &wl.AllocationBatch{Site: "s", Source: "x", Run: []byte("0123456789abcdef"), Allocations: []*wl.Allocation{{AllocationId: "a"}}},
+		&wl.ReadingBatch{Site: "s", Source: "x", Run: []byte("0123456789abcdef"), Readings: []*wl.Reading{{Meter: "m", Quantity: "water", Unit: "ml", FromUs: 1, ToUs: 2}}},
 		&wl.Inventory{Revision: 1, Tenants: []*wl.Tenant{{Id: "t"}}},
 	} {
 		f.Add(i, message(0, m).Value)
 	}
 	f.Fuzz(func(t *testing.T, topic int, value []byte) {
-		m := Message{Topic: Topics[uint(topic)%3], Value: value, Received: noon, Key: []byte("k")}
+		m := Message{Topic: Topics[uint(topic)%uint(len(Topics))], Value: value, Received: noon, Key: []byte("k")}
 		p := New(DefaultConfig(), m.Topic, 0, nil)
 		for i := range int64(2) { // the second is a repeat, or refused as the first
 			m.Offset = i

@@ -45,6 +45,37 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
+// A database made before collectors stated epochs gets the column; of its rows the epochs are unknown.
+func TestAnOlderSamplesTableGetsItsEpochs(t *testing.T) {
+	cfg := chtest.Start(t)
+	db, err := chconn.OpenDB(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	migrate := func() {
+		t.Helper()
+		if _, err := clickhouse.Migrate(t.Context(), db, clickhouse.Flavour{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	migrate()
+	for _, statement := range []string{
+		"DROP VIEW sample", "DROP VIEW device", "DROP VIEW node", "DROP TABLE stays", "DROP VIEW incident", "DROP VIEW reading", "DROP TABLE incidents", "DROP TABLE readings", "ALTER TABLE samples DROP COLUMN energy_epoch",
+		"INSERT INTO samples (site, node, device, tick, energy_ts, received) VALUES ('s', 'n', 'd', now64(6), 1, now64(6))",
+		"ALTER TABLE goose_db_version DELETE WHERE version_id >= 4 SETTINGS mutations_sync = 2",
+	} {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	migrate()
+	var unknown uint64
+	if err := db.QueryRowContext(t.Context(), "SELECT countIf(energy_epoch IS NULL) FROM sample").Scan(&unknown); err != nil || unknown != 1 {
+		t.Errorf("%d rows of unknown epoch, want 1: %v", unknown, err)
+	}
+}
+
 // The cluster flavour cannot run here: it needs Keeper. The engine's own parser reads every statement of it.
 func TestClusterFlavourParses(t *testing.T) {
 	cfg := chtest.Start(t)

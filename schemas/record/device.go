@@ -63,9 +63,17 @@ type Site struct {
 	Country, Zone, Operator, OperatorCountry string
 	// PUEThousandths is the declared power usage effectiveness × 1000 (ISO/IEC 30134-2), used where no site meter is.
 	PUEThousandths int64
-	// AllocationSource names the scheduler that must declare its events complete before an hour can close.
+	// AllocationSource names the scheduler that must declare its events complete before an hour can close, or is the word
+	// AllocationsByNodes.
 	AllocationSource string
 }
+
+// AllocationsByNodes is the AllocationSource of a site at which each node states who holds its devices: every node expected
+// in an hour must then declare its allocations complete, under the source that AllocationsOf names.
+const AllocationsByNodes = "nodes"
+
+// AllocationsOf is the source under which a node states who holds its devices.
+func AllocationsOf(node string) string { return node + "/allocations" }
 
 // Node is a host and what is expected of it.
 type Node struct {
@@ -92,6 +100,17 @@ type Device struct {
 	// IdleMilliwatts is the model table's idle power, used to split a MIG GPU when no better figure exists.
 	IdleMilliwatts unit.Milliwatts
 	From, To       unit.Micros
+}
+
+// Stay is the operator's word on when a node, or a device on it, is expected. Where there is one, the From and To that the node
+// or the device is stated with do not count: a collector, which states its devices at every start, cannot undo it.
+type Stay struct {
+	Site, Node string
+	// Device is the UUID; empty means the node itself.
+	Device string
+	// From tells the stays of a node from one another. To is 0 while it lasts; equal to From, it was never expected.
+	From, To unit.Micros
+	Reason   string
 }
 
 // Tenant is the legal entity that is billed.

@@ -103,7 +103,9 @@ type Cut struct {
 	// Run and Integral0 are the collector's run and integral of power at T0; Integral0 is −1 when it was not read.
 	Run       string
 	Integral0 unit.Millijoules
-	C         unit.Millijoules
+	// Seen0 is how often the collector had seen the counter begin anew within its run at T0; −1 when it is not known.
+	Seen0 int64
+	C     unit.Millijoules
 	// Low and High bound C: it cannot have been outside, whatever the load did.
 	Low, High unit.Millijoules
 	Open      bool

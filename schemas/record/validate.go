@@ -56,6 +56,17 @@ func (f *faults) within(name string, v, limit unit.Milliwatts) {
 	}
 }
 
+// Validate reports every fault of the stay at once.
+func (s Stay) Validate() error {
+	var f faults
+	f.need("site", s.Site)
+	f.need("node", s.Node)
+	if s.To == 0 || s.To != s.From {
+		f.stay(s.From, s.To)
+	}
+	return errors.Join(f...)
+}
+
 // Validate reports every fault of the site at once.
 func (s Site) Validate() error {
 	var f faults

@@ -93,6 +93,18 @@ func TenantTo(t record.Tenant) *wl.Tenant {
 	}
 }
 
+// StayOf is the record a message holds.
+func StayOf(s *wl.Stay) record.Stay {
+	return record.Stay{
+		Site: s.GetSite(), Node: s.GetNode(), Device: s.GetDeviceUuid(), From: unit.Micros(s.GetFromUs()), To: unit.Micros(s.GetToUs()), Reason: s.GetReason(),
+	}
+}
+
+// StayTo is the message for a record.
+func StayTo(s record.Stay) *wl.Stay {
+	return &wl.Stay{Site: s.Site, Node: s.Node, DeviceUuid: s.Device, FromUs: int64(s.From), ToUs: int64(s.To), Reason: s.Reason}
+}
+
 // IncidentOf is the record a message holds.
 func IncidentOf(i *wl.Incident) record.Incident {
 	return record.Incident{

@@ -176,6 +176,11 @@ func ValidateInventory(b *wl.Inventory) error {
 			return refuse(ReasonInvalid, "tenant %d (%q): %s", i, t.GetId(), oneLine(err))
 		}
 	}
+	for i, s := range b.Stays {
+		if err := StayOf(s).Validate(); err != nil {
+			return refuse(ReasonInvalid, "stay %d (node %q, device %q): %s", i, s.GetNode(), s.GetDeviceUuid(), oneLine(err))
+		}
+	}
 	return nil
 }
 

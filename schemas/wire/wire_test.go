@@ -67,6 +67,7 @@ func golden() map[string]proto.Message {
 				Slices: 2, EnergySource: wl.EnergySource_ENERGY_SOURCE_NONE, LimitMw: 1_000_000, IdleMw: 140_000, FromUs: 4, ToUs: 5,
 			}},
 			Tenants: []*wl.Tenant{{Id: "tenant-a", Name: "Tenant A", Sector: "rail", SizeClass: "large", Country: "FR", VatId: "FR00", AllowedCountries: []string{"FR", "SE"}}},
+			Stays:   []*wl.Stay{{Site: "site-1", Node: "node-a", DeviceUuid: "MIG-1", FromUs: 6, ToUs: 7, Reason: "sold"}},
 		},
 		"refused": &wl.Refused{
 			SchemaVersion: 1, Topic: wire.TopicSample, Partition: 2, Offset: 11, Reason: string(wire.ReasonShape), Detail: "columns", Key: []byte("node-a"),

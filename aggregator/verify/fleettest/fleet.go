@@ -106,7 +106,8 @@ func (f *Fleet) addNode(i int) {
 }
 
 // readings play a counter: steady rises, silences, resets, reboots, new drivers, restarts of the collector, stuck values,
-// clocks that stand still, rises faster than the device can draw, and deliveries that come twice.
+// clocks that stand still, rises faster than the device can draw, counters that freeze and go on or catch up, and deliveries that
+// come twice.
 func (f *Fleet) readings(d record.Device) verify.Series {
 	r, s := f.rng, verify.Series{}
 	id := verify.Identity{Boot: "boot-0", Driver: "570", Run: "run-0"}
@@ -118,6 +119,10 @@ func (f *Fleet) readings(d record.Device) verify.Series {
 	tick := max(Begin, d.From) - unit.Micros(r.Int64N(int64(5*60*unit.Second)))
 	lag := unit.Micros(r.Int64N(100_000))
 	c, integral := r.Int64N(1_000_000_000), int64(0)
+	// What the collector saw of epochs: some say nothing of it. frozen is until when the counter stands still, and what it owes.
+	seen, silent := int64(0), f.chance(4)
+	var frozen unit.Micros
+	var owed int64
 	if d.Energy == record.EnergyIntegrated {
 		c = 0
 	}
@@ -126,7 +131,13 @@ func (f *Fleet) readings(d record.Device) verify.Series {
 	for tick < f.Period().To+20*60*unit.Second {
 		sample := verify.Sample{
 			Tick: tick, At: tick - lag, Energy: unit.Millijoules(c), Integral: unit.Millijoules(integral), Activity: verify.Absent,
-			Identity: int32(len(s.Identities) - 1),
+			Seen: seen, Identity: int32(len(s.Identities) - 1),
+		}
+		if silent {
+			sample.Seen = verify.Absent
+		}
+		if frozen != 0 {
+			sample.At, sample.Energy = verify.Absent, verify.Absent // the collector leaves out what stands still
 		}
 		if d.Energy == record.EnergyIntegrated || f.chance(rare) {
 			sample.Integral = verify.Absent
@@ -150,7 +161,7 @@ func (f *Fleet) readings(d record.Device) verify.Series {
 		dt := step + unit.Micros(r.Int64N(int64(unit.Second)))
 		restart := false
 		switch kind := r.IntN(rare * 3); {
-		case kind == 0:
+		case kind == 0 && frozen == 0:
 			dt += unit.Micros(r.Int64N(int64(10 * 60 * unit.Second)))
 		case kind == 1 && f.silence != Short:
 			dt += unit.Micros(r.Int64N(int64(100 * 60 * unit.Second)))
@@ -161,6 +172,19 @@ func (f *Fleet) readings(d record.Device) verify.Series {
 		rise := watts * int64(dt) / 1000
 		c += rise
 		integral += rise * (990 + r.Int64N(20)) / 1000
+		if frozen != 0 {
+			c, owed = c-rise, owed+rise
+			if tick < frozen {
+				continue // nothing else happens meanwhile
+			}
+			frozen = 0
+			if f.chance(2) {
+				c += owed
+			} else {
+				seen++
+			}
+			owed = 0
+		}
 		event := r.IntN(rare * 4)
 		if restart {
 			event = 3
@@ -168,25 +192,32 @@ func (f *Fleet) readings(d record.Device) verify.Series {
 		switch event {
 		case 0, 1:
 			if d.Energy != record.EnergyIntegrated {
-				c = r.Int64N(3_000) // reset of the device
+				c = r.Int64N(3_000)  // reset of the device
+				seen += int64(event) // which the collector saw, or not
 			}
 		case 2:
 			change(func(n string) { id.Boot, id.Run = "boot-"+n, "run-"+n })
-			c, integral = 0, 0
+			c, integral, seen = 0, 0, 0
 		case 3:
 			change(func(n string) { id.Run = "run-" + n })
-			integral = 0
+			integral, seen = 0, 0
 			if d.Energy == record.EnergyIntegrated {
 				c = 0
 			}
 		case 4:
 			change(func(n string) { id.Driver, id.Run = "driver-"+n, "run-"+n })
-			integral = 0
+			integral, seen = 0, 0
 			if d.Energy == record.EnergyIntegrated {
 				c = 0
 			}
 		case 5:
 			c += 4 * rise
+		case 6:
+			if d.Energy != record.EnergyIntegrated && dt < 2*60*unit.Second { // with what came before shorter than closing looks ahead
+				frozen = tick + unit.Micros(r.Int64N(int64(4*60*unit.Second)))
+			}
+		case 7:
+			silent = !silent
 		}
 	}
 	r.Shuffle(len(s.Samples), func(i, j int) { s.Samples[i], s.Samples[j] = s.Samples[j], s.Samples[i] })

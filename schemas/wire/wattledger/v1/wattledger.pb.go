@@ -1251,6 +1251,7 @@ type Inventory struct {
 	Nodes         []*Node                `protobuf:"bytes,4,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	Devices       []*Device              `protobuf:"bytes,5,rep,name=devices,proto3" json:"devices,omitempty"`
 	Tenants       []*Tenant              `protobuf:"bytes,6,rep,name=tenants,proto3" json:"tenants,omitempty"`
+	Stays         []*Stay                `protobuf:"bytes,7,rep,name=stays,proto3" json:"stays,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1327,6 +1328,101 @@ func (x *Inventory) GetTenants() []*Tenant {
 	return nil
 }
 
+func (x *Inventory) GetStays() []*Stay {
+	if x != nil {
+		return x.Stays
+	}
+	return nil
+}
+
+// Stay is the operator's word on when a node or one of its devices is expected. Where there is one, the from and to that the
+// node or the device is stated with do not count. A node may leave and come back: its stays differ in from_us.
+type Stay struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Site  string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	Node  string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// Empty means the node itself.
+	DeviceUuid string `protobuf:"bytes,3,opt,name=device_uuid,json=deviceUuid,proto3" json:"device_uuid,omitempty"`
+	FromUs     int64  `protobuf:"varint,4,opt,name=from_us,json=fromUs,proto3" json:"from_us,omitempty"`
+	// 0 is open.
+	ToUs          int64  `protobuf:"varint,5,opt,name=to_us,json=toUs,proto3" json:"to_us,omitempty"`
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stay) Reset() {
+	*x = Stay{}
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stay) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stay) ProtoMessage() {}
+
+func (x *Stay) ProtoReflect() protoreflect.Message {
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stay.ProtoReflect.Descriptor instead.
+func (*Stay) Descriptor() ([]byte, []int) {
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Stay) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *Stay) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Stay) GetDeviceUuid() string {
+	if x != nil {
+		return x.DeviceUuid
+	}
+	return ""
+}
+
+func (x *Stay) GetFromUs() int64 {
+	if x != nil {
+		return x.FromUs
+	}
+	return 0
+}
+
+func (x *Stay) GetToUs() int64 {
+	if x != nil {
+		return x.ToUs
+	}
+	return 0
+}
+
+func (x *Stay) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Site is a data centre.
 type Site struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1346,7 +1442,7 @@ type Site struct {
 
 func (x *Site) Reset() {
 	*x = Site{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[8]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1454,7 @@ func (x *Site) String() string {
 func (*Site) ProtoMessage() {}
 
 func (x *Site) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[8]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1467,7 @@ func (x *Site) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Site.ProtoReflect.Descriptor instead.
 func (*Site) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{8}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Site) GetId() string {
@@ -1441,7 +1537,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[9]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +1549,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[9]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +1562,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{9}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Node) GetId() string {
@@ -1545,7 +1641,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[10]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1653,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[10]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1666,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{10}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Device) GetUuid() string {
@@ -1695,7 +1791,7 @@ type Tenant struct {
 
 func (x *Tenant) Reset() {
 	*x = Tenant{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[11]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1803,7 @@ func (x *Tenant) String() string {
 func (*Tenant) ProtoMessage() {}
 
 func (x *Tenant) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[11]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1816,7 @@ func (x *Tenant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tenant.ProtoReflect.Descriptor instead.
 func (*Tenant) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{11}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Tenant) GetId() string {
@@ -1792,7 +1888,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[12]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1804,7 +1900,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_wattledger_v1_wattledger_proto_msgTypes[12]
+	mi := &file_wattledger_v1_wattledger_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1817,7 +1913,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{12}
+	return file_wattledger_v1_wattledger_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Refused) GetSchemaVersion() uint32 {
@@ -2008,14 +2104,23 @@ const file_wattledger_v1_wattledger_proto_rawDesc = "" +
 	"\x04node\x18\b \x01(\tR\x04node\x12\x16\n" +
 	"\x06method\x18\t \x01(\tR\x06method\x12\x14\n" +
 	"\x05epoch\x18\n" +
-	" \x01(\tR\x05epoch\"\x86\x02\n" +
+	" \x01(\tR\x05epoch\"\xb1\x02\n" +
 	"\tInventory\x12%\n" +
 	"\x0eschema_version\x18\x01 \x01(\rR\rschemaVersion\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12)\n" +
 	"\x05sites\x18\x03 \x03(\v2\x13.wattledger.v1.SiteR\x05sites\x12)\n" +
 	"\x05nodes\x18\x04 \x03(\v2\x13.wattledger.v1.NodeR\x05nodes\x12/\n" +
 	"\adevices\x18\x05 \x03(\v2\x15.wattledger.v1.DeviceR\adevices\x12/\n" +
-	"\atenants\x18\x06 \x03(\v2\x15.wattledger.v1.TenantR\atenants\"\xe1\x01\n" +
+	"\atenants\x18\x06 \x03(\v2\x15.wattledger.v1.TenantR\atenants\x12)\n" +
+	"\x05stays\x18\a \x03(\v2\x13.wattledger.v1.StayR\x05stays\"\x95\x01\n" +
+	"\x04Stay\x12\x12\n" +
+	"\x04site\x18\x01 \x01(\tR\x04site\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1f\n" +
+	"\vdevice_uuid\x18\x03 \x01(\tR\n" +
+	"deviceUuid\x12\x17\n" +
+	"\afrom_us\x18\x04 \x01(\x03R\x06fromUs\x12\x13\n" +
+	"\x05to_us\x18\x05 \x01(\x03R\x04toUs\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xe1\x01\n" +
 	"\x04Site\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acountry\x18\x02 \x01(\tR\acountry\x12\x12\n" +
@@ -2095,7 +2200,7 @@ func file_wattledger_v1_wattledger_proto_rawDescGZIP() []byte {
 }
 
 var file_wattledger_v1_wattledger_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_wattledger_v1_wattledger_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_wattledger_v1_wattledger_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_wattledger_v1_wattledger_proto_goTypes = []any{
 	(DeviceKind)(0),         // 0: wattledger.v1.DeviceKind
 	(EnergySource)(0),       // 1: wattledger.v1.EnergySource
@@ -2107,11 +2212,12 @@ var file_wattledger_v1_wattledger_proto_goTypes = []any{
 	(*ReadingBatch)(nil),    // 7: wattledger.v1.ReadingBatch
 	(*Reading)(nil),         // 8: wattledger.v1.Reading
 	(*Inventory)(nil),       // 9: wattledger.v1.Inventory
-	(*Site)(nil),            // 10: wattledger.v1.Site
-	(*Node)(nil),            // 11: wattledger.v1.Node
-	(*Device)(nil),          // 12: wattledger.v1.Device
-	(*Tenant)(nil),          // 13: wattledger.v1.Tenant
-	(*Refused)(nil),         // 14: wattledger.v1.Refused
+	(*Stay)(nil),            // 10: wattledger.v1.Stay
+	(*Site)(nil),            // 11: wattledger.v1.Site
+	(*Node)(nil),            // 12: wattledger.v1.Node
+	(*Device)(nil),          // 13: wattledger.v1.Device
+	(*Tenant)(nil),          // 14: wattledger.v1.Tenant
+	(*Refused)(nil),         // 15: wattledger.v1.Refused
 }
 var file_wattledger_v1_wattledger_proto_depIdxs = []int32{
 	4,  // 0: wattledger.v1.SampleBatch.devices:type_name -> wattledger.v1.DeviceRef
@@ -2120,17 +2226,18 @@ var file_wattledger_v1_wattledger_proto_depIdxs = []int32{
 	1,  // 3: wattledger.v1.DeviceRef.energy_source:type_name -> wattledger.v1.EnergySource
 	6,  // 4: wattledger.v1.AllocationBatch.allocations:type_name -> wattledger.v1.Allocation
 	8,  // 5: wattledger.v1.ReadingBatch.readings:type_name -> wattledger.v1.Reading
-	10, // 6: wattledger.v1.Inventory.sites:type_name -> wattledger.v1.Site
-	11, // 7: wattledger.v1.Inventory.nodes:type_name -> wattledger.v1.Node
-	12, // 8: wattledger.v1.Inventory.devices:type_name -> wattledger.v1.Device
-	13, // 9: wattledger.v1.Inventory.tenants:type_name -> wattledger.v1.Tenant
-	0,  // 10: wattledger.v1.Device.kind:type_name -> wattledger.v1.DeviceKind
-	1,  // 11: wattledger.v1.Device.energy_source:type_name -> wattledger.v1.EnergySource
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	11, // 6: wattledger.v1.Inventory.sites:type_name -> wattledger.v1.Site
+	12, // 7: wattledger.v1.Inventory.nodes:type_name -> wattledger.v1.Node
+	13, // 8: wattledger.v1.Inventory.devices:type_name -> wattledger.v1.Device
+	14, // 9: wattledger.v1.Inventory.tenants:type_name -> wattledger.v1.Tenant
+	10, // 10: wattledger.v1.Inventory.stays:type_name -> wattledger.v1.Stay
+	0,  // 11: wattledger.v1.Device.kind:type_name -> wattledger.v1.DeviceKind
+	1,  // 12: wattledger.v1.Device.energy_source:type_name -> wattledger.v1.EnergySource
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_wattledger_v1_wattledger_proto_init() }
@@ -2144,7 +2251,7 @@ func file_wattledger_v1_wattledger_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wattledger_v1_wattledger_proto_rawDesc), len(file_wattledger_v1_wattledger_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
