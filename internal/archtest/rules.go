@@ -24,7 +24,7 @@ var pure = []string{
 }
 
 // core packages do no I/O and are handed their time. Pure ones are core, and these may besides wait and count what they do.
-var core = append([]string{"collector/agent", "ingest/pipeline"}, pure...)
+var core = append([]string{"collector/agent", "collector/workload", "ingest/pipeline"}, pure...)
 
 // accounts are the packages whose every figure ends in the ledger or on an invoice.
 var accounts = []string{
@@ -59,6 +59,11 @@ var clients = []client{
 		"github.com/prometheus/common", func(d string) bool { return within(d, "collector/exporter") },
 		"collector/exporter, which reads what another program exposes",
 	},
+	{
+		"google.golang.org/grpc", func(d string) bool { return within(d, "collector/kubernetes") },
+		"collector/kubernetes, which speaks to the kubelet",
+	},
+	{"k8s.io/", func(d string) bool { return within(d, "collector/kubernetes") }, "collector/kubernetes, which speaks to the kubelet"},
 	{
 		"github.com/pressly/goose", func(d string) bool { return within(d, "schemas/clickhouse") },
 		"schemas/clickhouse, which owns the migrations",

@@ -23,15 +23,19 @@ const (
 	IncidentEpoch IncidentKind = "epoch"
 	// IncidentRestart is the collector replacing itself by a fresh process.
 	IncidentRestart IncidentKind = "restart"
+	// IncidentAllocation is a device whose holder is not known as well as an account needs: nobody that a rule names, more
+	// claimed than there is, or a start or end that is only known to lie in [From, To].
+	IncidentAllocation IncidentKind = "allocation"
 )
 
 // IncidentKinds lists the kinds; a reader knows no others.
-var IncidentKinds = []IncidentKind{IncidentGap, IncidentLoss, IncidentClockStep, IncidentEpoch, IncidentRestart}
+var IncidentKinds = []IncidentKind{IncidentGap, IncidentLoss, IncidentClockStep, IncidentEpoch, IncidentRestart, IncidentAllocation}
 
 // Incident is something that happened over [From, To] on a node. The same incident stated twice is one incident.
 type Incident struct {
 	Kind IncidentKind
-	// Reason is a word: stopped, hung, unread, spool_full, fell, stuck, driver.
+	// Reason is a word: stopped, hung, unread, spool_full, fell, stuck, driver; of an allocation unmapped, overbooked, unknown_device,
+	// start_unknown, end_unknown.
 	Reason string
 	// Device is the UUID; empty means the whole node.
 	Device   string

@@ -612,9 +612,9 @@ func (x *SampleBatch) GetEnergyEpoch() []uint32 {
 // Incident is something that happened over [from, to] on a node. The same incident stated twice is one incident.
 type Incident struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// gap, loss, clock_step, epoch, restart.
+	// gap, loss, clock_step, epoch, restart, allocation.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// A word: stopped, hung, unread, spool_full, fell, stuck, driver.
+	// A word: stopped, hung, unread, spool_full, fell, stuck, driver; of an allocation unmapped, overbooked, unknown_device, start_unknown, end_unknown.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Empty means the whole node.
 	DeviceUuid string `protobuf:"bytes,3,opt,name=device_uuid,json=deviceUuid,proto3" json:"device_uuid,omitempty"`
