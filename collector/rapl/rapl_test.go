@@ -115,10 +115,10 @@ func TestTheSizeOfACounterFollowsFromItsLargestValue(t *testing.T) {
 			t.Errorf("a counter whose largest value is %d begins anew after %d, want %d", most, got, want)
 		}
 	}
-	f(largest, turn)                       // 61.035 µJ
-	f(65_532_610_987, 65_532_611_002)      // 15.258 µJ
-	f(65_712_999_613, 65_712_999_628)      // 15.3 µJ
-	f(1_000_000, 1_000_001)                // no register of 32 bits
+	f(largest, turn)                          // 61.035 µJ
+	f(65_532_610_987, 65_532_611_002)         // 15.258 µJ
+	f(65_712_999_613, 65_712_999_628)         // 15.3 µJ
+	f(1_000_000, 1_000_001)                   // no register of 32 bits
 	f(18_446_744_073_709, 18_446_744_073_710) // nor is this
 	f(0, 0)
 }
