@@ -154,29 +154,29 @@ func (f *finder) named(ctx context.Context, all []chassis) (points []point, err 
 	return points, nil
 }
 
-// guess returns the one chassis that has power and is inside no other that has. Chassis that a computer system names come
-// before others; where more than one is left, none is taken.
+// guess returns the one chassis that has power and is inside no other of a node's size. What is inside another is not
+// taken for the whole, even if the other shows nothing now. Chassis that a computer system names come before others; where
+// more than one is left, none is taken.
 func (f *finder) guess(ctx context.Context, all []chassis, systems string) ([]point, error) {
-	found := map[string]point{}
-	var with []chassis
-	for _, c := range all {
+	nodes := slices.DeleteFunc(slices.Clone(all), func(c chassis) bool {
 		kind := strings.ToLower(string(c.ChassisType))
-		if slices.Contains(larger, kind) || slices.Contains(smaller, kind) {
-			continue
-		}
+		return slices.Contains(larger, kind) || slices.Contains(smaller, kind)
+	})
+	outer := slices.DeleteFunc(slices.Clone(nodes), func(c chassis) bool {
+		by := string(c.Links.is.ContainedBy)
+		return by != c.path && slices.ContainsFunc(nodes, func(o chassis) bool { return o.path == by })
+	})
+	found := map[string]point{}
+	for _, c := range outer {
 		p, ok, err := f.probe(ctx, c)
 		if err != nil {
 			return nil, err
 		}
 		if ok {
 			found[c.path] = p
-			with = append(with, c)
 		}
 	}
-	outer := slices.DeleteFunc(slices.Clone(with), func(c chassis) bool {
-		_, inside := found[string(c.Links.is.ContainedBy)]
-		return inside && string(c.Links.is.ContainedBy) != c.path
-	})
+	outer = slices.DeleteFunc(outer, func(c chassis) bool { _, ok := found[c.path]; return !ok })
 	if len(outer) > 1 {
 		hosts, err := f.hosts(ctx, systems)
 		if err != nil {
@@ -188,7 +188,7 @@ func (f *finder) guess(ctx context.Context, all []chassis, systems string) ([]po
 	}
 	switch len(outer) {
 	case 0:
-		return nil, fault("no_power", "none of the chassis %s has power or energy that is the whole of it; name a sensor in redfish.sensor if there is one", names(all))
+		return nil, fault("no_power", "of the chassis %s none that is inside no other has power or energy that is the whole of it; name the node's in redfish.chassis, or a sensor in redfish.sensor", names(all))
 	case 1:
 		return []point{found[outer[0].path]}, nil
 	default:
@@ -217,23 +217,30 @@ func (f *finder) hosts(ctx context.Context, systems string) (out []string, err e
 	return out, nil
 }
 
-// probe finds where a chassis's input is read: the first place that has a value now.
+// probe finds where a chassis's input is read: the first place that has a value now. A chassis that has a place and no
+// value in it is waited for.
 func (f *finder) probe(ctx context.Context, c chassis) (p point, ok bool, err error) {
 	at := func(k kind, paths ...string) (point, bool, error) { return point{c.path, k, paths}, true, nil }
+	promised := false
 	if f.c.cfg.Sensor == "" {
 		path := follow(c.EnvironmentMetrics, c.path, "EnvironmentMetrics")
 		if r, err := f.get(ctx, path); err != nil {
 			return p, false, err
-		} else if r != nil && r.environment().any() {
-			return at(inEnvironment, path)
+		} else if r != nil {
+			if r.environment().any() {
+				return at(inEnvironment, path)
+			}
+			promised = r.environment().promised()
 		}
 		path = follow(c.Power, c.path, "Power")
 		if r, err := f.get(ctx, path); err != nil {
 			return p, false, err
 		} else if r != nil {
-			if w, _ := r.total(); w != "" {
+			w, there := r.total()
+			if w != "" {
 				return at(inPower, path)
 			}
+			promised = promised || there
 		}
 	}
 	sensor, err := f.sensor(ctx, follow(c.Sensors, c.path, "Sensors"))
@@ -247,10 +254,16 @@ func (f *finder) probe(ctx context.Context, c chassis) (p point, ok bool, err er
 		return p, false, nil
 	}
 	supplies, err := f.supplies(ctx, c)
-	if err != nil || len(supplies) == 0 {
+	switch {
+	case err != nil:
 		return p, false, err
+	case len(supplies) > 0:
+		return at(inSupplies, supplies...)
+	case promised:
+		return p, false, fault("no_value", "chassis %q shows no power now: a node that is switched off may have none", path.Base(c.path))
+	default:
+		return p, false, nil
 	}
-	return at(inSupplies, supplies...)
 }
 
 // aTotal is how BMCs call the sensor of a chassis's input.

@@ -21,6 +21,9 @@ const (
 	perKWh = 9
 )
 
+// patience is how many readings in a row may find nothing before the node's input is searched anew.
+const patience = 30
+
 // logoutTimeout bounds the farewell.
 const logoutTimeout = 3 * time.Second
 
@@ -34,8 +37,11 @@ type Source struct {
 
 	finder *finder // while the points are not known
 	points []point
+	input  []string // the chassis that were found to be the node's input, for good
 	meter  nodemeter.Meter
 
+	absent   int    // readings in a row at which the BMC did not have it
+	powered  bool   // there has been power to read
 	last     uint64 // of the energy counter
 	label    string // the BMC's word for the counter's life
 	mistrust bool   // its word changed although the counter went on
@@ -104,12 +110,17 @@ func (s *Source) Read(ctx context.Context, at unit.Micros, values []nodemeter.Va
 		values[0].Why = nodemeter.Forbidden
 		return nil
 	case has(err, "not_found") && known:
-		s.log.Warn("the BMC does not have it any more", "error", err)
-		s.forget()
+		// It may be back soon. Another place is looked for only after a while, since it may not measure quite the same.
+		values[0].Why = nodemeter.Missing
+		if s.absent++; s.absent >= patience {
+			s.log.Warn("the node's input is searched anew", "error", err)
+			s.forget()
+		}
 		return nil
 	case err != nil:
 		return fmt.Errorf("redfish: %w", err)
 	}
+	s.absent = 0
 	if counter := s.counts(m); counter != s.meter.Counter {
 		s.meter.Counter, known = counter, false
 		s.log.Info("the node's input is read in another way", "counter", counter)
@@ -152,11 +163,11 @@ func (m *measures) add(k kind, r *resource, at unit.Micros) {
 	case inEnvironment:
 		one = r.environment()
 	case inPower:
-		one.power, _ = r.total()
+		one.power, one.powered = r.total()
 	case inSensor:
 		one = r.sensor()
 	case inSupplies:
-		one.power = r.InputPowerWatts.reading
+		one.power, one.powered = r.InputPowerWatts.reading, true
 	}
 	if m.n++; m.n == 1 {
 		m.first, m.at = one, at
@@ -196,13 +207,14 @@ func (m measures) energy() (mj uint64, decimals int, label string, ok bool) {
 // not shown, so a counter that was once seen to be fine stays so.
 func (s *Source) counts(m measures) bool {
 	_, decimals, _, ok := m.energy()
+	s.powered = s.powered || m.first.powered
 	switch {
 	case s.meter.Counter:
 		return m.n == 1
 	case !ok:
 		return false
 	default:
-		return decimals >= s.cfg.EnergyDecimals || m.first.power == ""
+		return decimals >= s.cfg.EnergyDecimals || !s.powered
 	}
 }
 
@@ -245,7 +257,16 @@ func (s *Source) find(ctx context.Context) error {
 		}
 		return err
 	}
-	s.points = points
+	var input []string
+	for _, p := range points {
+		input = append(input, p.chassis)
+	}
+	if s.input != nil && !slices.Equal(input, s.input) {
+		// The first answer may be away for a while, and what is left may be a part of it.
+		s.forget()
+		return fault("changed", "the node's input was at %v and is now at %v; if that is right, name it in redfish.chassis and start again", s.input, input)
+	}
+	s.points, s.input, s.absent = points, input, 0
 	s.log.Info("the node's input is found", "at", slices.Collect(func(yield func(string) bool) {
 		for _, p := range points {
 			if !yield(p.String()) {

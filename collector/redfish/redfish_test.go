@@ -95,6 +95,8 @@ func TestTheNodesInputIsFound(t *testing.T) {
 	fails("two that could be it", "ambiguous", `"Board", "Tray"`, with(trayTree(`{"PowerWatts": 1}`), map[string]string{
 		"/redfish/v1/Chassis/Board": `{"ChassisType": "Sled"}`, "/redfish/v1/Systems": "",
 	}), nil)
+	fails("a part of what shows nothing now", "no_value", `"Tray"`, with(trayTree(`{"PowerWatts": {"Reading": null}}`), map[string]string{supplies: ""}), nil)
+	fails("a part of what has nothing", "no_power", "redfish.chassis", with(trayTree(`{}`), map[string]string{supplies: ""}), nil)
 	fails("none", "no_power", "redfish.sensor", with(trayTree(`{}`), map[string]string{"/redfish/v1/Chassis/Board": `{}`, "/redfish/v1/Chassis/Board/EnvironmentMetrics": "", supplies: ""}), nil)
 	fails("a name that is not there", "not_found", `"GPU_0", "Board", "Tray", "Rack"`, trayTree(`{}`), func(c *Config) { c.Chassis = []string{"Sled"} })
 	fails("one named without power", "no_power", "Tray", with(trayTree(`{}`), map[string]string{supplies: ""}), func(c *Config) { c.Chassis = []string{"Tray"} })
@@ -122,6 +124,30 @@ func TestACounterThatShowsItsDecimalsLateIsUsedFromThenOn(t *testing.T) {
 	if v, err := read(s); err != nil || v.Why != nodemeter.Missing {
 		t.Fatalf("%+v, %v", v, err)
 	}
+}
+
+// When the node's input is away, another chassis is not taken in its stead.
+func TestTheNodesInputStaysTheSameForARun(t *testing.T) {
+	b := newBMC(t, trayTree(`{"PowerWatts": 5000}`))
+	s := b.open(t, nil, nil)
+	f := func(why, code string, watts unit.Milliwatts) {
+		t.Helper()
+		v, err := read(s)
+		if string(v.Why) != why || v.Power != watts*1000 || (code == "") != (err == nil) || code != "" && !has(err, code) {
+			t.Errorf("%+v, %v", v, err)
+		}
+	}
+	f("", "", 5000)
+	b.put(map[string]string{"/redfish/v1/Chassis/Board": `{}`, "/redfish/v1/Chassis/Tray": `{}`, tray: `{}`})
+	b.set(func() { b.status[tray] = 404 })
+	b.set(func() { b.status["/redfish/v1/Chassis/Tray/PowerSubsystem"] = 404 })
+	for range patience {
+		f("missing", "", 0)
+	}
+	f("", "changed", 0)
+	b.put(map[string]string{"/redfish/v1/Chassis/Board": `{"ChassisType": "Module"}`, tray: `{"PowerWatts": 5100}`})
+	b.set(func() { clear(b.status) })
+	f("", "", 5100)
 }
 
 func TestABMCThatGivesThePresentAsTheTimeOfItsResetIsNotBelieved(t *testing.T) {

@@ -71,6 +71,8 @@ func (o *object[T]) UnmarshalJSON(data []byte) error {
 // excerpt is a sensor's value inside another resource: an object with a Reading, or on some BMCs the bare number.
 type excerpt struct {
 	reading number
+	// there says that the BMC has the property, be it without a value now.
+	there bool
 	// reset is when the counter began anew, in whatever form: it only tells one life of it from another.
 	reset word
 }
@@ -82,13 +84,11 @@ func (e *excerpt) UnmarshalJSON(data []byte) error {
 		SensorResetTime word
 	}
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
-		if json.Unmarshal(data, &o) != nil {
-			return nil
-		}
+		_ = json.Unmarshal(data, &o) // its fields never fail
 	} else {
 		_ = json.Unmarshal(data, &o.Reading) // a number never fails
 	}
-	e.reading, e.reset = o.Reading, o.SensorResetTime
+	e.reading, e.there, e.reset = o.Reading, true, o.SensorResetTime
 	return nil
 }
 
@@ -182,24 +182,26 @@ func (r *resource) total() (number, bool) {
 type measure struct {
 	power  number // in W × 10^-places
 	places int
-	kwh    excerpt
-	joules excerpt
+	// powered says that the BMC gives power here, be it without a value now.
+	powered bool
+	kwh     excerpt
+	joules  excerpt
 }
 
 // environment is the measure of EnvironmentMetrics.
 func (r *resource) environment() measure {
-	return measure{power: r.PowerWatts.reading, kwh: r.EnergykWh, joules: r.EnergyJoules}
+	return measure{power: r.PowerWatts.reading, powered: r.PowerWatts.there, kwh: r.EnergykWh, joules: r.EnergyJoules}
 }
 
 // sensor is the measure of a Sensor.
 func (r *resource) sensor() measure {
-	e := excerpt{r.Reading, r.SensorResetTime}
+	e := excerpt{r.Reading, true, r.SensorResetTime}
 	switch strings.ToLower(string(r.ReadingType)) {
 	case "power":
 		if strings.EqualFold(string(r.ReadingUnits), "kW") {
-			return measure{power: r.Reading, places: 3}
+			return measure{power: r.Reading, places: 3, powered: true}
 		}
-		return measure{power: r.Reading}
+		return measure{power: r.Reading, powered: true}
 	case "energykwh":
 		return measure{kwh: e}
 	case "energyjoules":
@@ -213,3 +215,6 @@ func (r *resource) sensor() measure {
 func (m measure) any() bool {
 	return m.power != "" || m.kwh.reading != "" || m.joules.reading != ""
 }
+
+// promised says that there is a place for a value.
+func (m measure) promised() bool { return m.powered || m.kwh.there || m.joules.there }
