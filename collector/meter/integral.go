@@ -24,6 +24,9 @@ const (
 	perEnergy = 2_000_000
 )
 
+// NewEnergyIntegral adds up power into mJ. Add it the sum of two neighbouring readings in mW and the µs between them.
+func NewEnergyIntegral() Integral { return Integral{per: perEnergy} }
+
 // Add adds value × span. It says false, and adds nothing, when the sum would not fit: the value is then corrupt.
 func (x *Integral) Add(value, span uint64) bool {
 	hi, lo := bits.Mul64(value, span)
