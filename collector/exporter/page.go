@@ -163,12 +163,12 @@ func (p *page) take(f dcgmfields.Field, m *dto.Metric) error {
 		p.takeCPU(f, l, v)
 		return nil
 	}
-	index, err := strconv.ParseUint(l.gpu, 10, 16)
-	if err != nil {
+	index, ok := ordinal(l.gpu)
+	if !ok {
 		p.refused["no_gpu"]++
 		return nil
 	}
-	gpu := p.gpu(l, uint32(index))
+	gpu := p.gpu(l, index)
 	if gpu == nil {
 		p.refused["name_twice"]++
 		return nil
@@ -176,12 +176,12 @@ func (p *page) take(f dcgmfields.Field, m *dto.Metric) error {
 	instance := int64(noInstance)
 	var part *entry
 	if l.instance != "" {
-		n, err := strconv.ParseUint(l.instance, 10, 16)
-		if err != nil {
+		n, ok := ordinal(l.instance)
+		if !ok {
 			p.refused["no_instance"]++
 			return nil
 		}
-		instance, part = int64(n), p.instance(gpu, l, uint32(n))
+		instance, part = int64(n), p.instance(gpu, l, n)
 	}
 	switch slot, ok := meter.SlotOf(f.ID); {
 	case f.ID == fieldXID:
@@ -200,6 +200,12 @@ func (p *page) take(f dcgmfields.Field, m *dto.Metric) error {
 		gpu.set(slot, v, instance)
 	}
 	return nil
+}
+
+// ordinal is the number of a device in a label.
+func ordinal(text string) (uint32, bool) {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return uint32(n), err == nil
 }
 
 // valueOf is a number of the page as DCGM meant it; ok is false for DCGM's own words for no value, which some exporters let
@@ -295,13 +301,13 @@ func (p *page) instance(gpu *entry, l labels, id uint32) *entry {
 }
 
 func (p *page) takeCPU(f dcgmfields.Field, l labels, v meter.Value) {
-	index, err := strconv.ParseUint(l.cpu, 10, 16)
-	if err != nil || f.ID != fieldCPUPower {
+	index, ok := ordinal(l.cpu)
+	if !ok || f.ID != fieldCPUPower {
 		return
 	}
 	e, fresh := p.entry(fmt.Sprintf("CPU-%s-%d", p.node, index), record.KindCPU)
 	if fresh {
-		e.device.Index, e.device.Model = uint32(index), "Grace"
+		e.device.Index, e.device.Model = index, "Grace"
 	}
 	e.set(meter.SlotPower, v, noInstance)
 }

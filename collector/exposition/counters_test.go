@@ -65,10 +65,10 @@ func TestCSV(t *testing.T) {
 		}
 	}
 	f("", "my.csv:0:1: there is no metric; write lines like: DCGM_FI_DEV_GPU_TEMP, gauge, Temperature in C.")
-	f("a\n  DCGM_FI_DEV_GPU_TMP, gauge, x\nDCGM_FI_DEV_GPU_TEMP,  guage, x\nnothing_like_it, gauge, y\n",
+	f("a\n  DCGM_FI_DEV_GPU_TMP, gauge, x\nDCGM_FI_DEV_GPU_TEMP,  gage, x\nnothing_like_it, gauge, y\n",
 		`my.csv:1:1: "a" is not field, type, help; separate three columns by commas`,
 		`my.csv:2:3: unknown field "DCGM_FI_DEV_GPU_TMP"; did you mean DCGM_FI_DEV_GPU_TEMP?`,
-		`my.csv:3:24: type "guage" of DCGM_FI_DEV_GPU_TEMP is none of gauge, counter, histogram, summary and label`,
+		`my.csv:3:24: type "gage" of DCGM_FI_DEV_GPU_TEMP is none of gauge, counter, histogram, summary and label`,
 		`my.csv:4:1: unknown field "nothing_like_it"; correct it or take the line out`)
 	f("DCGM_FI_DEV_POWER_USAGE, gauge, x\nDCGM_FI_DEV_BOARD_POWER_WATTS, gauge, x",
 		"my.csv:2:1: DCGM_FI_DEV_POWER_USAGE was named in line 1 already; take one of them out")

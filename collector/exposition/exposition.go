@@ -70,7 +70,8 @@ type frame struct {
 
 type metrics struct {
 	scrapes  prometheus.Counter
-	unshown  *prometheus.CounterVec
+	stale    prometheus.Counter
+	crowded  prometheus.Counter
 	rendered prometheus.Histogram
 }
 
@@ -83,20 +84,22 @@ func New(cfg Config, counters *Counters, ports Ports, now func() unit.Micros, re
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
+	unshown := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "wattledger_collector_exposition_unshown_total", Help: "Values left out of pages because they were too old (stale), and XIDs of more kinds than are remembered (xid).",
+	}, []string{"reason"})
 	e := &Exposition{
 		cfg: cfg, counters: counters, entities: which, ports: ports, now: now, front: &frame{layout: &layout{}}, back: &frame{layout: &layout{}},
 		met: metrics{
 			scrapes: prometheus.NewCounter(prometheus.CounterOpts{Name: "wattledger_collector_exposition_scrapes_total", Help: "Pages made in dcgm-exporter's text."}),
-			unshown: prometheus.NewCounterVec(prometheus.CounterOpts{
-				Name: "wattledger_collector_exposition_unshown_total", Help: "Values left out of a page, by reason.",
-			}, []string{"reason"}),
+			stale:   unshown.WithLabelValues("stale"),
+			crowded: unshown.WithLabelValues("xid"),
 			rendered: prometheus.NewHistogram(prometheus.HistogramOpts{
 				Name: "wattledger_collector_exposition_seconds", Help: "Time to make a page.", Buckets: prometheus.ExponentialBuckets(1e-4, 4, 7),
 			}),
 		},
 	}
 	if reg != nil {
-		for _, c := range []prometheus.Collector{e.met.scrapes, e.met.unshown, e.met.rendered} {
+		for _, c := range []prometheus.Collector{e.met.scrapes, unshown, e.met.rendered} {
 			if err := reg.Register(c); err != nil {
 				return nil, fmt.Errorf("metrics: %w", err)
 			}
@@ -154,7 +157,7 @@ func (e *Exposition) Observe(tick unit.Micros, devices []agent.Device, r *meter.
 		}
 		// A source that gives an XID as a value gives it with the time at which it happened.
 		if v := row[meter.SlotXID]; v.At != 0 && v.Int > 0 {
-			e.xids.add(devices[i].UUID, v.At, uint32(v.Int))
+			e.addXID(devices[i].UUID, v.At, uint32(v.Int))
 		}
 	}
 
@@ -172,8 +175,14 @@ func (e *Exposition) Observe(tick unit.Micros, devices []agent.Device, r *meter.
 func (e *Exposition) ObserveEvents(devices []agent.Device, events []agent.Event) {
 	for _, v := range events {
 		if v.Device >= 0 && v.Device < len(devices) && v.XID != 0 {
-			e.xids.add(devices[v.Device].UUID, v.At, v.XID)
+			e.addXID(devices[v.Device].UUID, v.At, v.XID)
 		}
+	}
+}
+
+func (e *Exposition) addXID(uuid string, at unit.Micros, xid uint32) {
+	if !e.xids.add(uuid, at, xid) {
+		e.met.crowded.Inc()
 	}
 }
 

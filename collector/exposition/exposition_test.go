@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/wattledger/wattledger/collector/agent"
 	"github.com/wattledger/wattledger/collector/exposition"
 	"github.com/wattledger/wattledger/collector/meter"
 	"github.com/wattledger/wattledger/schemas/unit"
@@ -158,6 +159,32 @@ func count(t *testing.T, reg *prometheus.Registry, name string) prometheus.Colle
 	}
 	t.Fatalf("no %s", name)
 	return nil
+}
+
+// What is left out is counted.
+func TestWhatIsLeftOutIsCounted(t *testing.T) {
+	now := start
+	c := counters(t, "DCGM_FI_DEV_GPU_TEMP, gauge, t\n")
+	n := newNode(c, 3, 0, 0)
+	reg := prometheus.NewRegistry()
+	e, err := exposition.New(config(), c, exposition.Ports{}, func() unit.Micros { return now }, reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Observe(start, n.devices, n.read(start), nil)
+	now = start + 60*second
+	e.Append(nil)
+	for xid := range uint32(1030) {
+		e.ObserveEvents(n.devices, []agent.Event{{Device: 0, At: start, XID: xid + 1}, {Device: 7, At: start, XID: 1}})
+	}
+	want := `# HELP wattledger_collector_exposition_unshown_total Values left out of pages because they were too old (stale), and XIDs of more kinds than are remembered (xid).
+# TYPE wattledger_collector_exposition_unshown_total counter
+wattledger_collector_exposition_unshown_total{reason="stale"} 3
+wattledger_collector_exposition_unshown_total{reason="xid"} 6
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "wattledger_collector_exposition_unshown_total"); err != nil {
+		t.Error(err)
+	}
 }
 
 func bench(b *testing.B, gpus, perGPU, fields int) {

@@ -44,7 +44,7 @@ func (e *Exposition) Handler(own http.Handler) http.Handler {
 		z := gzip.NewWriter(w)
 		//nolint:errcheck // the client has gone, and nothing could be done
 		z.Write(buf.Bytes())
-		z.Close() //nolint:errcheck // the same
+		z.Close()
 	})
 }
 

@@ -46,7 +46,7 @@ func (e *Exposition) Append(out []byte) []byte {
 	p.now, p.frame = e.now(), e.borrow()
 	out = e.appendPage(out, p)
 	e.giveBack()
-	e.met.unshown.WithLabelValues("stale").Add(float64(p.stale))
+	e.met.stale.Add(float64(p.stale))
 	p.frame, p.stale = nil, 0
 	pages.Put(p)
 	e.met.scrapes.Inc()

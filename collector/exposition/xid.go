@@ -44,17 +44,17 @@ func (x *xidTotal) compare(y xidTotal) int {
 	return int(int64(x.xid) - int64(y.xid))
 }
 
-// add counts an XID, unless it is the last one of its number again.
-func (l *xidLog) add(uuid string, at unit.Micros, xid uint32) {
+// add counts an XID, unless it is the last one of its number again. It says false when there is no room for another number.
+func (l *xidLog) add(uuid string, at unit.Micros, xid uint32) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := xidTotal{uuid: uuid, xid: xid}
 	i, known := slices.BinarySearchFunc(l.totals, key, func(a, b xidTotal) int { return a.compare(b) })
 	switch {
 	case known && l.totals[i].at == at:
-		return
+		return true
 	case !known && len(l.totals) >= maxXIDKinds:
-		return
+		return false
 	case !known:
 		l.totals = slices.Insert(l.totals, i, key)
 	}
@@ -68,6 +68,7 @@ func (l *xidLog) add(uuid string, at unit.Micros, xid uint32) {
 		l.recent = slices.Delete(l.recent, 0, maxXIDEvents/4)
 	}
 	l.recent = append(l.recent, xidEvent{uuid, xid, at})
+	return true
 }
 
 // lastOf is the last XID of a device, 0 when there was none.
