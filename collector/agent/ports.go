@@ -71,6 +71,8 @@ type Edger interface {
 // r. r is empty when err says why nothing was read.
 type Observer interface {
 	Observe(tick unit.Micros, devices []Device, r *meter.Readings, err error)
+	// ObserveEvents is shown the events that came with the reading.
+	ObserveEvents(devices []Device, events []Event)
 }
 
 // Losses remembers what had to be given up until a durable message has stated it. It may be called from any goroutine.

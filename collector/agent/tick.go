@@ -88,6 +88,9 @@ func (a *Agent) read(ctx context.Context, at unit.Micros) error {
 	if a.events, err = a.source.Events(ctx, a.events[:0]); err != nil {
 		a.fault("events", err)
 	}
+	if a.cfg.Observer != nil && len(a.events) > 0 {
+		a.cfg.Observer.ObserveEvents(a.devices, a.events)
+	}
 	for _, e := range a.events {
 		if e.Device < 0 || e.Device >= len(a.xids) {
 			continue

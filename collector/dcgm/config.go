@@ -78,8 +78,8 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// every is how often a field is sampled. Nothing is sampled more often than it is read.
-func (c Config) every(field uint16) time.Duration {
+// Every is how often a field is sampled. Nothing is sampled more often than it is read.
+func (c Config) Every(field uint16) time.Duration {
 	switch speeds[field] {
 	case fast:
 		return c.Period

@@ -25,8 +25,8 @@ func TestNothingIsSampledMoreOftenThanItIsRead(t *testing.T) {
 	c := DefaultConfig()
 	c.Period = 2 * c.SlowPeriod
 	for _, f := range []uint16{156, 202, 390, 9999} {
-		if c.every(f) != c.Period {
-			t.Errorf("field %d is sampled every %v and read every %v", f, c.every(f), c.Period)
+		if c.Every(f) != c.Period {
+			t.Errorf("field %d is sampled every %v and read every %v", f, c.Every(f), c.Period)
 		}
 	}
 }

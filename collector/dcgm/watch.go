@@ -142,7 +142,7 @@ func (s *Source) watchAll(ctx context.Context, k *class, fields []uint16) error 
 	}
 	sets := map[key][]uint16{}
 	for _, f := range fields {
-		x := key{s.cfg.every(f), profiling(f), f == fieldEnergy}
+		x := key{s.cfg.Every(f), profiling(f), f == fieldEnergy}
 		sets[x] = append(sets[x], f)
 	}
 	order := make([]key, 0, len(sets))

@@ -50,8 +50,8 @@ var Aliases = []Alias{
 	{Flag: "--remote-hostengine-info", Env: "DCGM_REMOTE_HOSTENGINE_INFO", Option: "dcgm.address", translate: same},
 	{Flag: "--kubernetes", Env: "DCGM_EXPORTER_KUBERNETES", Option: "kubernetes.enabled", translate: same},
 	{Flag: "--pod-resources-kubelet-socket", Env: "DCGM_POD_RESOURCES_KUBELET_SOCKET", Option: "kubernetes.socket", translate: same},
-	{Flag: "--nvidia-resource-names", Env: "NVIDIA_RESOURCE_NAMES", Option: "kubernetes.resource_names", translate: same},
-	{Flag: "--hpc-job-mapping-dir", Env: "DCGM_HPC_JOB_MAPPING_DIR", Option: "slurm.job_mapping_dir", translate: same},
+	{Flag: "--nvidia-resource-names", Env: "NVIDIA_RESOURCE_NAMES", Option: "kubernetes.resources", translate: same},
+	{Flag: "--hpc-job-mapping-dir", Env: "DCGM_HPC_JOB_MAPPING_DIR", Option: "slurm.mapping_directory", translate: same},
 	{Flag: "--web-config-file", Env: "DCGM_EXPORTER_WEB_CONFIG_FILE", Option: "metrics.web_config_file", translate: same},
 }
 

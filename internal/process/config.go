@@ -26,6 +26,12 @@ func (e *Env) Load(cfg any) error {
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
 		return fmt.Errorf("load configuration into %T: a pointer to a struct is needed", cfg)
 	}
+	leaves, byEnv := map[string]leaf{}, map[string]leaf{}
+	collectLeaves(v.Elem().Type(), "", nil, func(l leaf) {
+		leaves[l.path] = l
+		byEnv[EnvName(l.path)] = l
+	})
+	faults := apply(v.Elem(), leaves, e.defaults)
 	if file := e.Flags.Config; file != "" {
 		data, err := os.ReadFile(file)
 		if err != nil {
@@ -35,23 +41,8 @@ func (e *Env) Load(cfg any) error {
 			return Usage(faultList("configuration", err))
 		}
 	}
-	leaves := map[string]leaf{}
-	byEnv := map[string]leaf{}
-	collectLeaves(v.Elem().Type(), "", nil, func(l leaf) {
-		leaves[l.path] = l
-		byEnv[EnvName(l.path)] = l
-	})
-	faults := e.fromEnvironment(v.Elem(), byEnv)
-	for _, o := range e.overrides {
-		l, ok := leaves[o.path]
-		if !ok {
-			faults = append(faults, fmt.Errorf("%s: unknown key%s", o.from, suggestion(o.path, "", leaves)))
-			continue
-		}
-		if err := set(fieldByIndex(v.Elem(), l.index), o.value); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", o.from, err))
-		}
-	}
+	faults = append(faults, e.fromEnvironment(v.Elem(), byEnv)...)
+	faults = append(faults, apply(v.Elem(), leaves, e.overrides)...)
 	if len(faults) == 0 {
 		faults = validate(v, "")
 	}
@@ -59,6 +50,21 @@ func (e *Env) Load(cfg any) error {
 		return Usage(faultList("configuration", errors.Join(faults...)))
 	}
 	return nil
+}
+
+// apply sets the keys that are named, in order.
+func apply(v reflect.Value, leaves map[string]leaf, list []override) (faults []error) {
+	for _, o := range list {
+		l, ok := leaves[o.path]
+		if !ok {
+			faults = append(faults, fmt.Errorf("%s: unknown key%s", o.from, suggestion(o.path, "", leaves)))
+			continue
+		}
+		if err := set(fieldByIndex(v, l.index), o.value); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", o.from, err))
+		}
+	}
+	return faults
 }
 
 func (e *Env) fromEnvironment(v reflect.Value, byEnv map[string]leaf) (faults []error) {
@@ -85,6 +91,12 @@ func (e *Env) Override(path, flag, value string) {
 	if value != "" {
 		e.overrides = append(e.overrides, override{path: path, value: value, from: flag})
 	}
+}
+
+// Default gives one configuration value that file, environment and flags win over: what another program's settings mean
+// here. from names where it was found.
+func (e *Env) Default(path, from, value string) {
+	e.defaults = append(e.defaults, override{path: path, value: value, from: from})
 }
 
 type override struct{ path, value, from string }

@@ -166,3 +166,30 @@ func FuzzDecodeYAML(f *testing.F) {
 		}
 	})
 }
+
+func TestDefaultsOfOthersLoseToOurOwn(t *testing.T) {
+	f := func(file string, want string) {
+		t.Helper()
+		flags := Flags{}
+		if file != "" {
+			flags.Config = filepath.Join(t.TempDir(), "wl.yaml")
+			if err := os.WriteFile(flags.Config, []byte(file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		env := NewEnv(flags, io.Discard, io.Discard, nil)
+		env.Default("name", "OTHER_NAME", "other")
+		cfg := defaults()
+		if err := env.Load(&cfg); err != nil || cfg.Name != want {
+			t.Errorf("with file %q the name is %q, %v; want %q", file, cfg.Name, err, want)
+		}
+	}
+	f("", "other")
+	f("name: file\n", "file")
+	env := NewEnv(Flags{}, io.Discard, io.Discard, nil)
+	env.Default("nam", "OTHER_NAME", "x")
+	cfg := defaults()
+	if err := env.Load(&cfg); err == nil || !strings.Contains(err.Error(), "OTHER_NAME") {
+		t.Errorf("a default of an unknown key gives %v", err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -51,6 +52,7 @@ type Env struct {
 	environ   []string
 	knownEnv  []string
 	overrides []override
+	defaults  []override
 	metrics   ServerConfig
 }
 
@@ -97,8 +99,8 @@ func (e *Env) ServeMetrics(byDefault string) {
 	e.metrics.Listen = cmp.Or(e.metrics.Listen, byDefault)
 }
 
-// AppendMetrics has /metrics end with what write writes, in the text format of Prometheus.
-func (e *Env) AppendMetrics(write func(w io.Writer) error) { e.metrics.append = write }
+// WrapMetrics has /metrics answered by what wrap makes of the page of the process's own metrics.
+func (e *Env) WrapMetrics(wrap func(own http.Handler) http.Handler) { e.metrics.wrap = wrap }
 
 // Run runs the functions together, with the metrics server if there is to be one, until ctx ends or
 // the first of them fails. With --check it returns at once: reading and wiring went well.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -27,8 +26,8 @@ type ServerConfig struct {
 	Pprof bool `yaml:"pprof"`
 	// WebConfig is a file with TLS and logins in the form that Prometheus exporters share; empty means neither.
 	WebConfig string `yaml:"web_config"`
-	// append writes more metrics after those of the registry.
-	append func(w io.Writer) error
+	// wrap serves the page of the registry with more around it.
+	wrap func(own http.Handler) http.Handler
 }
 
 // Health is the list of what has to be well before a process is ready. The zero value is an empty list.
@@ -154,21 +153,13 @@ func (s *Server) Run(ctx context.Context) error {
 	return serveUntil(ctx, ln, mux, serve)
 }
 
-// metrics is the page of the registry, and of what is appended to it.
+// metrics is the page of the registry, and what is put around it.
 func (s *Server) metrics() http.Handler {
 	page := promhttp.HandlerFor(s.reg, promhttp.HandlerOpts{Registry: s.reg})
-	if s.cfg.append == nil {
+	if s.cfg.wrap == nil {
 		return page
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// One text after the other: only the plain format, uncompressed, has no end of its own.
-		r.Header.Set("Accept", "text/plain;version=0.0.4")
-		r.Header.Del("Accept-Encoding")
-		page.ServeHTTP(w, r)
-		if err := s.cfg.append(w); err != nil {
-			s.log.Warn("metrics not written to the end", "error", err)
-		}
-	})
+	return s.cfg.wrap(page)
 }
 
 // ServeHTTP serves until ctx ends, then lets requests under way finish for five seconds.
