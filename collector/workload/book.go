@@ -161,6 +161,7 @@ func (b *book) learn(e *episode, h Hold, at unit.Micros) {
 
 // vanish ends what is no longer stated. Where it was not confirmed for long, as after a restart, the end is uncertain.
 func (b *book) vanish(e *episode, edge, at unit.Micros) {
+	e.Seen = at // its end is news from now on, however long ago it was
 	if at-e.Confirmed <= uncertainAfter {
 		e.endAt(edge, false)
 		return

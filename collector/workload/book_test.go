@@ -1,6 +1,8 @@
 package workload
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -194,6 +196,13 @@ func TestAllocationsConvergeToTheTruth(t *testing.T) {
 			now += unit.Micros(rapid.IntRange(100, 9000).Draw(t, "wait")) * unit.Millisecond
 			if rapid.IntRange(0, 3).Draw(t, "lost") > 0 {
 				ask(now)
+			}
+			if rapid.IntRange(0, 5).Draw(t, "restart") == 0 {
+				saved, err := json.Marshal(b.episodes)
+				b.episodes = nil
+				if err := errors.Join(err, json.Unmarshal(saved, &b.episodes)); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 		ask(start + 600*second)

@@ -45,7 +45,7 @@ func (c Config) Validate() error {
 		faults = append(faults, err)
 	}
 	for i, a := range c.Static {
-		if err := a.validate(); err != nil {
+		for _, err := range a.faults() {
 			bad("static[%d]: %w", i, err)
 		}
 	}

@@ -51,8 +51,7 @@ func (a Assignment) times() (from, to unit.Micros, err error) {
 	return from, to, errors.Join(err1, err2)
 }
 
-func (a Assignment) validate() error {
-	var faults []error
+func (a Assignment) faults() (faults []error) {
 	if strings.TrimSpace(a.Tenant) == "" {
 		faults = append(faults, errors.New("tenant: empty; name the tenant as the inventory does"))
 	}
@@ -69,7 +68,10 @@ func (a Assignment) validate() error {
 		}
 	}
 	_, _, err := a.times()
-	return errors.Join(append(faults, err)...)
+	if all, ok := err.(interface{ Unwrap() []error }); ok { // joined, for each to be named on its own
+		faults = append(faults, all.Unwrap()...)
+	}
+	return faults
 }
 
 // staticMemory is how long an assignment that has ended is still stated: a collector that was down meanwhile ends it rightly.
