@@ -155,10 +155,10 @@ func (f *feed) account(t *track, v Value, now, steady unit.Micros) (*wl.Reading,
 func (f *feed) ask(ctx context.Context, now unit.Micros) error {
 	if f.away != nil {
 		select {
-		case <-f.away: // what it brought is of an earlier tick
+		case err := <-f.away:
 			f.away = nil
 			f.met.busy.WithLabelValues(f.cfg.Node, f.name).Set(0)
-			f.log.Info("the source has come back")
+			f.log.Info("the source has come back", "brought", err) // which is of an earlier tick
 		default:
 			return errHung
 		}
