@@ -34,8 +34,8 @@ type feed struct {
 	period  unit.Micros
 	timeout time.Duration
 
-	meters   []Meter
 	values   []Value
+	listed   []*track // in the order of values; nil for a meter that nobody could understand
 	counters map[string]*track
 	gone     []*track   // meters that were listed once and are not now
 	away     chan error // a call that did not come back in time
@@ -101,14 +101,17 @@ func (f *feed) tick(ctx context.Context, now, steady unit.Micros) []*wl.Reading 
 		}
 		return nil
 	}
-	if f.blind.ticks > 0 && len(f.meters) > 0 {
+	if f.blind.ticks > 0 && len(f.listed) > 0 {
 		f.tell(record.Incident{Kind: record.IncidentGap, Reason: string(f.blind.why), Device: f.nameless(), From: min(f.start, now), To: now, Amount: f.blind.ticks})
 		f.blind = absence{}
 	}
-	readings := make([]*wl.Reading, 0, len(f.meters))
+	readings := make([]*wl.Reading, 0, len(f.listed))
 	f.missGone()
-	for i, m := range f.meters {
-		if r, ok := f.account(f.counters[m.Name], f.values[i], now, steady); ok {
+	for i, t := range f.listed {
+		if t == nil {
+			continue
+		}
+		if r, ok := f.account(t, f.values[i], now, steady); ok {
 			readings = append(readings, r)
 		}
 	}
@@ -155,10 +158,10 @@ func (f *feed) account(t *track, v Value, now, steady unit.Micros) (*wl.Reading,
 func (f *feed) ask(ctx context.Context, now unit.Micros) error {
 	if f.away != nil {
 		select {
-		case <-f.away: // what it brought is of an earlier tick
+		case err := <-f.away:
 			f.away = nil
 			f.met.busy.WithLabelValues(f.cfg.Node, f.name).Set(0)
-			f.log.Info("the source has come back")
+			f.log.Info("the source has come back", "brought", err) // which is of an earlier tick
 		default:
 			return errHung
 		}
@@ -193,22 +196,28 @@ func (f *feed) call(ctx context.Context, cancel context.CancelFunc, now unit.Mic
 	}
 }
 
-// learn takes the meters from the source. A meter that stays keeps its counter.
+// learn takes the meters from the source. A meter that stays keeps its counter. One without a name of its own, or whose
+// quantity is no energy, would have every reading of its message refused: it is left out.
 func (f *feed) learn() {
-	f.meters = f.source.Meters()
-	f.values = make([]Value, len(f.meters))
-	f.met.meters.WithLabelValues(f.cfg.Node, f.name).Set(float64(len(f.meters)))
+	meters := f.source.Meters()
+	f.values, f.listed = make([]Value, len(meters)), make([]*track, len(meters))
+	f.met.meters.WithLabelValues(f.cfg.Node, f.name).Set(float64(len(meters)))
 	listed := map[string]bool{}
-	for _, m := range f.meters {
+	for i, m := range meters {
+		if m.Name == "" || listed[m.Name] || record.ReadingUnits[m.Quantity] != "mJ" {
+			f.met.unread.WithLabelValues(f.cfg.Node, f.name, string(Nameless)).Inc()
+			f.log.Error("a meter is left out", "reason", Nameless, "meter", m.Name, "quantity", m.Quantity)
+			continue
+		}
 		m.PerMillijoule = max(m.PerMillijoule, 1)
 		listed[m.Name] = true
-		old := f.counters[m.Name]
-		switch {
+		switch old := f.counters[m.Name]; {
 		case old == nil:
 			f.counters[m.Name] = &track{counter: newCounter(m, f.cfg.Run, f.period)}
 		case old.meter != m:
 			f.counters[m.Name] = &track{counter: old.replace(m), absence: old.absence}
 		}
+		f.listed[i] = f.counters[m.Name]
 	}
 	f.gone = f.gone[:0]
 	for _, name := range slices.Sorted(maps.Keys(f.counters)) {
@@ -220,12 +229,14 @@ func (f *feed) learn() {
 
 // missAll counts a tick at which nothing was read.
 func (f *feed) missAll(why Reason) {
-	f.met.unread.WithLabelValues(f.cfg.Node, f.name, string(why)).Add(float64(max(len(f.meters), 1)))
-	if len(f.meters) == 0 {
+	f.met.unread.WithLabelValues(f.cfg.Node, f.name, string(why)).Add(float64(max(len(f.listed), 1)))
+	if len(f.listed) == 0 {
 		f.blind.miss(why)
 	}
-	for _, m := range f.meters {
-		f.counters[m.Name].miss(why)
+	for _, t := range f.listed {
+		if t != nil {
+			t.miss(why)
+		}
 	}
 	f.missGone()
 }
@@ -242,8 +253,8 @@ func (f *feed) missGone() {
 // longer is not waited for.
 func (f *feed) done(now, steady unit.Micros) unit.Micros {
 	up := now
-	for _, m := range f.meters {
-		if t := f.counters[m.Name]; t.started && steady-t.steady <= meter.GapPeriods*f.period {
+	for _, t := range f.listed {
+		if t != nil && t.started && steady-t.steady <= meter.GapPeriods*f.period {
 			up = min(up, t.last.At)
 		}
 	}

@@ -46,6 +46,9 @@ func New(cfg Config, feeds []Feed, publisher Publisher, clock agent.Clock, log *
 			faults = append(faults, fmt.Errorf("source %q: every source needs a name of its own", f.Name))
 		}
 		seen[f.Name] = true
+		if f.Period < 0 || f.Timeout < 0 || f.Period > 0 && f.Period < time.Millisecond {
+			faults = append(faults, fmt.Errorf("source %q: period %v and timeout %v; the period must be at least 1ms, and neither negative", f.Name, f.Period, f.Timeout))
+		}
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, fmt.Errorf("meters of node %q: %w", cfg.Node, err)

@@ -330,6 +330,25 @@ func TestMetersComeAndGo(t *testing.T) {
 	})
 }
 
+// One meter that makes no sense takes no other with it.
+func TestAMeterThatMakesNoSenseIsLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := steady("n1/a")
+		s.List = []Meter{{Name: "n1/heat", Quantity: "water"}, {Quantity: "cpu_energy"}, s.List[0], s.List[0]}
+		s.Fill = func(_ context.Context, at unit.Micros, v []Value) error {
+			for i := range v {
+				v[i] = Value{At: at, Power: unit.Milliwatts(1000 * i)}
+			}
+			return nil
+		}
+		k := &keeper{}
+		reg, err := play(t, []Feed{{Name: "a", Source: s}}, nil, k, nil, 25*time.Second)
+		if r := k.of("n1/a"); err != nil || len(r) != 3 || r[2].Value != 40_000 || metric(t, reg, "unread_total", "nameless") != 3 {
+			t.Errorf("%v; %v", err, r)
+		}
+	})
+}
+
 // shifting is a source whose meters come late, go away and come back as something else.
 type shifting struct {
 	calls  int
@@ -362,8 +381,8 @@ func (s *shifting) Read(_ context.Context, at unit.Micros, v []Value) error {
 }
 
 func TestConfigurationSaysAllItsFaults(t *testing.T) {
-	_, err := New(Config{}, []Feed{{}, {Name: "a"}, {Name: "a"}}, nil, nil, slog.New(slog.DiscardHandler), nil)
-	for _, word := range []string{"node:", "site:", "period:", "timeout:", "queue:", "retry_min", "stop_timeout:", "run:", `source ""`, `source "a"`} {
+	_, err := New(Config{}, []Feed{{}, {Name: "a"}, {Name: "a"}, {Name: "b", Timeout: -1}}, nil, nil, slog.New(slog.DiscardHandler), nil)
+	for _, word := range []string{"node:", "site:", "period:", "timeout:", "queue:", "retry_min", "stop_timeout:", "run:", `source ""`, `source "a"`, `source "b"`} {
 		if err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%v does not name %s", err, word)
 		}

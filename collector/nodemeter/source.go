@@ -51,6 +51,8 @@ const (
 	Late Reason = "timeout"
 	// Hung: the source has not come back from an earlier call.
 	Hung Reason = "hung"
+	// Nameless: the meter has no name of its own, or a quantity that is no energy, and is left out.
+	Nameless Reason = "nameless"
 	// Gone: the source does not list the meter any more.
 	Gone Reason = "gone"
 	// Overrun: the tick passed while an earlier reading went on, or while the machine slept.

@@ -25,7 +25,8 @@ type Config struct {
 	// Root is the folder of the kernel's power zones.
 	Root string `yaml:"root"`
 	// MaxWatts is more than any zone can ever draw. A counter that wraps is unwrapped only where this shows that it wrapped
-	// once between two readings; a rise beyond it ends the counter's epoch.
+	// once between two readings; a rise beyond it ends the counter's epoch. The smallest counters begin anew after 65 kJ: with
+	// 1000 W they must be read within a minute.
 	MaxWatts int64 `yaml:"max_watts"`
 	// Node is the name of this node, the first part of each meter's name.
 	Node string `yaml:"-"`

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -18,8 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Where things are when a BMC does not say.
@@ -107,41 +103,6 @@ func newClient(cfg Config, met *metrics) (*client, error) {
 			},
 		},
 	}, nil
-}
-
-// tls is how the BMC is known to be the one we mean.
-func (c Config) tls() (*tls.Config, error) {
-	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName}
-	switch {
-	case c.Fingerprint != "":
-		want, err := fingerprint(c.Fingerprint)
-		if err != nil {
-			return nil, err
-		}
-		out.InsecureSkipVerify = true //nolint:gosec // the pinned certificate below is the check, and a stricter one
-		out.VerifyConnection = func(s tls.ConnectionState) error {
-			if len(s.PeerCertificates) == 0 {
-				return errors.New("the BMC shows no certificate")
-			}
-			got := sha256.Sum256(s.PeerCertificates[0].Raw)
-			if subtle.ConstantTimeCompare(got[:], want) != 1 {
-				return fmt.Errorf("the BMC's certificate has the fingerprint %x, not the one in the configuration", got)
-			}
-			return nil
-		}
-	case c.CAFile != "":
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("ca_file: %w", err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca_file: %s holds no certificate in PEM", c.CAFile)
-		}
-	case c.Insecure:
-		out.InsecureSkipVerify = true //nolint:gosec // the operator asked for it by name, and is warned at each start
-	}
-	return out, nil
 }
 
 // get reads a resource. It logs in where needed, and once more when the session has ended.
@@ -366,20 +327,4 @@ func (c *client) resolve(path string) (*url.URL, error) {
 	}
 	u.Fragment = ""
 	return u, nil
-}
-
-// metrics are what the client counts.
-type metrics struct {
-	requests, logins *prometheus.CounterVec
-}
-
-func newMetrics() *metrics {
-	return &metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wattledger_collector_redfish_requests_total", Help: "Requests to the BMC, by status or by what went wrong.",
-		}, []string{"code"}),
-		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wattledger_collector_redfish_logins_total", Help: "Logins at the BMC: session, basic where sessions are not served, refused.",
-		}, []string{"result"}),
-	}
 }

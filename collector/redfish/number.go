@@ -19,11 +19,9 @@ func (n *number) UnmarshalJSON(data []byte) error {
 	*n = ""
 	text := string(bytes.TrimSpace(data))
 	if strings.HasPrefix(text, `"`) {
-		var s string
-		if json.Unmarshal(data, &s) != nil {
-			return nil
-		}
-		text = strings.TrimSpace(s)
+		var s word
+		_ = json.Unmarshal(data, &s) // a word never fails
+		text = strings.TrimSpace(string(s))
 	}
 	if _, _, ok := number(text).scaled(0); ok {
 		*n = number(text)

@@ -45,7 +45,7 @@ func (l *list[T]) UnmarshalJSON(data []byte) error {
 	*l = nil
 	var raw []json.RawMessage
 	if json.Unmarshal(data, &raw) != nil {
-		return nil
+		raw = nil
 	}
 	for _, r := range raw {
 		var t T
