@@ -63,8 +63,9 @@ func (n number) scaled(places int) (v int64, decimals int, ok bool) {
 // split reads the digits and the exponent: digits × 10^exp. Digits that no account needs are cut off.
 func (n number) split() (digits int64, exp int, negative, ok bool) {
 	text := string(n)
-	text, negative = strings.CutPrefix(text, "-")
-	text = strings.TrimPrefix(text, "+")
+	if text, negative = strings.CutPrefix(text, "-"); !negative {
+		text = strings.TrimPrefix(text, "+")
+	}
 	mantissa, e, hasExp := text, "", false
 	if i := strings.IndexAny(text, "eE"); i >= 0 {
 		mantissa, e, hasExp = text[:i], text[i+1:], true
@@ -94,7 +95,9 @@ func (n number) split() (digits int64, exp int, negative, ok bool) {
 	}
 	if hasExp {
 		e, minus := strings.CutPrefix(e, "-")
-		e = strings.TrimPrefix(e, "+")
+		if !minus {
+			e = strings.TrimPrefix(e, "+")
+		}
 		power := 0
 		for _, c := range []byte(e) {
 			if c < '0' || c > '9' {

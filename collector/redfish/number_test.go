@@ -41,14 +41,14 @@ func TestNumbersAsBMCsWriteThem(t *testing.T) {
 			t.Errorf("%s was read as %q, %v", text, n, err)
 		}
 	}
-	for _, text := range []string{`null`, `"n/a"`, `""`, `"412 W"`, `true`, `{}`, `[1]`, `1e60`, `123456789012345678901234567890`, `"0x10"`, `"1.2.3"`, `"e5"`, `"1e"`, `"NaN"`} {
+	for _, text := range []string{`null`, `"n/a"`, `""`, `"412 W"`, `true`, `{}`, `[1]`, `1e60`, `123456789012345678901234567890`, `"0x10"`, `"1.2.3"`, `"e5"`, `"1e"`, `"NaN"`, `"-+0"`} {
 		none(text)
 	}
 }
 
 // Whatever the text: no panic, and a number is what big arithmetic makes of it.
 func FuzzNumber(f *testing.F) {
-	for _, s := range []string{"1", "-1.5", "1e9", "0.000000001", "12.300000000000001", "99999999999999999999", "1e-999999999", ".", "+1", "1e5"} {
+	for _, s := range []string{"1", "-1.5", "1e9", "0.000000001", "12.300000000000001", "99999999999999999999", "1e-999999999", ".", "-+0", "1e-+5", "+1", "1e5"} {
 		f.Add(s, 3)
 	}
 	f.Fuzz(func(t *testing.T, text string, places int) {
