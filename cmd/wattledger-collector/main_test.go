@@ -22,14 +22,14 @@ import (
 func execute(ctx context.Context, args ...string) (code int, stdout, stderr string) {
 	var c cli
 	var out, errs bytes.Buffer
-	code = process.Program{Name: "wattledger-collector", Description: description}.Execute(ctx, args, nil, &out, &errs, &c, &c.Flags)
+	code = program().Execute(ctx, args, nil, &out, &errs, &c, &c.Flags)
 	return code, out.String(), errs.String()
 }
 
-const node = "seed 3\nclock wall\nnode localhost gb200\n"
+const tray = "seed 3\nclock wall\nnode localhost gb200\n"
 
 func TestOnce(t *testing.T) {
-	lib, _ := simtest.Play(t, node)
+	lib, _ := simtest.Play(t, tray)
 	code, out, errs := execute(t.Context(), "--once", "--json", "--node", "n9", "--period", "100ms", "--dcgm-library", lib)
 	if code != process.ExitDone {
 		t.Fatalf("exit code %d: %s", code, errs)
@@ -53,14 +53,14 @@ func TestOnce(t *testing.T) {
 }
 
 func TestCheckStopsAfterTheWiring(t *testing.T) {
-	lib, _ := simtest.Play(t, node)
+	lib, _ := simtest.Play(t, tray)
 	if code, _, errs := execute(t.Context(), "--check", "--site", "s1", "--data", t.TempDir(), "--dcgm-library", lib); code != process.ExitDone {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
 }
 
 func TestWrongUsageIsExplained(t *testing.T) {
-	lib, _ := simtest.Play(t, node)
+	lib, _ := simtest.Play(t, tray)
 	f := func(want string, code int, args ...string) {
 		t.Helper()
 		got, _, errs := execute(t.Context(), args...)
@@ -75,7 +75,7 @@ func TestWrongUsageIsExplained(t *testing.T) {
 }
 
 func TestItPublishesUntilStopped(t *testing.T) {
-	lib, _ := simtest.Play(t, node)
+	lib, _ := simtest.Play(t, tray)
 	conn := kafkatest.Start(t, embedded.Topic{Name: wire.TopicSample, Partitions: 1}, embedded.Topic{Name: wire.TopicInventory, Partitions: 1})
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"github.com/wattledger/wattledger/collector/agent"
-	"github.com/wattledger/wattledger/collector/dcgm"
 	"github.com/wattledger/wattledger/collector/meter"
 	"github.com/wattledger/wattledger/collector/wallclock"
 	"github.com/wattledger/wattledger/internal/process"
@@ -45,15 +44,24 @@ type fieldReading struct {
 	Value json.Number `json:"value"`
 }
 
-// printOnce waits for a second sample, since rates exist between two, and prints it.
-func printOnce(ctx context.Context, env *process.Env, cfg config, source *dcgm.Source) error {
+// once waits for a second sample, since rates exist between two, and prints it.
+func once(ctx context.Context, env *process.Env, cfg config) (err error) {
+	o, err := choose(cfg, env)
+	if err != nil {
+		return err
+	}
+	source, err := o.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
 	clock := wallclock.Clock{}
 	if _, err := clock.Wait(ctx, clock.Now()+unit.Micros((cfg.Agent.Period+cfg.Agent.Period/4).Microseconds()), nil); err != nil {
 		return err
 	}
 	devices := source.Devices()
 	at, r := clock.Now(), meter.NewReadings(len(devices))
-	err := source.Read(ctx, at, r)
+	err = source.Read(ctx, at, r)
 	if errors.Is(err, agent.ErrChanged) {
 		devices = source.Devices()
 		r = meter.NewReadings(len(devices))
@@ -63,7 +71,7 @@ func printOnce(ctx context.Context, env *process.Env, cfg config, source *dcgm.S
 		return err
 	}
 	if env.Flags.JSON {
-		return printJSON(env, cfg.Agent.Node, at, source.Unsupported(), devices, r)
+		return printJSON(env, cfg.Agent.Node, at, unsupported(source), devices, r)
 	}
 	return printTable(env, devices, r)
 }

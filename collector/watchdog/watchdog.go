@@ -102,6 +102,7 @@ func (w *Watchdog) Start(ctx context.Context) error {
 func (w *Watchdog) hire(ctx context.Context) {
 	w.worker, w.opened, w.since = newWorker(w.open, w.cfg.Extra), false, time.Time{}
 	worker := w.worker
+	ctx, worker.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	w.done.Add(1)
 	go func() {
 		defer func() {
@@ -109,7 +110,8 @@ func (w *Watchdog) hire(ctx context.Context) {
 				w.done.Done()
 			}
 		}()
-		worker.run(context.WithoutCancel(ctx))
+		defer worker.cancel()
+		worker.run(ctx)
 	}()
 }
 
@@ -119,9 +121,17 @@ func (w *Watchdog) retire() {
 	w.worker = nil
 }
 
+// Abandoner is a source with something that the process has only once. It is told, while a call of it still hangs, that
+// nobody waits for it any more, and lets go of that.
+type Abandoner interface{ Abandon() }
+
 // leave gives up the call under way, and whoever makes it.
 func (w *Watchdog) leave() {
 	w.worker.left.Store(true)
+	w.worker.cancel()
+	if a, can := w.worker.source.(Abandoner); can && w.opened {
+		a.Abandon()
+	}
 	close(w.worker.requests)
 	w.worker = nil
 	w.done.Done()

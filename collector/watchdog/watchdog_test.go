@@ -24,6 +24,7 @@ const second = unit.Second
 type engine struct {
 	mu            sync.Mutex // whoever hangs and whoever goes on touch it at once
 	opens, closes int
+	let           int // sources that were told to let go
 	stall         time.Duration
 	stuck         chan struct{} // while not nil, calls wait for it
 	openStuck     bool
@@ -92,6 +93,13 @@ func (s *source) Close() error {
 	defer s.e.mu.Unlock()
 	s.e.closes++
 	return nil
+}
+
+// Abandon lets go while the call still hangs.
+func (s *source) Abandon() {
+	s.e.mu.Lock()
+	defer s.e.mu.Unlock()
+	s.e.let++
 }
 
 func (e *engine) hang(on chan struct{}) {
@@ -240,6 +248,9 @@ func TestACallThatNeverReturnsIsAbandoned(t *testing.T) {
 					t.Error("three hang, and nobody says so")
 				}
 			}
+		}
+		if e.let != 3 {
+			t.Errorf("%d sources were told to let go", e.let)
 		}
 		ticks := len(e.ticks)
 		close(never)

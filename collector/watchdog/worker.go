@@ -54,6 +54,7 @@ type worker struct {
 	eventErr error
 	caught   []caught
 	left     atomic.Bool // abandoned: end as soon as the call returns
+	cancel   context.CancelFunc
 }
 
 func newWorker(open func(ctx context.Context) (Source, error), extra int) *worker {

@@ -77,6 +77,9 @@ func NewEnv(flags Flags, stdout, stderr io.Writer, environ []string) *Env {
 	return e
 }
 
+// Again is an environment like this one at its start, to read the configuration anew with. It logs to w and shares no metric.
+func (e *Env) Again(w io.Writer) *Env { return NewEnv(e.Flags, w, w, e.environ) }
+
 // NewLogger writes to w, as text or json, from the level on, with repeated reasons limited to one line in ten seconds.
 func NewLogger(w io.Writer, level, format string) *slog.Logger {
 	var l slog.Level
@@ -97,6 +100,11 @@ func (e *Env) DataDir(byDefault string) string { return cmp.Or(e.Flags.Data, byD
 // ServeMetrics has Run serve metrics and health at this address unless --metrics-listen names another.
 func (e *Env) ServeMetrics(byDefault string) {
 	e.metrics.Listen = cmp.Or(e.metrics.Listen, byDefault)
+}
+
+// ServeMetricsAs has them served with TLS and logins by this file unless --web-config-file names another.
+func (e *Env) ServeMetricsAs(webConfig string) {
+	e.metrics.WebConfig = cmp.Or(e.metrics.WebConfig, webConfig)
 }
 
 // WrapMetrics has /metrics answered by what wrap makes of the page of the process's own metrics.

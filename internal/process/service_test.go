@@ -173,7 +173,7 @@ func TestSystemdIsTold(t *testing.T) {
 	go func() {
 		ended <- env.Run(ctx, func(ctx context.Context) error {
 			env.Status("%d GPUs", 8)
-			env.reloading()
+			env.Reloading()
 			<-ctx.Done()
 			return nil
 		})

@@ -21,9 +21,9 @@ func (e *Env) Status(format string, args ...any) {
 	e.notify("STATUS=" + fmt.Sprintf(format, args...))
 }
 
-// reloading tells systemd that a reload has begun; READY ends it. systemd orders the two by the monotonic clock
-// (sd_notify(3), Type=notify-reload).
-func (e *Env) reloading() {
+// Reloading tells systemd that a reload has begun; Ready, or the start of a fresh process, ends it. systemd orders the two
+// by the monotonic clock (sd_notify(3), Type=notify-reload).
+func (e *Env) Reloading() {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
 		return
@@ -31,10 +31,13 @@ func (e *Env) reloading() {
 	e.notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, t.Nano()/1000))
 }
 
+// Ready tells systemd that the process is up.
+func (e *Env) Ready() { e.notify(daemon.SdNotifyReady) }
+
 // attend tells systemd that the process is up, then that it lives, as often as its unit asks for (WatchdogSec), and in the end
 // that it stops.
 func (e *Env) attend(ctx context.Context) error {
-	e.notify(daemon.SdNotifyReady)
+	e.Ready()
 	defer e.notify(daemon.SdNotifyStopping)
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || every <= 0 {
