@@ -70,8 +70,8 @@ func busyNode(t testing.TB) (*dcgm.Library, *simctl.Control) {
 func newAgent(t testing.TB, lib *dcgm.Library, clock agent.Clock, to agent.Publisher, ticks, perMessage int) (*agent.Agent, *dcgm.Source) {
 	t.Helper()
 	cfg := dcgm.DefaultConfig()
-	cfg.Node, cfg.Address, cfg.Extra = "b", "b", extra()
-	source, err := dcgm.Open(lib, cfg, slog.New(slog.DiscardHandler), nil)
+	cfg.Node, cfg.Address, cfg.Extra = "b", "b", extra(t)
+	source, err := dcgm.Open(t.Context(), lib, cfg, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,14 @@ import (
 )
 
 // extra are the fields of the default page of metrics that no metric of ours is made from.
-func extra() []uint16 { return exposition.DefaultSet().Extra() }
+func extra(t testing.TB) []uint16 {
+	t.Helper()
+	counters, err := exposition.LoadCounters("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counters.Extra()
+}
 
 // fieldValue is dcgmFieldValue_v2 (dcgm_structs.h): 4128 bytes.
 type fieldValue struct {
@@ -80,8 +87,8 @@ func cpuPerTick(t testing.TB) (ours, peer time.Duration, values int) {
 	t.Helper()
 	lib, sim := busyNode(t)
 	cfg := dcgm.DefaultConfig()
-	cfg.Node, cfg.Address, cfg.Extra = "b", "b", extra()
-	source, err := dcgm.Open(lib, cfg, slog.New(slog.DiscardHandler), nil)
+	cfg.Node, cfg.Address, cfg.Extra = "b", "b", extra(t)
+	source, err := dcgm.Open(t.Context(), lib, cfg, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
