@@ -6,9 +6,19 @@ import (
 	"testing"
 
 	"github.com/wattledger/wattledger/collector/kubernetes"
+	"github.com/wattledger/wattledger/collector/message"
 	"github.com/wattledger/wattledger/collector/slurm"
 	"github.com/wattledger/wattledger/collector/workload"
 	"github.com/wattledger/wattledger/internal/process"
+)
+
+// What main wires together fits.
+var (
+	_ workload.Publisher = (*message.Writer)(nil)
+	_ workload.Source    = (*kubernetes.Source)(nil)
+	_ workload.Source    = (*slurm.Source)(nil)
+	_ workload.Source    = (*slurm.Mapped)(nil)
+	_ workload.Source    = (*workload.Static)(nil)
 )
 
 // Every block of configuration in the manual is one that the collector takes, and the worked examples come out as written.
