@@ -19,7 +19,7 @@ import (
 
 // Where a pod finds its service account (Kubernetes documentation, "Accessing the Kubernetes API from a Pod").
 const (
-	accountToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+	accountToken = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // G101: the place of a credential, not one
 	accountCA    = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 )
 

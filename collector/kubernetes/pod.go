@@ -59,7 +59,10 @@ type pod struct {
 	started              unit.Micros
 	ended                unit.Micros // 0 while it runs
 	noticed              unit.Micros // when its end was
-	claims               []claim
+	// unsure says that it was over when it was first seen and nobody tells since when: it is not stated, for a pod that was
+	// evicted days ago would be made to have run until now.
+	unsure bool
+	claims []claim
 }
 
 // claim is a device of a pod, as the kubelet names it.
@@ -122,24 +125,24 @@ func (o *podObject) start() unit.Micros {
 	return first
 }
 
-// finish is when its last container finished, or when that was noticed if one did not say.
-func (o *podObject) finish(noticed unit.Micros) unit.Micros {
+// finish is when its last container finished, or when that was noticed if one did not say; then it is not told.
+func (o *podObject) finish(noticed unit.Micros) (at unit.Micros, told bool) {
 	var last unit.Micros
 	for _, s := range o.Status.ContainerStatuses {
 		if s.State.Terminated == nil || instant(s.State.Terminated.FinishedAt) == 0 {
-			return noticed
+			return noticed, false
 		}
 		last = max(last, instant(s.State.Terminated.FinishedAt))
 	}
 	start := o.start()
 	switch {
 	case last == 0:
-		return noticed
+		return noticed, false
 	case last <= start:
 		// Kubernetes cuts its times to seconds: it began and ended within one. It has ended by the next, and by now.
-		return max(start+1, min(last+unit.Second, noticed))
+		return max(start+1, min(last+unit.Second, noticed)), true
 	default:
-		return min(last, noticed)
+		return min(last, noticed), true
 	}
 }
 

@@ -201,6 +201,9 @@ func (p *pod) add(claims []claim) {
 
 // holds are those of one pod. The lock is held, and let go while the API server is asked.
 func (s *Source) holds(ctx context.Context, p *pod, devices []agent.Device) (out []workload.Hold) {
+	if p.unsure {
+		return nil
+	}
 	for _, c := range p.claims {
 		h := workload.Hold{
 			Ref: p.namespace + "/" + p.name, Key: p.namespace + "/" + p.name + "/" + c.id, Start: p.started, End: p.ended, Attributes: p.attributes(c),

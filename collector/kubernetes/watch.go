@@ -25,12 +25,12 @@ func (s *Source) Run(ctx context.Context, changed func(at unit.Micros)) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s.lost(err, api)
+		wasUp := s.lost(err, api)
 		switch {
-		case err == nil || errors.Is(err, errExpired):
-			wait = time.Second // list again at once
 		case errors.Is(err, errNoAccess):
 			wait = time.Minute
+		case wasUp:
+			wait = time.Second
 		default:
 			wait = min(2*wait, 30*time.Second)
 		}
@@ -40,16 +40,18 @@ func (s *Source) Run(ctx context.Context, changed func(at unit.Micros)) error {
 	}
 }
 
-// lost notes that the pods are not watched now. What is not permitted holds nothing up: it will not come.
-func (s *Source) lost(err error, api *api) {
+// lost notes that the pods are not watched now, and says whether they were. What is not permitted holds nothing up: it will
+// not come.
+func (s *Source) lost(err error, api *api) (wasUp bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.synced {
+	wasUp = s.synced
+	if wasUp {
 		s.since = s.clock.Now()
 	}
 	s.synced = false
-	if err == nil || errors.Is(err, errExpired) {
-		return
+	if errors.Is(err, errExpired) {
+		return wasUp // as it must be after a quiet time; the next list makes it good
 	}
 	s.met.apiErrors.WithLabelValues("watch").Inc()
 	s.log.Warn("pods not watched", "error", err)
@@ -59,9 +61,11 @@ func (s *Source) lost(err error, api *api) {
 		s.api = nil
 		s.status = "the API server refuses access: holds have namespace, pod and container, no labels and no times of the scheduler: " + err.Error()
 	}
+	return wasUp
 }
 
-// follow lists the pods and then watches them, for as long as that goes.
+// follow lists the pods and then watches them, until that fails. A server ends a watch every few minutes, and the next goes on
+// from there.
 func (s *Source) follow(ctx context.Context, api *api, changed func(at unit.Micros)) error {
 	listed := map[string]bool{}
 	version, err := api.pods(ctx, s.cfg.Node, func(o *podObject) {
@@ -73,9 +77,15 @@ func (s *Source) follow(ctx context.Context, api *api, changed func(at unit.Micr
 	}
 	s.gone(listed, changed)
 	for {
+		begun := s.clock.Steady()
 		version, err = api.watch(ctx, s.cfg.Node, version, func() { s.up(api) }, func(kind string, o *podObject) { s.take(ctx, kind, o, changed) })
 		if err != nil {
 			return err
+		}
+		if rest := begun + unit.Second - s.clock.Steady(); rest > 0 { // one that ends each watch at once is not asked in a loop
+			if _, err := s.clock.Wait(ctx, s.clock.Now()+rest, nil); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -121,7 +131,7 @@ func (s *Source) take(ctx context.Context, kind string, o *podObject, changed fu
 	if !known {
 		if over && kind == "LISTED" {
 			// It ended before it was known; the tracker may know it from before a restart.
-			if t := o.finish(now); t < now-remember {
+			if t, _ := o.finish(now); t < now-remember {
 				s.mu.Unlock()
 				return
 			}
@@ -135,7 +145,11 @@ func (s *Source) take(ctx context.Context, kind string, o *podObject, changed fu
 	}
 	begins := !known && !over
 	ends := over && p.ended == 0
-	ask := len(p.claims) == 0 && (p.started != 0 || over) && (p.ended == 0)
+	_, told := o.finish(now)
+	if ends && !known && kind == "LISTED" && !told {
+		p.unsure = true
+	}
+	ask := len(p.claims) == 0 && (p.started != 0 || over) && p.ended == 0 && !p.unsure
 	s.mu.Unlock()
 
 	if ask {
@@ -144,8 +158,8 @@ func (s *Source) take(ctx context.Context, kind string, o *podObject, changed fu
 	s.mu.Lock()
 	at := unit.Micros(0)
 	if ends {
-		p.ended, p.noticed = o.finish(now), now
-		at = p.ended
+		p.ended, _ = o.finish(now)
+		p.noticed, at = now, p.ended
 		if len(p.claims) == 0 && p.started != 0 && kind != "LISTED" {
 			s.met.unseen.Inc()
 			s.log.Warn("pod ended before its devices were known", "scheduler_ref", p.namespace+"/"+p.name, "uid", p.uid)
@@ -192,7 +206,9 @@ func (s *Source) fetch(ctx context.Context, namespace, name string) {
 	if uid := o.Metadata.UID; s.pods[uid] == nil && uid != "" {
 		p := newPod(o)
 		if o.terminal() { // the kubelet still lists it
-			p.ended, p.noticed = o.finish(now), now
+			told := false
+			p.ended, told = o.finish(now)
+			p.noticed, p.unsure = now, !told
 		}
 		s.pods[uid] = p
 	}

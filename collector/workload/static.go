@@ -18,11 +18,24 @@ type Assignment struct {
 	Project string `yaml:"project"`
 	// Devices are UUIDs, or the single word all, which is also what leaving it out means. A GPU that is divided into
 	// MIG instances is held by its instances.
-	Devices []string `yaml:"devices"`
+	Devices DeviceList `yaml:"devices"`
 	// From and To bound the time, in RFC 3339 (2026-01-01T00:00:00+01:00). Without to the tenant holds them until further
 	// notice; without from since the collector first saw them.
 	From string `yaml:"from"`
 	To   string `yaml:"to"`
+}
+
+// DeviceList is a list of UUIDs, or one text in its place.
+type DeviceList []string
+
+// UnmarshalYAML reads either.
+func (l *DeviceList) UnmarshalYAML(decode func(any) error) error {
+	var one string
+	if decode(&one) == nil {
+		*l = DeviceList{one}
+		return nil
+	}
+	return decode((*[]string)(l))
 }
 
 func (a Assignment) all() bool {
