@@ -91,13 +91,13 @@ func (s *servers) run(args ...string) (int, map[string]any) {
 func (s *servers) stays(n int) string {
 	s.t.Helper()
 	for limit := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		var count uint64
-		var all string
-		if err := s.conn.QueryRow(s.t.Context(), `SELECT count(), toString(arraySort(groupArray((node, device, from_us, to_us, reason)))) FROM stays FINAL`).Scan(&count, &all); err != nil {
-			s.t.Fatal(err)
-		}
+		// Rows are stored before the line of their message.
 		var messages uint64
 		if err := s.conn.QueryRow(s.t.Context(), `SELECT count() FROM messages WHERE source = 'inventory'`).Scan(&messages); err != nil {
+			s.t.Fatal(err)
+		}
+		var all string
+		if err := s.conn.QueryRow(s.t.Context(), `SELECT toString(arraySort(groupArray((node, device, from_us, to_us, reason)))) FROM stays FINAL`).Scan(&all); err != nil {
 			s.t.Fatal(err)
 		}
 		if messages >= uint64(n) {
