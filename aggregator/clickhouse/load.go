@@ -269,27 +269,36 @@ func (s *Store) allocations(ctx context.Context, site string, from, to unit.Micr
 
 // Progress reads what is closed of a site and who has yet to declare the next hour complete.
 func (s *Store) Progress(ctx context.Context, site record.Site) (closer.Progress, error) {
+	p, err := s.next(ctx, site.ID)
+	if err != nil || p.Next == 0 {
+		return p, err
+	}
+	return p, s.waiting(ctx, site, &p)
+}
+
+// next is the hour of a site to close next, and the batch that will.
+func (s *Store) next(ctx context.Context, site string) (closer.Progress, error) {
 	var p closer.Progress
 	var hour time.Time
 	var n uint64
-	if err := s.conn.QueryRow(with(ctx, "site", site.ID),
+	if err := s.conn.QueryRow(with(ctx, "site", site),
 		`SELECT count(), max(hour), max(batch), argMax(root, batch) FROM seals FINAL WHERE site = {site:String}`).Scan(&n, &hour, &p.Batch, &p.Previous); err != nil {
-		return p, fmt.Errorf("read seals of %s: %w", site.ID, err)
+		return p, fmt.Errorf("read seals of %s: %w", site, err)
 	}
 	if n > 0 {
 		p.Next, p.Batch = unit.MicrosOf(hour)+unit.Hour, p.Batch+1
 	} else {
 		var first int64
-		if err := s.conn.QueryRow(with(ctx, "site", site.ID),
+		if err := s.conn.QueryRow(with(ctx, "site", site),
 			`SELECT min(from_us) FROM node WHERE site = {site:String} AND from_us > 0`).Scan(&first); err != nil {
-			return p, fmt.Errorf("read the first hour of %s: %w", site.ID, err)
+			return p, fmt.Errorf("read the first hour of %s: %w", site, err)
 		}
 		if first == 0 {
 			return p, nil
 		}
 		p.Next = unit.Micros(first).FloorHour()
 	}
-	return p, s.waiting(ctx, site, &p)
+	return p, nil
 }
 
 // ClosedHours counts the site-hours in [from, to) that are sealed.

@@ -16,6 +16,8 @@ type commands struct {
 	Status    statusCmd    `cmd:"" help:"Show lag, closed hours, open cuts and refused messages."`
 	Report    reportCmd    `cmd:"" help:"Write usage, power and carbon reports, invoices and sovereignty reports."`
 	Import    importCmd    `cmd:"" help:"State allocations or inventory from a file."`
+	Retire    retireCmd    `cmd:"" help:"Stop expecting a node or a device."`
+	Return    returnCmd    `cmd:"" help:"Expect a retired node or device again."`
 	Migrate   migrateCmd   `cmd:"" help:"Bring the database to the newest schema."`
 	Embedded  embeddedCmd  `cmd:"" help:"Run Kafka or ClickHouse on this machine, without a server installed."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`

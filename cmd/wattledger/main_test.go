@@ -111,6 +111,9 @@ func TestExitCodesAndLastLine(t *testing.T) {
 	f(process.ExitUsage, "error", "replay", "nvidia-smi", "main_test.go", "--tenant", "t", "--timezone", "Nowhere/Land")
 	f(process.ExitUsage, "error", "replay", "nvidia-smi", "main_test.go", "--tenant", "t", "--zone", "XX")
 	f(process.ExitUsage, "error", "import", "allocations", filepath.Join(empty, "absent.csv"), "--site", "s")
+	f(process.ExitUsage, "error", "retire", "node")
+	f(process.ExitUsage, "error", "retire", "node", "n", "--drain", "--at", "2026-01-01T00:00:00Z")
+	f(process.ExitUsage, "error", "return", "device", "d", "--at", "soon")
 	f(process.ExitFailed, "error", "replay", "nvidia-smi", "main_test.go", "--tenant", "t") // no log of nvidia-smi
 }
 
