@@ -164,7 +164,7 @@ func (s *Spool) isClosed() bool {
 }
 
 // Last is the mark of the last message of a topic that was ever appended. It outlives the message. Of a message without
-// rows, such as the last word of a run, the times are those of the run's last message with rows.
+// rows, such as the last word of a run, the times are those of the last message with rows.
 func (s *Spool) Last(topic string) (message.Mark, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,7 +217,7 @@ func (s *Spool) holding(number uint64) (seg *segment, high uint64) {
 
 // after is the mark to remember when a message comes after another of its topic.
 func after(old, m message.Mark) message.Mark {
-	if m.To == 0 && m.Run == old.Run {
+	if m.To == 0 {
 		m.From, m.To = old.From, old.To
 	}
 	return m

@@ -58,7 +58,10 @@ func start(t *testing.T, o options, program string, args ...string) *running {
 			r.cmd.Env = append(r.cmd.Env, e)
 		}
 	}
-	r.cmd.Env = append(append(r.cmd.Env, r.mark, "WATTLEDGER_LIBCHDB="+b.libchdb), o.env...)
+	r.cmd.Env = append(append(r.cmd.Env, r.mark), o.env...)
+	if program == b.wattledger { // the collector has no engine, and refuses keys that it does not know
+		r.cmd.Env = append(r.cmd.Env, "WATTLEDGER_LIBCHDB="+b.libchdb)
+	}
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.err
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C for the tests is not one for the command
 	if err := r.cmd.Start(); err != nil {
