@@ -16,7 +16,7 @@ say  = @printf '\n== %s\n'
 
 # What decides about energy, time and money, or shares memory between goroutines to do so: tested with -race too.
 CORE := $(addprefix ./,$(addsuffix /...,$(wildcard schemas/unit schemas/record schemas/wire collector/meter collector/agent \
-	collector/spool ingest/pipeline aggregator/window aggregator/attribution aggregator/closing aggregator/carbon \
+	collector/watchdog collector/message collector/nodemeter collector/spool collector/workload collector/exposition ingest/pipeline aggregator/window aggregator/attribution aggregator/closing aggregator/carbon \
 	aggregator/sovereignty aggregator/tariff aggregator/ledger)))
 SIM  := $(wildcard collector/dcgm/sim/*)
 SIM_NVML := $(wildcard collector/nvml/sim/*)
@@ -111,7 +111,7 @@ test-long: setup build sim ## Fuzz each target for FUZZTIME (30s), then the test
 	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ {name[++n] = $$1} /^ok/ {for (i = 1; i <= n; i++) print $$2, name[i]; n = 0}' | \
 	while read -r package fuzz; do \
 		printf '\n== test-long: %s %s for %s\n' "$$package" "$$fuzz" "$(FUZZTIME)"; \
-		$(GO) test -run '^$$' -fuzz "^$$fuzz\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+		$(GO) test -run '^$$' -fuzz "^$$fuzz\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$package" </dev/null; \
 	done
 	$(say) 'test-long: tests tagged long'
 	@$(GO) test -json -tags long -p 1 -timeout 2h ./... | $(GO) run ./internal/testreport
@@ -119,6 +119,14 @@ test-long: setup build sim ## Fuzz each target for FUZZTIME (30s), then the test
 .PHONY: bench
 bench: setup build sim ## Run the benchmarks; the last line is one JSON object of their figures
 	@$(GO) test -run '^$$' -bench . -benchmem -p 1 -timeout 1h ./... | $(GO) run ./internal/testreport -bench
+
+.PHONY: bench-collector
+bench-collector: build sim ## The collector as shipped: CPU, memory, bytes, beside a peer; ten minutes (BENCH_SECONDS=60 for a look)
+	@$(GO) test -tags bench -run TestCollector -v -timeout 15m ./deploy/bench | grep -vE '^(=== RUN|--- PASS|PASS|ok)'
+
+.PHONY: soak
+soak: ## 36,000 ticks of the collector as fast as they go; fails when memory grows
+	@$(GO) test -tags bench -run TestSoak -v -timeout 15m ./deploy/bench | grep -vE '^(=== RUN|--- PASS|PASS|ok)'
 
 ##### Check
 
@@ -144,6 +152,7 @@ vet:
 	$(say) 'check: go vet'
 	@$(GO) vet ./...
 	@$(GO) vet -tags long ./...
+	@$(GO) vet -tags bench ./deploy/bench
 
 .PHONY: lint
 lint:
