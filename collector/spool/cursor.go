@@ -7,18 +7,20 @@ import (
 	"os"
 )
 
-// cursor is the file that says up to which number all is published. It has two places that are written in turn, so that a
-// torn write leaves the one before. It needs no room on the disk once it is there.
+// cursor is the file that says up to which number all is published. It has three places: one that is known to be on disk,
+// and two that are written in turn, so that a torn write leaves the one before. It needs no room on the disk once it is there.
 type cursor struct {
 	file  file
-	turn  int64
+	place int64 // written last
+	safe  int64 // synced; what it says holds after a power cut, so it stays until a later one is synced
 	dirty bool
 	buf   [cursorBytes]byte
 }
 
 const (
-	cursorBytes = 8 + 4
-	cursorPlace = 512 // a sector each
+	cursorBytes  = 8 + 4
+	cursorPlaces = 3
+	cursorSector = 512 // one each
 )
 
 // openCursor finds the cursor, or makes one that says nothing.
@@ -32,25 +34,30 @@ func openCursor(f folder) (c cursor, acked uint64, known bool, err error) {
 	if err != nil {
 		return c, 0, false, fmt.Errorf("open %s: %w", cursorName, err)
 	}
-	for place := range int64(2) {
-		n, _ := c.file.ReadAt(c.buf[:], place*cursorPlace)
+	for place := range int64(cursorPlaces) {
+		n, _ := c.file.ReadAt(c.buf[:], place*cursorSector)
 		if n < cursorBytes || crc32.Checksum(c.buf[:8], castagnoli) != le.Uint32(c.buf[8:]) {
 			continue
 		}
 		if v := le.Uint64(c.buf[:]); !known || v >= acked {
-			acked, known, c.turn = v, true, place+1
+			acked, known, c.place = v, true, place
 		}
 	}
-	return c, acked, known, nil
+	c.dirty = true // a killed process may not have synced what it wrote
+	return c, acked, known, c.sync()
 }
 
 func (c *cursor) write(acked uint64) error {
 	le.PutUint64(c.buf[:], acked)
 	le.PutUint32(c.buf[8:], crc32.Checksum(c.buf[:8], castagnoli))
-	if _, err := c.file.WriteAt(c.buf[:], c.turn%2*cursorPlace); err != nil {
+	place := (c.place + 1) % cursorPlaces
+	if place == c.safe {
+		place = (place + 1) % cursorPlaces
+	}
+	if _, err := c.file.WriteAt(c.buf[:], place*cursorSector); err != nil {
 		return fmt.Errorf("write %s: %w", cursorName, err)
 	}
-	c.turn, c.dirty = c.turn+1, true
+	c.place, c.dirty = place, true
 	return nil
 }
 
@@ -61,7 +68,7 @@ func (c *cursor) sync() error {
 	if err := c.file.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", cursorName, err)
 	}
-	c.dirty = false
+	c.safe, c.dirty = c.place, false
 	return nil
 }
 

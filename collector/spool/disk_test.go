@@ -162,8 +162,8 @@ func (d *memDisk) unplugged(r *rand.Rand) *memDisk {
 	for _, f := range d.pending[:r.IntN(len(d.pending)+1)] {
 		f(names)
 	}
-	for name, n := range names {
-		data := n.survives(r)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		data := names[name].survives(r)
 		next.names[name] = &inode{data, bytes.Clone(data)}
 	}
 	next.durable = maps.Clone(next.names)

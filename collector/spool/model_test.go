@@ -184,6 +184,9 @@ func (m *model) check(mayLose bool) {
 			m.t.Fatalf("%+v: %v", l, err)
 		}
 	}
+	if m.cfg.MaxBytes >= 1<<20 && !mayLose && lost > 0 {
+		m.t.Fatalf("there was room for all, and %d messages are told lost: %+v", lost, losses)
+	}
 	for _, q := range m.order {
 		if m.seen[q] {
 			continue

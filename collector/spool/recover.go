@@ -141,12 +141,13 @@ func (s *Spool) tail() error {
 			if err := f.Truncate(end); err != nil {
 				return fmt.Errorf("cut the torn end of %s: %w", seg.name, err)
 			}
-			if err := f.Sync(); err != nil {
-				return fmt.Errorf("cut the torn end of %s: %w", seg.name, err)
-			}
 			s.met.torn.Add(float64(torn))
 			s.log.Info("torn end cut off", "segment", seg.name, "bytes", torn)
 			seg.size = end
+		}
+		// A killed process may not have synced what it wrote, and this one only syncs what it writes.
+		if err := f.Sync(); err != nil {
+			return fmt.Errorf("sync %s: %w", seg.name, err)
 		}
 		return nil
 	}
