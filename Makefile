@@ -122,11 +122,11 @@ bench: setup build sim ## Run the benchmarks; the last line is one JSON object o
 
 .PHONY: bench-collector
 bench-collector: build sim ## The collector as shipped: CPU, memory, bytes, beside a peer; ten minutes (BENCH_SECONDS=60 for a look)
-	@$(GO) test -tags bench -run TestCollector -v -timeout 15m ./deploy/bench | grep -vE '^(=== RUN|--- PASS|PASS|ok)'
+	@$(GO) test -tags bench -run TestCollector -v -timeout 15m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'
 
 .PHONY: soak
 soak: ## 36,000 ticks of the collector as fast as they go; fails when memory grows
-	@$(GO) test -tags bench -run TestSoak -v -timeout 15m ./deploy/bench | grep -vE '^(=== RUN|--- PASS|PASS|ok)'
+	@$(GO) test -tags bench -run TestSoak -v -timeout 15m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'
 
 ##### Check
 
