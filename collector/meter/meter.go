@@ -279,7 +279,7 @@ func (d *Device) asRead(c *column, v Value, row *Row) {
 	if c.slot == SlotEnergy {
 		row.EnergyAt = uint64(v.At)
 	}
-	if c.started && value < c.last {
+	if c.slot != SlotEnergy && c.started && value < c.last { // of the energy settle decides
 		d.tally.Falls++
 	}
 	row.Counters[c.index] = value
