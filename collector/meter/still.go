@@ -78,6 +78,10 @@ func (d *Device) drawn() (mj uint64, known bool) {
 // breaks ends the epoch.
 func (d *Device) breaks(reason string, at unit.Micros) {
 	d.broken = Break{Reason: reason, From: d.still.at, To: at, Last: d.still.value}
+	d.nextEpoch()
+}
+
+func (d *Device) nextEpoch() {
 	if d.epoch++; d.epoch == record.AbsentCode {
 		d.epoch = 0
 	}
