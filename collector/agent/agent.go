@@ -32,6 +32,8 @@ type Agent struct {
 	lastRead  []unit.Micros // per device, the tick that last read its energy
 	gaps      []gap         // per device
 	nodeGap   gap           // of all devices at once
+	gone      gone
+	expected  uint64 // ticks at which devices were expected
 	layout    *layout
 	readings  *meter.Readings
 	row       *meter.Row
@@ -154,9 +156,10 @@ func (a *Agent) ceil(t unit.Micros) unit.Micros {
 // complete is the instant before which no further sample of this run bears: the oldest of the devices' last energy
 // readings. A device that has been silent for more than three periods is not waited for.
 //
-// What was not read of the whole node may still be in the memory of the source, and is waited for as long.
+// What was not read of the whole node may still be in the memory of the source, and is waited for as long as it is kept there.
 func (a *Agent) complete(tick unit.Micros) unit.Micros {
-	if _, can := a.source.(Catcher); can && a.nodeGap.open() && tick-a.nodeGap.since <= unit.Micros(a.cfg.Remember.Microseconds()) {
+	if _, can := a.source.(Catcher); can && a.nodeGap.open() && a.cfg.Remember > 0 {
+		a.completed = max(a.completed, tick-unit.Micros(a.cfg.Remember.Microseconds()))
 		return a.completed
 	}
 	up := tick

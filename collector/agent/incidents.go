@@ -121,14 +121,15 @@ func (a *Agent) stateInParts(device string, g *gap, at unit.Micros) {
 }
 
 // stateGap reports a gap up to now, unless it is so short that a cut across it is as good as any.
-func (a *Agent) stateGap(device string, g *gap, to unit.Micros) {
+func (a *Agent) stateGap(device string, g *gap, to unit.Micros) (stated bool) {
 	if !g.begun && to-g.since <= meter.GapPeriods*a.period {
-		return
+		return false
 	}
 	a.met.gap(g.reason)
 	a.Report(record.Incident{
 		Kind: record.IncidentGap, Reason: g.reason, Device: device, From: min(g.since, to), To: to, Amount: int64((to - g.since) / a.period),
 	})
+	return true
 }
 
 // closeGaps states what is open at the end of the run.
@@ -177,6 +178,10 @@ func (a *Agent) watchClock(ctx context.Context) (stepped bool, err error) {
 	for i := range a.gaps {
 		a.gaps[i].since += by
 		a.lastRead[i] += by
+	}
+	for uuid, s := range a.gone.states {
+		s.gap.since += by
+		a.gone.states[uuid] = s
 	}
 	if a.nodeGap.open() {
 		a.nodeGap.since += by
