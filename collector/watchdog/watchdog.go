@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,7 +44,6 @@ type Watchdog struct {
 	devices []agent.Device
 	events  []agent.Event
 	evErr   error
-	done    sync.WaitGroup // of workers that were not abandoned
 
 	abandonedCalls int
 	exhausted      chan struct{}
@@ -103,13 +101,8 @@ func (w *Watchdog) hire(ctx context.Context) {
 	w.worker, w.opened, w.since = newWorker(w.open, w.cfg.Extra), false, time.Time{}
 	worker := w.worker
 	ctx, worker.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	w.done.Add(1)
 	go func() {
-		defer func() {
-			if !worker.left.Load() {
-				w.done.Done()
-			}
-		}()
+		defer close(worker.ended)
 		defer worker.cancel()
 		worker.run(ctx)
 	}()
@@ -118,6 +111,7 @@ func (w *Watchdog) hire(ctx context.Context) {
 // retire ends a worker that has nothing to do.
 func (w *Watchdog) retire() {
 	close(w.worker.requests)
+	<-w.worker.ended
 	w.worker = nil
 }
 
@@ -129,12 +123,13 @@ type Abandoner interface{ Abandon() }
 func (w *Watchdog) leave() {
 	w.worker.left.Store(true)
 	w.worker.cancel()
-	if a, can := w.worker.source.(Abandoner); can && w.opened {
-		a.Abandon()
+	if w.opened { // until then the source is the worker's, who may just have opened it
+		if a, can := w.worker.source.(Abandoner); can {
+			a.Abandon()
+		}
 	}
 	close(w.worker.requests)
 	w.worker = nil
-	w.done.Done()
 	w.since = time.Time{}
 }
 
@@ -305,22 +300,21 @@ func (w *Watchdog) Close() error {
 	if w.worker == nil {
 		return nil
 	}
+	patience := w.cfg.Deadline + time.Second
 	if !w.since.IsZero() {
-		select {
-		case <-w.worker.answers:
-			w.since = time.Time{}
-		default:
+		// A reading that was under way when the loop ended. Its error is nobody's any more.
+		if _ = w.call(context.Background(), request{}, patience); !w.since.IsZero() {
 			w.leave()
 			return nil
 		}
 	}
-	err := w.call(context.Background(), request{op: opClose}, w.cfg.Deadline+time.Second)
+	err := w.call(context.Background(), request{op: opClose}, patience)
 	if !w.since.IsZero() {
 		w.leave()
 		return err
 	}
+	<-w.worker.ended
 	w.worker = nil
-	w.done.Wait()
 	return err
 }
 
