@@ -40,7 +40,7 @@ type Agent struct {
 	events    []Event
 	xids      []uint32
 	current   *batch
-	started   unit.Micros
+	started   unit.Micros // of the run, or the last step of the clock
 	completed unit.Micros // what we have declared; never falls
 	lastTick  unit.Micros // of the last regular tick; 0 before the first
 	lastEdge  unit.Micros

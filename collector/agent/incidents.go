@@ -186,7 +186,7 @@ func (a *Agent) watchClock(ctx context.Context) (stepped bool, err error) {
 	if a.nodeGap.open() {
 		a.nodeGap.since += by
 	}
-	a.lastTick, a.lastEdge = 0, 0
+	a.lastTick, a.lastEdge, a.started = 0, 0, now
 	if a.current.rows() == 0 {
 		return true, nil
 	}

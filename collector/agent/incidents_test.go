@@ -348,6 +348,52 @@ func TestAnEdgeIsReadAtOnce(t *testing.T) {
 	}
 }
 
+// unable is a watchdog over a source that cannot be asked between ticks.
+type unable struct{ edging }
+
+func (*unable) ReadEdge(context.Context, *meter.Readings) error { return ErrCannot }
+
+func TestASourceWithoutEdgesHasNoFault(t *testing.T) {
+	c := &waking{clock{now: start}}
+	s := &unable{edging{script: script{devices: gpus(1)}, c: c}}
+	var a *Agent
+	s.at = func(unit.Micros, *meter.Readings) error {
+		a.TakeReading()
+		return nil
+	}
+	reg := prometheus.NewRegistry()
+	var err error
+	if a, err = New(config(), s, &keeper{}, c, quiet, reg); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := testutil.GatherAndCount(reg, "wattledger_collector_errors_total"); n != 0 || err != nil {
+		t.Errorf("%d kinds of errors counted, %v", n, err)
+	}
+}
+
+// A failure right after a step of the clock began then, not with the run.
+func TestAGapAfterAClockStepBeginsThere(t *testing.T) {
+	k, s, c, cfg := &keeper{}, &script{devices: gpus(1)}, &stepping{clock: clock{now: start}}, config()
+	reads := 0
+	s.at = func(unit.Micros, *meter.Readings) error {
+		if reads++; reads == 30 {
+			c.ahead += 5 * second
+		}
+		if reads > 30 && reads < 40 {
+			return errors.New("the engine is away")
+		}
+		return nil
+	}
+	play(t, cfg, s, k, c)
+	got := stated(k.batches)
+	if len(got) != 2 || got[1] != "gap other 34..43 9" {
+		t.Errorf("stated is %q", got)
+	}
+}
+
 // book is a list of losses as the spool keeps it.
 type book struct{ waiting []record.Incident }
 

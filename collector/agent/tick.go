@@ -170,7 +170,9 @@ func (a *Agent) edge(ctx context.Context, next unit.Micros) {
 	}
 	a.readings.Reset()
 	if err := e.ReadEdge(ctx, a.readings); err != nil {
-		a.fault("edge", err)
+		if !errors.Is(err, ErrCannot) {
+			a.fault("edge", err)
+		}
 		return
 	}
 	a.lastEdge = now

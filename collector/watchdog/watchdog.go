@@ -24,10 +24,7 @@ func (e hungError) Error() string {
 // Code is the error's word for itself in metrics, logs and gaps.
 func (hungError) Code() string { return "hung" }
 
-var (
-	errCannot = errors.New("the source cannot do that")
-	errClosed = errors.New("the source is closed")
-)
+var errClosed = errors.New("the source is closed")
 
 // Watchdog is a source that never keeps its caller waiting. It is for one goroutine, as agent.Source is.
 type Watchdog struct {
@@ -277,7 +274,7 @@ func (w *Watchdog) CatchUp(ctx context.Context, from, to, every unit.Micros, row
 	}
 	err := w.call(ctx, request{op: opCatchUp, from: from, to: to, every: every}, w.cfg.Deadline)
 	if err != nil {
-		if errors.Is(err, errCannot) {
+		if errors.Is(err, agent.ErrCannot) {
 			return nil
 		}
 		return err

@@ -107,14 +107,14 @@ func (w *worker) do(ctx context.Context, r request) error {
 	case opEdge:
 		e, can := w.source.(agent.Edger)
 		if !can {
-			return errCannot
+			return agent.ErrCannot
 		}
 		w.readings.Reset()
 		return e.ReadEdge(ctx, w.readings)
 	case opCatchUp:
 		c, can := w.source.(agent.Catcher)
 		if !can {
-			return errCannot
+			return agent.ErrCannot
 		}
 		w.caught = w.caught[:0]
 		return c.CatchUp(ctx, r.from, r.to, r.every, func(tick unit.Micros, r *meter.Readings) error {
