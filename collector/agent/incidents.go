@@ -144,14 +144,17 @@ func (a *Agent) closeGaps(at unit.Micros) {
 	}
 }
 
-// afterStandstill states the time between the run before this one and our first tick, in which nobody read.
+// afterStandstill states the time between the run before this one and our first tick, in which nobody read. Its ticks were
+// expected: that is how the dead time shows in the coverage of each device.
 func (a *Agent) afterStandstill(first unit.Micros) {
 	from := a.cfg.PreviousTick
 	if from <= 0 || first-from <= a.period {
 		return
 	}
 	a.met.gap("stopped")
-	a.Report(record.Incident{Kind: record.IncidentGap, Reason: "stopped", From: from, To: first, Amount: int64((first-from)/a.period) - 1})
+	ticks := (first-from)/a.period - 1
+	a.expect(uint64(ticks))
+	a.Report(record.Incident{Kind: record.IncidentGap, Reason: "stopped", From: from, To: first, Amount: int64(ticks)})
 }
 
 // pace holds wall time against time that only passes.

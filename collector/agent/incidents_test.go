@@ -71,6 +71,9 @@ func TestTheTimeSinceTheRunBeforeIsAGap(t *testing.T) {
 	if n := counted(t, reg, "gaps_total", "node=n1", "reason=stopped"); n != 1 {
 		t.Errorf("%v gaps counted", n)
 	}
+	if x, r := tickCounts(k.batches); x != 19+61 || r != 61 {
+		t.Errorf("%d of %d ticks were read, want 61 of those and of the 19 before", r, x)
+	}
 	cfg.PreviousTick = start - second
 	k = &keeper{}
 	play(t, cfg, &script{devices: gpus(1)}, k, &clock{now: start})
