@@ -232,6 +232,15 @@ func (replaceCommand) Run(_ context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
+	// A hangup before it listens does not end it, and one that comes when it does is heard.
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		return err
+	}
+	hangups := Hangups()
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		return err
+	}
+	<-hangups
 	fmt.Fprintf(env.Stdout, "%s %d pid %d\n", reason, n, os.Getpid())
 	for _, f := range open {
 		if to, err := os.Readlink("/proc/self/fd/" + f.Name()); err == nil && to == "/dev/null" && f.Name() > "2" {
