@@ -226,6 +226,7 @@ func (replaceCommand) Run(_ context.Context, env *Env) error {
 		if _, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0); err != nil {
 			return err
 		}
+		Hangups() // as who is replaced has done
 		return Replace("tried")
 	}
 	open, err := os.ReadDir("/proc/self/fd")
