@@ -237,6 +237,7 @@ func (replaceCommand) Run(_ context.Context, env *Env) error {
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		return err
 	}
+	time.Sleep(50 * time.Millisecond) // a signal takes a moment
 	hangups := Hangups()
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		return err
