@@ -263,3 +263,32 @@ func TestAProcessIsReplacedInItsPlace(t *testing.T) {
 		t.Errorf("the last of them says %q, want %q", out, want)
 	}
 }
+
+// systemd takes a service that says it is stopping for one that it has stopped itself, and kills what takes its place.
+func TestAReplacementIsNoStop(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "notify")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	t.Setenv("NOTIFY_SOCKET", name)
+	env := NewEnv(Flags{MetricsListen: "off", LogLevel: "error"}, io.Discard, io.Discard, nil)
+	if _, ok := isReplacement(env.Run(t.Context(), func(context.Context) error { return Replace("reload") })); !ok {
+		t.Error("nothing is to be replaced")
+	}
+	env.Status("end")
+	buf := make([]byte, 256)
+	for {
+		n, err := socket.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch told := string(buf[:n]); told {
+		case "STOPPING=1":
+			t.Error("systemd was told of a stop")
+		case "STATUS=end":
+			return
+		}
+	}
+}
