@@ -44,6 +44,7 @@ type Agent struct {
 	completed unit.Micros // what we have declared; never falls
 	lastTick  unit.Micros // of the last regular tick; 0 before the first
 	lastEdge  unit.Micros
+	lastFlush unit.Micros
 	pace      pace
 }
 
@@ -86,6 +87,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.finish(stopping, stop)
 	close(a.out.queue)
 	<-done
+	a.incidents.abandon(a.log)
 	if loopErr != nil && !errors.Is(loopErr, context.Canceled) && !errors.Is(loopErr, context.DeadlineExceeded) {
 		return fmt.Errorf("agent of node %s: %w", a.cfg.Node, loopErr)
 	}
@@ -98,6 +100,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // loop reads tick by tick. It returns nil at Until and the context's error when cancelled.
 func (a *Agent) loop(ctx context.Context) error {
 	a.started = a.clock.Now()
+	a.lastFlush = a.started
 	a.completed = a.started - a.period // a first value may be that much older than the first tick
 	a.current = a.out.fresh()
 	a.rediscover()
@@ -134,7 +137,7 @@ func (a *Agent) loop(ctx context.Context) error {
 				return err
 			}
 		}
-		if a.current.due(&a.cfg, next) {
+		if a.current.due(&a.cfg, next) || a.idle(next) {
 			if err := a.flush(ctx, a.complete(next-a.period)); err != nil {
 				return err
 			}
@@ -177,13 +180,21 @@ func (a *Agent) complete(tick unit.Micros) unit.Micros {
 	return a.completed
 }
 
+// idleEvery is how often a node speaks that has no devices, and so no rows.
+const idleEvery = 60 * unit.Second
+
+// idle says that a node without rows has been silent for long enough. It declares how far it has come, and states its incidents.
+func (a *Agent) idle(next unit.Micros) bool {
+	return a.current.rows() == 0 && next-a.lastFlush >= idleEvery
+}
+
 // flush hands the current batch to the outbox and starts the next one. On an error the batch is still ours.
 func (a *Agent) flush(ctx context.Context, complete unit.Micros) error {
 	a.current.msg.CompleteUpToUs = int64(complete)
 	if err := a.out.put(ctx, a.current, a.cfg.BlockWhenFull); err != nil {
 		return err
 	}
-	a.current = a.out.fresh()
+	a.current, a.lastFlush = a.out.fresh(), a.clock.Now()
 	a.current.reset(a.layout)
 	return nil
 }

@@ -1,9 +1,12 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/collector/meter"
 	"github.com/wattledger/wattledger/schemas/record"
@@ -120,5 +123,49 @@ func TestALongSilenceIsRecalledAsFarAsItIsNotComplete(t *testing.T) {
 	}
 	if caught < 58*8 {
 		t.Errorf("%d readings of the silence were recalled, want those of a minute", caught)
+	}
+}
+
+// A node whose devices have all gone still says how far it has come: nobody is to wait for it.
+func TestANodeWithoutDevicesDeclaresItself(t *testing.T) {
+	k, s, cfg := &keeper{}, &script{}, config()
+	cfg.Until = start + 600*second
+	play(t, cfg, s, k, &clock{now: start})
+	if n := len(k.batches); n < 9 || n > 12 {
+		t.Fatalf("%d messages in ten minutes", n)
+	}
+	complete := start
+	for i, b := range k.batches {
+		if up := unit.Micros(b.CompleteUpToUs); i < len(k.batches)-1 && up-complete > 61*second {
+			t.Errorf("message %d is complete up to %v, after %v", i, up.Time(), complete.Time())
+		}
+		complete = unit.Micros(b.CompleteUpToUs)
+	}
+}
+
+// What is still to be stated when a run ends is not lost without a word.
+func TestIncidentsThatAreLeftAreCounted(t *testing.T) {
+	k, s := &keeper{}, &script{devices: gpus(1)}
+	var a *Agent
+	s.at = func(tick unit.Micros, _ *meter.Readings) error {
+		if tick == start+60*second {
+			for range perMessage + 7 {
+				a.Report(record.Incident{Kind: record.IncidentGap, Reason: "x", From: start, To: start})
+			}
+		}
+		return nil
+	}
+	cfg, reg := config(), prometheus.NewRegistry()
+	cfg.MaxAge = time.Hour
+	var err error
+	if a, err = New(cfg, s, k, &clock{now: start}, quiet, reg); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	a.Report(record.Incident{Kind: record.IncidentGap, Reason: "too late", From: start, To: start})
+	if n, d := len(stated(k.batches)), counted(t, reg, "incidents_dropped_total", "node=n1"); n+int(d) != perMessage+8 || d == 0 {
+		t.Errorf("%d are stated and %v counted as dropped", n, d)
 	}
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,13 +34,14 @@ const (
 type incidents struct {
 	mu      sync.Mutex
 	waiting []record.Incident // guarded by mu
+	over    bool              // guarded by mu; no message comes any more
 	dropped prometheus.Counter
 }
 
 func (q *incidents) add(i record.Incident) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if i.Validate() != nil || len(q.waiting) >= maxIncidents {
+	if i.Validate() != nil || len(q.waiting) >= maxIncidents || q.over {
 		q.dropped.Inc()
 		return
 	}
@@ -57,6 +59,17 @@ func (q *incidents) stated(n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting = append(q.waiting[:0], q.waiting[n:]...)
+}
+
+// abandon counts what no message has stated when the run is over.
+func (q *incidents) abandon(log *slog.Logger) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if n := len(q.waiting); n > 0 {
+		q.dropped.Add(float64(n))
+		log.Warn("incidents not stated", "reason", "stopped", "incidents", n)
+	}
+	q.waiting, q.over = nil, true
 }
 
 // gap follows how long a device, or all of them, have not been read.
@@ -189,7 +202,7 @@ func (a *Agent) watchClock(ctx context.Context) (stepped bool, err error) {
 	if a.nodeGap.open() {
 		a.nodeGap.since += by
 	}
-	a.lastTick, a.lastEdge, a.started = 0, 0, now
+	a.lastTick, a.lastEdge, a.started, a.lastFlush = 0, 0, now, now
 	if a.current.rows() == 0 {
 		return true, nil
 	}
