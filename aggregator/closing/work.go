@@ -17,7 +17,7 @@ func (c *nodeCloser) work(e *record.Entry, d Device, from, to unit.Micros, part,
 	}
 	diff := func(value func(Work) int64) int64 {
 		var sum int64
-		for _, run := range runs(d.Work) {
+		for _, run := range runs(d.Work, d.Period) {
 			sum += valueAt(run, to, value) - valueAt(run, from, value)
 		}
 		return sum
@@ -28,11 +28,17 @@ func (c *nodeCloser) work(e *record.Entry, d Device, from, to unit.Micros, part,
 }
 
 // runs are the readings of each run of the collector, in order of time.
-func runs(work []Work) [][]Work {
+//
+// The counters of a run began at 0 where the run before had ended: the collector counts the ticks of a standstill as expected.
+// A run that has read more than fits in between began earlier, and is one of two that went on side by side.
+func runs(work []Work, period unit.Micros) [][]Work {
 	var out [][]Work
 	for i, w := range work {
 		if i == 0 || w.Run != work[i-1].Run {
 			out = append(out, nil)
+			if i > 0 && unit.Micros(w.Read-1) <= (w.T-work[i-1].T)/max(period, 1) {
+				out[len(out)-1] = []Work{{T: work[i-1].T, Run: w.Run}}
+			}
 		}
 		out[len(out)-1] = append(out[len(out)-1], w)
 	}

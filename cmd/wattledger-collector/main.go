@@ -71,13 +71,14 @@ func (c *runCommand) Run(ctx context.Context, env *process.Env) error {
 	if c.Once {
 		return once(ctx, env, cfg)
 	}
+	hangups := process.Hangups() // one that comes while we start reloads once we have
 	n, err := wireUp(ctx, env, cfg)
 	if err != nil {
 		return err
 	}
 	env.ServeMetrics(cfg.Metrics.Listen)
 	env.ServeMetricsAs(cfg.Metrics.WebConfigFile)
-	again := &reload{command: c, env: env}
+	again := &reload{command: c, env: env, hangups: hangups}
 	return errors.Join(env.Run(ctx, append(n.parts(), again.run)...), n.close())
 }
 

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/wattledger/wattledger/collector/dcgm/simctl/simtest"
+	"github.com/wattledger/wattledger/collector/spool"
 	embedded "github.com/wattledger/wattledger/internal/embedded/kafka"
 	"github.com/wattledger/wattledger/internal/embedded/kafka/kafkatest"
 	"github.com/wattledger/wattledger/internal/process"
@@ -54,8 +58,24 @@ func TestOnce(t *testing.T) {
 
 func TestCheckStopsAfterTheWiring(t *testing.T) {
 	lib, _ := simtest.Play(t, tray)
-	if code, _, errs := execute(t.Context(), "--check", "--site", "s1", "--data", t.TempDir(), "--dcgm-library", lib); code != process.ExitDone {
+	data := t.TempDir()
+	args := []string{"--check", "--site", "s1", "--data", data, "--dcgm-library", lib}
+	if code, _, errs := execute(t.Context(), args...); code != process.ExitDone {
 		t.Errorf("exit code %d: %s", code, errs)
+	}
+	if left, err := os.ReadDir(data); err != nil || len(left) != 0 {
+		t.Errorf("checking leaves %v, %v", left, err)
+	}
+	// As on a node before a reload: the collector that runs there has the spool.
+	cfg := spool.DefaultConfig()
+	cfg.Dir = filepath.Join(data, "spool")
+	s, err := spool.Open(cfg, now, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if code, _, errs := execute(t.Context(), args...); code != process.ExitDone {
+		t.Errorf("beside a running collector the exit code is %d: %s", code, errs)
 	}
 }
 

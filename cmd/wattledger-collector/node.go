@@ -35,6 +35,7 @@ type node struct {
 	tracker   *workload.Tracker // nil where nobody is asked who holds what
 	meters    *nodemeter.Loop   // nil where there are none
 	metered   []io.Closer       // what the meters are read through
+	scratch   string            // the folder of a check, which leaves none
 }
 
 // wireUp opens the devices and the spool and connects the parts. After an error nothing is open.
@@ -61,6 +62,13 @@ func wireUp(ctx context.Context, env *process.Env, cfg config) (n *node, err err
 		return n, err
 	}
 	cfg.Agent.Source = n.opener.kind
+	if env.Flags.Check {
+		// The spool may be in use by the collector whose new configuration this is.
+		if n.scratch, err = os.MkdirTemp("", "wattledger-check-"); err != nil {
+			return n, fmt.Errorf("folder for a check: %w", err)
+		}
+		cfg.Spool.Dir = filepath.Join(n.scratch, "spool")
+	}
 	if n.spool, err = spool.Open(cfg.Spool, now, env.Log, env.Metrics); err != nil {
 		return n, err
 	}
@@ -173,6 +181,9 @@ func (n *node) close() error {
 	}
 	if n.spool != nil {
 		errs = append(errs, n.spool.Close())
+	}
+	if n.scratch != "" {
+		errs = append(errs, os.RemoveAll(n.scratch))
 	}
 	return errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -23,6 +24,7 @@ const (
 type reload struct {
 	command *runCommand
 	env     *process.Env
+	hangups <-chan os.Signal
 }
 
 func (r *reload) run(ctx context.Context) error {
@@ -32,13 +34,11 @@ func (r *reload) run(ctx context.Context) error {
 	if err := r.env.Metrics.Register(refused); err != nil {
 		return fmt.Errorf("register metrics of reloading: %w", err)
 	}
-	hangups, stop := process.Hangups()
-	defer stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-hangups:
+		case <-r.hangups:
 		}
 		r.env.Reloading()
 		if err := r.try(); err != nil {

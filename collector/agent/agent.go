@@ -32,16 +32,19 @@ type Agent struct {
 	lastRead  []unit.Micros // per device, the tick that last read its energy
 	gaps      []gap         // per device
 	nodeGap   gap           // of all devices at once
+	gone      gone
+	expected  uint64 // ticks at which devices were expected
 	layout    *layout
 	readings  *meter.Readings
 	row       *meter.Row
 	events    []Event
 	xids      []uint32
 	current   *batch
-	started   unit.Micros
+	started   unit.Micros // of the run, or the last step of the clock
 	completed unit.Micros // what we have declared; never falls
 	lastTick  unit.Micros // of the last regular tick; 0 before the first
 	lastEdge  unit.Micros
+	lastFlush unit.Micros
 	pace      pace
 }
 
@@ -84,6 +87,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.finish(stopping, stop)
 	close(a.out.queue)
 	<-done
+	a.incidents.abandon(a.log)
 	if loopErr != nil && !errors.Is(loopErr, context.Canceled) && !errors.Is(loopErr, context.DeadlineExceeded) {
 		return fmt.Errorf("agent of node %s: %w", a.cfg.Node, loopErr)
 	}
@@ -96,6 +100,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // loop reads tick by tick. It returns nil at Until and the context's error when cancelled.
 func (a *Agent) loop(ctx context.Context) error {
 	a.started = a.clock.Now()
+	a.lastFlush = a.started
 	a.completed = a.started - a.period // a first value may be that much older than the first tick
 	a.current = a.out.fresh()
 	a.rediscover()
@@ -132,7 +137,7 @@ func (a *Agent) loop(ctx context.Context) error {
 				return err
 			}
 		}
-		if a.current.due(&a.cfg, next) {
+		if a.current.due(&a.cfg, next) || a.idle(next) {
 			if err := a.flush(ctx, a.complete(next-a.period)); err != nil {
 				return err
 			}
@@ -154,9 +159,10 @@ func (a *Agent) ceil(t unit.Micros) unit.Micros {
 // complete is the instant before which no further sample of this run bears: the oldest of the devices' last energy
 // readings. A device that has been silent for more than three periods is not waited for.
 //
-// What was not read of the whole node may still be in the memory of the source, and is waited for as long.
+// What was not read of the whole node may still be in the memory of the source, and is waited for as long as it is kept there.
 func (a *Agent) complete(tick unit.Micros) unit.Micros {
-	if _, can := a.source.(Catcher); can && a.nodeGap.open() && tick-a.nodeGap.since <= unit.Micros(a.cfg.Remember.Microseconds()) {
+	if _, can := a.source.(Catcher); can && a.nodeGap.open() && a.cfg.Remember > 0 {
+		a.completed = max(a.completed, tick-unit.Micros(a.cfg.Remember.Microseconds()))
 		return a.completed
 	}
 	up := tick
@@ -174,13 +180,21 @@ func (a *Agent) complete(tick unit.Micros) unit.Micros {
 	return a.completed
 }
 
+// idleEvery is how often a node speaks that has no devices, and so no rows.
+const idleEvery = 60 * unit.Second
+
+// idle says that a node without rows has been silent for long enough. It declares how far it has come, and states its incidents.
+func (a *Agent) idle(next unit.Micros) bool {
+	return a.current.rows() == 0 && next-a.lastFlush >= idleEvery
+}
+
 // flush hands the current batch to the outbox and starts the next one. On an error the batch is still ours.
 func (a *Agent) flush(ctx context.Context, complete unit.Micros) error {
 	a.current.msg.CompleteUpToUs = int64(complete)
 	if err := a.out.put(ctx, a.current, a.cfg.BlockWhenFull); err != nil {
 		return err
 	}
-	a.current = a.out.fresh()
+	a.current, a.lastFlush = a.out.fresh(), a.clock.Now()
 	a.current.reset(a.layout)
 	return nil
 }

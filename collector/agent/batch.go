@@ -124,13 +124,11 @@ func (b *batch) due(c *Config, next unit.Micros) bool {
 	if b.rows() == 0 {
 		return false
 	}
+	return b.full(c) || next-b.first > unit.Micros(c.MaxAge.Microseconds())
+}
+
+// full says whether the rows of another tick would be too many.
+func (b *batch) full(c *Config) bool {
 	perTick := len(b.layout.refs) * b.layout.rowBytes
-	switch {
-	case c.MaxTicks > 0 && b.ticks >= c.MaxTicks:
-		return true
-	case b.bytes()+perTick > c.MaxBytes:
-		return true
-	default:
-		return next-b.first > unit.Micros(c.MaxAge.Microseconds())
-	}
+	return b.rows() > 0 && (c.MaxTicks > 0 && b.ticks >= c.MaxTicks || b.bytes()+perTick > c.MaxBytes)
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,13 +34,14 @@ const (
 type incidents struct {
 	mu      sync.Mutex
 	waiting []record.Incident // guarded by mu
+	over    bool              // guarded by mu; no message comes any more
 	dropped prometheus.Counter
 }
 
 func (q *incidents) add(i record.Incident) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if i.Validate() != nil || len(q.waiting) >= maxIncidents {
+	if i.Validate() != nil || len(q.waiting) >= maxIncidents || q.over {
 		q.dropped.Inc()
 		return
 	}
@@ -57,6 +59,17 @@ func (q *incidents) stated(n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting = append(q.waiting[:0], q.waiting[n:]...)
+}
+
+// abandon counts what no message has stated when the run is over.
+func (q *incidents) abandon(log *slog.Logger) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if n := len(q.waiting); n > 0 {
+		q.dropped.Add(float64(n))
+		log.Warn("incidents not stated", "reason", "stopped", "incidents", n)
+	}
+	q.waiting, q.over = nil, true
 }
 
 // gap follows how long a device, or all of them, have not been read.
@@ -121,14 +134,15 @@ func (a *Agent) stateInParts(device string, g *gap, at unit.Micros) {
 }
 
 // stateGap reports a gap up to now, unless it is so short that a cut across it is as good as any.
-func (a *Agent) stateGap(device string, g *gap, to unit.Micros) {
+func (a *Agent) stateGap(device string, g *gap, to unit.Micros) (stated bool) {
 	if !g.begun && to-g.since <= meter.GapPeriods*a.period {
-		return
+		return false
 	}
 	a.met.gap(g.reason)
 	a.Report(record.Incident{
 		Kind: record.IncidentGap, Reason: g.reason, Device: device, From: min(g.since, to), To: to, Amount: int64((to - g.since) / a.period),
 	})
+	return true
 }
 
 // closeGaps states what is open at the end of the run.
@@ -143,14 +157,17 @@ func (a *Agent) closeGaps(at unit.Micros) {
 	}
 }
 
-// afterStandstill states the time between the run before this one and our first tick, in which nobody read.
+// afterStandstill states the time between the run before this one and our first tick, in which nobody read. Its ticks were
+// expected: that is how the dead time shows in the coverage of each device.
 func (a *Agent) afterStandstill(first unit.Micros) {
 	from := a.cfg.PreviousTick
 	if from <= 0 || first-from <= a.period {
 		return
 	}
 	a.met.gap("stopped")
-	a.Report(record.Incident{Kind: record.IncidentGap, Reason: "stopped", From: from, To: first, Amount: int64((first-from)/a.period) - 1})
+	ticks := (first-from)/a.period - 1
+	a.expect(uint64(ticks))
+	a.Report(record.Incident{Kind: record.IncidentGap, Reason: "stopped", From: from, To: first, Amount: int64(ticks)})
 }
 
 // pace holds wall time against time that only passes.
@@ -178,10 +195,14 @@ func (a *Agent) watchClock(ctx context.Context) (stepped bool, err error) {
 		a.gaps[i].since += by
 		a.lastRead[i] += by
 	}
+	for uuid, s := range a.gone.states {
+		s.gap.since += by
+		a.gone.states[uuid] = s
+	}
 	if a.nodeGap.open() {
 		a.nodeGap.since += by
 	}
-	a.lastTick, a.lastEdge = 0, 0
+	a.lastTick, a.lastEdge, a.started, a.lastFlush = 0, 0, now, now
 	if a.current.rows() == 0 {
 		return true, nil
 	}

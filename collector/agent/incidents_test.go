@@ -71,6 +71,9 @@ func TestTheTimeSinceTheRunBeforeIsAGap(t *testing.T) {
 	if n := counted(t, reg, "gaps_total", "node=n1", "reason=stopped"); n != 1 {
 		t.Errorf("%v gaps counted", n)
 	}
+	if x, r := tickCounts(k.batches); x != 19+61 || r != 61 {
+		t.Errorf("%d of %d ticks were read, want 61 of those and of the 19 before", r, x)
+	}
 	cfg.PreviousTick = start - second
 	k = &keeper{}
 	play(t, cfg, &script{devices: gpus(1)}, k, &clock{now: start})
@@ -345,6 +348,52 @@ func TestAnEdgeIsReadAtOnce(t *testing.T) {
 	}
 	if n := counted(t, reg, "edge_readings_total", "node=n1"); n != 1 {
 		t.Errorf("%v edges counted", n)
+	}
+}
+
+// unable is a watchdog over a source that cannot be asked between ticks.
+type unable struct{ edging }
+
+func (*unable) ReadEdge(context.Context, *meter.Readings) error { return ErrCannot }
+
+func TestASourceWithoutEdgesHasNoFault(t *testing.T) {
+	c := &waking{clock{now: start}}
+	s := &unable{edging{script: script{devices: gpus(1)}, c: c}}
+	var a *Agent
+	s.at = func(unit.Micros, *meter.Readings) error {
+		a.TakeReading()
+		return nil
+	}
+	reg := prometheus.NewRegistry()
+	var err error
+	if a, err = New(config(), s, &keeper{}, c, quiet, reg); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := testutil.GatherAndCount(reg, "wattledger_collector_errors_total"); n != 0 || err != nil {
+		t.Errorf("%d kinds of errors counted, %v", n, err)
+	}
+}
+
+// A failure right after a step of the clock began then, not with the run.
+func TestAGapAfterAClockStepBeginsThere(t *testing.T) {
+	k, s, c, cfg := &keeper{}, &script{devices: gpus(1)}, &stepping{clock: clock{now: start}}, config()
+	reads := 0
+	s.at = func(unit.Micros, *meter.Readings) error {
+		if reads++; reads == 30 {
+			c.ahead += 5 * second
+		}
+		if reads > 30 && reads < 40 {
+			return errors.New("the engine is away")
+		}
+		return nil
+	}
+	play(t, cfg, s, k, c)
+	got := stated(k.batches)
+	if len(got) != 2 || got[1] != "gap other 34..43 9" {
+		t.Errorf("stated is %q", got)
 	}
 }
 

@@ -42,6 +42,9 @@ type Event struct {
 // an instance came or went. Nothing was read. Ask for the devices again and go on.
 var ErrChanged = errors.New("the devices have changed")
 
+// ErrCannot means that the source has no such ability. Nothing is wrong.
+var ErrCannot = errors.New("the source cannot do that")
+
 // Source reads devices. All calls come from one goroutine.
 type Source interface {
 	// Devices lists what is read now, in the order of rows: GPUs, instances, CPUs, each by index. Every UUID occurs once.
@@ -63,7 +66,7 @@ type Catcher interface {
 
 // Edger is a Source that can read the energy counters at once, without waiting for its next sample.
 type Edger interface {
-	// ReadEdge fills the energy and the power of each device as of now.
+	// ReadEdge fills the energy and the power of each device as of now. ErrCannot says that it cannot after all.
 	ReadEdge(ctx context.Context, r *meter.Readings) error
 }
 

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/wattledger/wattledger/collector/meter"
 	"github.com/wattledger/wattledger/schemas/record"
@@ -102,52 +101,8 @@ func (a *Agent) read(ctx context.Context, at unit.Micros) error {
 	return nil
 }
 
-// rediscover takes the devices from the source. A device that stays keeps its counters.
-func (a *Agent) rediscover() {
-	type state struct {
-		device Device
-		meter  *meter.Device
-		tally  meter.Tally
-		last   unit.Micros
-		gap    gap
-	}
-	now := a.clock.Now()
-	old := make(map[string]state, len(a.devices))
-	for i, d := range a.devices {
-		old[d.UUID] = state{d, a.meters[i], a.tallies[i], a.lastRead[i], a.gaps[i]}
-	}
-	a.devices = slices.Clone(a.source.Devices())
-	n := len(a.devices)
-	a.meters, a.tallies, a.lastRead, a.gaps = make([]*meter.Device, n), make([]meter.Tally, n), make([]unit.Micros, n), make([]gap, n)
-	a.xids, a.readings, a.layout = make([]uint32, n), meter.NewWideReadings(n, a.cfg.Extra), layoutOf(a.devices)
-	for i, d := range a.devices {
-		s, known := old[d.UUID]
-		switch {
-		case !known || s.device.Slots != d.Slots || s.device.Energy != d.Energy:
-			fresh := state{meter: meter.New(d.Energy, d.Slots, a.period), last: now, gap: s.gap}
-			if !known {
-				fresh.gap = gap{since: now}
-			}
-			s = fresh
-		case s.device.Driver != d.Driver:
-			s.meter.NewDriver()
-		}
-		delete(old, d.UUID)
-		a.meters[i], a.tallies[i], a.lastRead[i], a.gaps[i] = s.meter, s.tally, s.last, s.gap
-	}
-	for uuid, s := range old {
-		// It is not listed any more: from its last reading on nothing is known of it.
-		s.gap.reason = "gone"
-		a.stateGap(uuid, &s.gap, now)
-	}
-	a.current.reset(a.layout)
-	a.met.devices.Set(float64(n))
-	if a.cfg.Announce != nil {
-		a.cfg.Announce(slices.Clone(a.devices))
-	}
-}
-
 func (a *Agent) expect(ticks uint64) {
+	a.expected += ticks
 	for _, m := range a.meters {
 		m.Expect(ticks)
 	}
@@ -168,7 +123,8 @@ func (a *Agent) missed(ctx context.Context, next unit.Micros, n uint64) (unit.Mi
 }
 
 // recall adds rows for the ticks in (from, to) whose energy the source remembers, and says how many ticks there were. Ticks that have
-// had a row without values have one with them now, in a message of their own.
+// had a row without values have one with them now, in a message of their own. What is older than what has been declared complete
+// comes too late.
 func (a *Agent) recall(ctx context.Context, from, to unit.Micros) (ticks uint64) {
 	c, can := a.source.(Catcher)
 	if !can || a.cfg.Remember == 0 {
@@ -180,7 +136,7 @@ func (a *Agent) recall(ctx context.Context, from, to unit.Micros) (ticks uint64)
 		if at <= from || at >= to {
 			return nil
 		}
-		if a.current.rows() > 0 && at <= a.current.lastTick {
+		if a.current.rows() > 0 && at <= a.current.lastTick || a.current.full(&a.cfg) {
 			if err := a.flush(ctx, a.completed); err != nil {
 				return err
 			}
@@ -190,7 +146,7 @@ func (a *Agent) recall(ctx context.Context, from, to unit.Micros) (ticks uint64)
 			if !again {
 				m.Expect(1)
 			}
-			if i < r.Devices() && m.Observe(r.Row(i), a.row, meter.CatchUp) {
+			if i < r.Devices() && r.Row(i)[meter.SlotEnergy].At >= a.completed && m.Observe(r.Row(i), a.row, meter.CatchUp) {
 				a.add(at, i)
 				a.gaps[i].since = max(a.gaps[i].since, at)
 			}
@@ -214,7 +170,9 @@ func (a *Agent) edge(ctx context.Context, next unit.Micros) {
 	}
 	a.readings.Reset()
 	if err := e.ReadEdge(ctx, a.readings); err != nil {
-		a.fault("edge", err)
+		if !errors.Is(err, ErrCannot) {
+			a.fault("edge", err)
+		}
 		return
 	}
 	a.lastEdge = now

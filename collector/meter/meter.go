@@ -84,6 +84,8 @@ type Device struct {
 	fresh   []bool        // per slot, within one Observe
 	span    []unit.Micros // per fresh slot, since the time stamp before; 0 when there is none to integrate over
 	columns []column
+	// columned are the slots that have columns: those of now, and those that were supported once.
+	columned Set
 
 	expected, read uint64
 	tally          Tally
@@ -117,20 +119,34 @@ const (
 // New meters a device from zero. slots are the fields the device supports; period is how often it is read.
 func New(energy record.EnergySource, slots Set, period unit.Micros) *Device {
 	d := &Device{
-		period: period, energy: energy, slots: slots,
+		period: period, energy: energy,
 		last: make([]unit.Micros, len(Fields)), fresh: make([]bool, len(Fields)), span: make([]unit.Micros, len(Fields)),
 	}
+	d.Change(energy, slots)
+	return d
+}
+
+// Change has the device read other fields from now on. What was counted stays counted: within a run counters only rise, also
+// those of a field that goes and comes back. Energy that is counted in another way is another epoch.
+func (d *Device) Change(energy record.EnergySource, slots Set) {
+	if energy != d.energy {
+		if d.LastEnergy() > 0 {
+			d.nextEpoch()
+		}
+		d.energy, d.still = energy, still{}
+	}
+	added := slots &^ d.columned
+	d.slots, d.columned = slots, d.columned|slots
 	var n [4]int
 	for _, m := range record.Metrics {
 		i := n[m.Kind]
 		n[m.Kind]++
 		s, ok := SlotOf(m.Field)
-		if !ok || !slots.Has(s) || s == SlotXID {
+		if !ok || !added.Has(s) || s == SlotXID {
 			continue
 		}
 		d.columns = append(d.columns, column{metric: m, slot: s, index: i, sum: Integral{per: perOf(m.Derivation)}})
 	}
-	return d
 }
 
 func perOf(d record.Derivation) uint64 {
@@ -279,7 +295,7 @@ func (d *Device) asRead(c *column, v Value, row *Row) {
 	if c.slot == SlotEnergy {
 		row.EnergyAt = uint64(v.At)
 	}
-	if c.started && value < c.last {
+	if c.slot != SlotEnergy && c.started && value < c.last { // of the energy settle decides
 		d.tally.Falls++
 	}
 	row.Counters[c.index] = value

@@ -17,8 +17,12 @@ type still struct {
 	driver   bool // the driver was loaded anew since then
 }
 
-// minDrawn is the least integral of power, in mJ, at which a counter that stands still is not believed.
-const minDrawn = 1000
+// A counter is not believed to stand still before power of minDrawn mJ was drawn and minStill has passed: counters move in
+// steps of about 100 ms, and a reading right beside a step may find none.
+const (
+	minDrawn = 1000
+	minStill = 500 * unit.Millisecond
+)
 
 // settle judges the energy reading of a row against the integral of power, which is a second opinion.
 //
@@ -38,12 +42,18 @@ func (d *Device) settle(row *Row) {
 	if s.started && s.known && known && integral > s.integral {
 		drawn = integral - s.integral
 	}
+	older := s.started && at < s.at && s.at-at <= GapPeriods*d.period
 	switch {
 	case !s.started:
+	case older && value <= s.value:
+		return // the sample of a tick, after the extra reading of an edge
 	case s.driver:
 		d.breaks("driver", at)
 	case value < s.value:
+		d.tally.Falls++
 		d.breaks("fell", at)
+	case value == s.value && at > s.at && at-s.at < minStill:
+		return
 	case value == s.value && at > s.at && drawn >= minDrawn:
 		d.tally.Still++
 		s.withheld = true
@@ -68,6 +78,10 @@ func (d *Device) drawn() (mj uint64, known bool) {
 // breaks ends the epoch.
 func (d *Device) breaks(reason string, at unit.Micros) {
 	d.broken = Break{Reason: reason, From: d.still.at, To: at, Last: d.still.value}
+	d.nextEpoch()
+}
+
+func (d *Device) nextEpoch() {
 	if d.epoch++; d.epoch == record.AbsentCode {
 		d.epoch = 0
 	}

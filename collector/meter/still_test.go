@@ -82,7 +82,7 @@ func TestStillCountersLoseAndInventNothing(t *testing.T) {
 		const watts, each = 500, 500_000
 		var shown, truth int64 // what the counter says, what was drawn
 		var lost int64         // what no counter saw
-		frozen := false
+		frozen, resets := false, int64(0)
 		var sum, last int64 // over epochs, as an aggregator adds up
 		var integral uint64
 		var epoch uint32
@@ -103,7 +103,9 @@ func TestStillCountersLoseAndInventNothing(t *testing.T) {
 					frozen = false
 				}
 			case "reset":
-				lost, shown, frozen = truth-each, 0, false
+				// No two begin at the same value: one that came to stand where the counter stood would look as if it still did.
+				resets++
+				lost, shown, frozen = truth-each+resets, 0, false
 			}
 			if !frozen {
 				shown = truth - lost
@@ -120,8 +122,58 @@ func TestStillCountersLoseAndInventNothing(t *testing.T) {
 			}
 			last, epoch, integral = int64(e), n, now
 		}
-		if off := sum - truth; off < -each || off > each {
+		if off := sum - truth; off < -each-resets || off > each+resets {
 			t.Fatalf("%v: epochs and estimates sum to %d mJ, drawn were %d", ticks, sum, truth)
 		}
 	})
+}
+
+// At ten readings a second a counter that moves every 100 ms shows some value twice, whenever it moves right beside a reading.
+func TestACounterReadAsFastAsItMovesIsNotStill(t *testing.T) {
+	const watts, every = 500, 100_000
+	d, vals, row := New(record.EnergyHardware, Set(0).With(SlotEnergy).With(SlotPower), every), make([]Value, len(Fields)), NewRow()
+	for i := range 600 {
+		jitter := []unit.Micros{500, -500, 500, -500, -500}[i%5]
+		at := start + unit.Micros(i)*every + jitter
+		moved := (at - start + every) / every * every
+		vals[SlotEnergy] = Value{At: at, Int: int64(moved) * watts / 1000}
+		vals[SlotPower] = Value{At: at, Float: watts}
+		d.Observe(vals, row, Tick)
+		if b, broke := d.Break(); broke || row.EnergyAt == absentTime {
+			t.Fatalf("reading %d: energy at %d, break %q", i, row.EnergyAt, b.Reason)
+		}
+	}
+	// One that really stands is noticed all the same.
+	for i := range 10 {
+		vals[SlotEnergy].At += every
+		vals[SlotPower].At += every
+		d.Observe(vals, row, Tick)
+		if withheld := row.EnergyAt == absentTime; withheld != (i >= 5) && i != 4 {
+			t.Errorf("after %d readings without a movement it is withheld: %v", i+1, withheld)
+		}
+	}
+}
+
+// The extra reading of an edge is newer than the sample that the next tick finds in the engine.
+func TestAnOlderReadingIsNoFall(t *testing.T) {
+	c := newCounted()
+	c.tick(0, 500)
+	c.tick(500_000, 500)
+	c.vals[SlotEnergy] = Value{At: c.at + 600_000, Int: 800_000}
+	c.vals[SlotPower] = Value{At: c.at + 600_000, Float: 500}
+	c.d.Observe(c.vals, c.row, Edge)
+	c.at -= 700_000 // of the edge 0.3 s before it
+	if e, n, r := c.tick(650_000, 500); e != 650_000 || n != 0 || r != "" {
+		t.Errorf("an older reading has %d mJ in epoch %d, break %q", e, n, r)
+	}
+	if n := c.d.Tally().Falls; n != 0 {
+		t.Errorf("%d falls", n)
+	}
+	if e, n, r := c.tick(1_150_000, 500); e != 1_150_000 || n != 0 || r != "" {
+		t.Errorf("the next has %d mJ in epoch %d, break %q", e, n, r)
+	}
+	c.at -= 3600 * second // a clock that is set back hides no reset
+	if _, n, r := c.tick(10, 500); n != 1 || r != "fell" {
+		t.Errorf("after a reset the epoch is %d, break %q", n, r)
+	}
 }

@@ -94,7 +94,12 @@ func (s *Spool) wait(ctx context.Context) error {
 	case <-s.closed:
 		return ErrClosed
 	case <-ctx.Done():
-		return ctx.Err()
+		select {
+		case <-s.wake: // both at once: what is there still comes out
+			return nil
+		default:
+			return ctx.Err()
+		}
 	}
 }
 

@@ -367,3 +367,19 @@ func TestPutAllocatesNothing(t *testing.T) {
 		t.Errorf("a message costs %v allocations", n)
 	}
 }
+
+// The last message of a run and the end of its context come at about the same time.
+func TestADoneContextGetsWhatHasJustCome(t *testing.T) {
+	s := &Spool{wake: make(chan struct{}, 1), closed: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		s.wake <- struct{}{}
+		if err := s.wait(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.wait(ctx); err == nil {
+		t.Error("nothing has come")
+	}
+}

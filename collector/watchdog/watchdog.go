@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,10 +24,7 @@ func (e hungError) Error() string {
 // Code is the error's word for itself in metrics, logs and gaps.
 func (hungError) Code() string { return "hung" }
 
-var (
-	errCannot = errors.New("the source cannot do that")
-	errClosed = errors.New("the source is closed")
-)
+var errClosed = errors.New("the source is closed")
 
 // Watchdog is a source that never keeps its caller waiting. It is for one goroutine, as agent.Source is.
 type Watchdog struct {
@@ -45,7 +41,6 @@ type Watchdog struct {
 	devices []agent.Device
 	events  []agent.Event
 	evErr   error
-	done    sync.WaitGroup // of workers that were not abandoned
 
 	abandonedCalls int
 	exhausted      chan struct{}
@@ -103,13 +98,8 @@ func (w *Watchdog) hire(ctx context.Context) {
 	w.worker, w.opened, w.since = newWorker(w.open, w.cfg.Extra), false, time.Time{}
 	worker := w.worker
 	ctx, worker.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	w.done.Add(1)
 	go func() {
-		defer func() {
-			if !worker.left.Load() {
-				w.done.Done()
-			}
-		}()
+		defer close(worker.ended)
 		defer worker.cancel()
 		worker.run(ctx)
 	}()
@@ -118,6 +108,7 @@ func (w *Watchdog) hire(ctx context.Context) {
 // retire ends a worker that has nothing to do.
 func (w *Watchdog) retire() {
 	close(w.worker.requests)
+	<-w.worker.ended
 	w.worker = nil
 }
 
@@ -129,12 +120,13 @@ type Abandoner interface{ Abandon() }
 func (w *Watchdog) leave() {
 	w.worker.left.Store(true)
 	w.worker.cancel()
-	if a, can := w.worker.source.(Abandoner); can && w.opened {
-		a.Abandon()
+	if w.opened { // until then the source is the worker's, who may just have opened it
+		if a, can := w.worker.source.(Abandoner); can {
+			a.Abandon()
+		}
 	}
 	close(w.worker.requests)
 	w.worker = nil
-	w.done.Done()
 	w.since = time.Time{}
 }
 
@@ -282,7 +274,7 @@ func (w *Watchdog) CatchUp(ctx context.Context, from, to, every unit.Micros, row
 	}
 	err := w.call(ctx, request{op: opCatchUp, from: from, to: to, every: every}, w.cfg.Deadline)
 	if err != nil {
-		if errors.Is(err, errCannot) {
+		if errors.Is(err, agent.ErrCannot) {
 			return nil
 		}
 		return err
@@ -305,22 +297,21 @@ func (w *Watchdog) Close() error {
 	if w.worker == nil {
 		return nil
 	}
+	patience := w.cfg.Deadline + time.Second
 	if !w.since.IsZero() {
-		select {
-		case <-w.worker.answers:
-			w.since = time.Time{}
-		default:
+		// A reading that was under way when the loop ended. Its error is nobody's any more.
+		if _ = w.call(context.Background(), request{}, patience); !w.since.IsZero() {
 			w.leave()
 			return nil
 		}
 	}
-	err := w.call(context.Background(), request{op: opClose}, w.cfg.Deadline+time.Second)
+	err := w.call(context.Background(), request{op: opClose}, patience)
 	if !w.since.IsZero() {
 		w.leave()
 		return err
 	}
+	<-w.worker.ended
 	w.worker = nil
-	w.done.Wait()
 	return err
 }
 

@@ -314,3 +314,72 @@ func TestConfigNamesEveryFault(t *testing.T) {
 		t.Error("an empty configuration is taken")
 	}
 }
+
+// Closing while a reading is under way waits for it, so that the source is closed when Close returns.
+func TestCloseWaitsForACallThatReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{stall: 500 * time.Millisecond}
+		w := started(t, e)
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		if err := w.Read(ctx, second, meter.NewReadings(1)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("the reading ended with %v", err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.closes != 1 || e.let != 0 {
+			t.Errorf("it was closed %d times and abandoned %d times", e.closes, e.let)
+		}
+	})
+}
+
+// slowClosing takes as long to close as Close waits at most: whichever is first, nothing is given up twice.
+type slowClosing struct{ *source }
+
+func (s slowClosing) Close() error {
+	time.Sleep(DefaultConfig().Deadline + time.Second)
+	return s.source.Close()
+}
+
+func TestACloseThatReturnsAtTheLastMoment(t *testing.T) {
+	for range 200 {
+		synctest.Test(t, func(t *testing.T) {
+			e := &engine{}
+			cfg := DefaultConfig()
+			w, err := New(cfg, func(ctx context.Context) (Source, error) {
+				s, err := e.open(ctx)
+				return slowClosing{s.(*source)}, err
+			}, slog.New(slog.DiscardHandler), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Start(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			_ = w.Close()
+			time.Sleep(time.Second)
+		})
+	}
+}
+
+// An opening that is given up just when it succeeds is closed, and nobody looks at what it opens meanwhile.
+func TestAnOpeningThatIsGivenUpAsItSucceeds(t *testing.T) {
+	for range 50 {
+		e := &engine{openStuck: true, stuck: make(chan struct{})}
+		w, err := New(DefaultConfig(), e.open, slog.New(slog.DiscardHandler), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() {
+			cancel()
+			close(e.stuck)
+		}()
+		if err := w.Start(ctx); err == nil {
+			_ = w.Close()
+		}
+	}
+}

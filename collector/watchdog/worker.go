@@ -55,10 +55,14 @@ type worker struct {
 	caught   []caught
 	left     atomic.Bool // abandoned: end as soon as the call returns
 	cancel   context.CancelFunc
+	ended    chan struct{} // closed when it is gone, which of one that was abandoned nobody waits for
 }
 
 func newWorker(open func(ctx context.Context) (Source, error), extra int) *worker {
-	return &worker{open: open, extra: extra, requests: make(chan request, 1), answers: make(chan error, 1), readings: meter.NewReadings(0)}
+	return &worker{
+		open: open, extra: extra, requests: make(chan request, 1), answers: make(chan error, 1), readings: meter.NewReadings(0),
+		ended: make(chan struct{}),
+	}
 }
 
 // run answers requests until it is closed or abandoned. An abandoned worker closes its source, if it ever gets there.
@@ -103,14 +107,14 @@ func (w *worker) do(ctx context.Context, r request) error {
 	case opEdge:
 		e, can := w.source.(agent.Edger)
 		if !can {
-			return errCannot
+			return agent.ErrCannot
 		}
 		w.readings.Reset()
 		return e.ReadEdge(ctx, w.readings)
 	case opCatchUp:
 		c, can := w.source.(agent.Catcher)
 		if !can {
-			return errCannot
+			return agent.ErrCannot
 		}
 		w.caught = w.caught[:0]
 		return c.CatchUp(ctx, r.from, r.to, r.every, func(tick unit.Micros, r *meter.Readings) error {

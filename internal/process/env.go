@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
@@ -121,7 +123,23 @@ func (e *Env) Run(ctx context.Context, fns ...func(context.Context) error) error
 		fns = append(fns, NewServer(e.metrics, e.Metrics, e.Health, e.Log).Run)
 	}
 	if os.Getenv("NOTIFY_SOCKET") != "" {
-		fns = append(fns, e.attend)
+		var replaced atomic.Bool
+		for i, fn := range fns {
+			fns[i] = func(ctx context.Context) error {
+				err := fn(ctx)
+				if _, ok := isReplacement(err); ok {
+					replaced.Store(true)
+				}
+				return err
+			}
+		}
+		fns = append(fns, func(ctx context.Context) error {
+			e.attend(ctx)
+			if !replaced.Load() { // else the service goes on, in a fresh process
+				e.notify(daemon.SdNotifyStopping)
+			}
+			return nil
+		})
 	}
 	return Run(ctx, fns...)
 }

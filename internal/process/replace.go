@@ -55,6 +55,8 @@ func (r *replacement) exec(args, environ []string) error {
 		}
 	}
 	closeOnExec()
+	// The fresh process reads everything anyway; until it listens a hangup must not end it. What is ignored stays so over exec.
+	signal.Ignore(syscall.SIGHUP)
 	env = append(env, fmt.Sprintf("%s=%s:%d", ReplacedEnv, r.reason, n+1))
 	if err := syscall.Exec(self, args, env); err != nil {
 		return fmt.Errorf("start %s anew: %w", self, err)
@@ -76,11 +78,12 @@ func closeOnExec() {
 	}
 }
 
-// Hangups delivers each SIGHUP, which asks a service to read its configuration again. stop ends that.
-func Hangups() (hangups <-chan os.Signal, stop func()) {
+// Hangups delivers each SIGHUP, which asks a service to read its configuration again. From its first call to the end of the
+// process a SIGHUP does not end it, also while it starts or stops.
+func Hangups() <-chan os.Signal {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGHUP)
-	return c, func() { signal.Stop(c) }
+	return c
 }
 
 func isReplacement(err error) (*replacement, bool) {

@@ -226,12 +226,23 @@ func (replaceCommand) Run(_ context.Context, env *Env) error {
 		if _, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0); err != nil {
 			return err
 		}
+		Hangups() // as who is replaced has done
 		return Replace("tried")
 	}
 	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return err
 	}
+	// A hangup before it listens does not end it, and one that comes when it does is heard.
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		return err
+	}
+	time.Sleep(50 * time.Millisecond) // a signal takes a moment
+	hangups := Hangups()
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		return err
+	}
+	<-hangups
 	fmt.Fprintf(env.Stdout, "%s %d pid %d\n", reason, n, os.Getpid())
 	for _, f := range open {
 		if to, err := os.Readlink("/proc/self/fd/" + f.Name()); err == nil && to == "/dev/null" && f.Name() > "2" {
@@ -250,5 +261,34 @@ func TestAProcessIsReplacedInItsPlace(t *testing.T) {
 	}
 	if want := fmt.Sprintf("tried 2 pid %d\n", cmd.Process.Pid); string(out) != want {
 		t.Errorf("the last of them says %q, want %q", out, want)
+	}
+}
+
+// systemd takes a service that says it is stopping for one that it has stopped itself, and kills what takes its place.
+func TestAReplacementIsNoStop(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "notify")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	t.Setenv("NOTIFY_SOCKET", name)
+	env := NewEnv(Flags{MetricsListen: "off", LogLevel: "error"}, io.Discard, io.Discard, nil)
+	if _, ok := isReplacement(env.Run(t.Context(), func(context.Context) error { return Replace("reload") })); !ok {
+		t.Error("nothing is to be replaced")
+	}
+	env.Status("end")
+	buf := make([]byte, 256)
+	for {
+		n, err := socket.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch told := string(buf[:n]); told {
+		case "STOPPING=1":
+			t.Error("systemd was told of a stop")
+		case "STATUS=end":
+			return
+		}
 	}
 }

@@ -34,22 +34,20 @@ func (e *Env) Reloading() {
 // Ready tells systemd that the process is up.
 func (e *Env) Ready() { e.notify(daemon.SdNotifyReady) }
 
-// attend tells systemd that the process is up, then that it lives, as often as its unit asks for (WatchdogSec), and in the end
-// that it stops.
-func (e *Env) attend(ctx context.Context) error {
+// attend tells systemd that the process is up, and then that it lives, as often as its unit asks for (WatchdogSec).
+func (e *Env) attend(ctx context.Context) {
 	e.Ready()
-	defer e.notify(daemon.SdNotifyStopping)
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || every <= 0 {
 		<-ctx.Done()
-		return nil
+		return
 	}
 	tick := time.NewTicker(every / 2)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-tick.C:
 			e.notify(daemon.SdNotifyWatchdog)
 		}
