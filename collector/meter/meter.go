@@ -82,6 +82,7 @@ type Device struct {
 	slots   Set
 	last    []unit.Micros // per slot, the newest time stamp seen
 	fresh   []bool        // per slot, within one Observe
+	edged   []bool        // per slot, last came with an extra reading
 	span    []unit.Micros // per fresh slot, since the time stamp before; 0 when there is none to integrate over
 	columns []column
 
@@ -118,7 +119,7 @@ const (
 func New(energy record.EnergySource, slots Set, period unit.Micros) *Device {
 	d := &Device{
 		period: period, energy: energy, slots: slots,
-		last: make([]unit.Micros, len(Fields)), fresh: make([]bool, len(Fields)), span: make([]unit.Micros, len(Fields)),
+		last: make([]unit.Micros, len(Fields)), fresh: make([]bool, len(Fields)), edged: make([]bool, len(Fields)), span: make([]unit.Micros, len(Fields)),
 	}
 	var n [4]int
 	for _, m := range record.Metrics {
@@ -231,6 +232,11 @@ func (d *Device) judge(values []Value, why Occasion) (read bool) {
 				d.tally.Stale++
 			}
 			continue
+		case at < last && why == Tick && d.edged[s] && last-at <= 2*d.period:
+			// Sampled before the extra reading, which asked the device itself: the tick brings nothing new. A sample is a period
+			// old at most, and a little more while it is on its way.
+			d.tally.Stale++
+			continue
 		case at < last:
 			// The clock was set back. The value is shown with its time and integrated over nothing;
 			// from here on time counts again.
@@ -241,7 +247,7 @@ func (d *Device) judge(values []Value, why Occasion) (read bool) {
 				d.tally.Gaps++
 			}
 		}
-		d.last[s], d.fresh[s], read = at, true, true
+		d.last[s], d.edged[s], d.fresh[s], read = at, why == Edge, true, true
 	}
 	return read
 }

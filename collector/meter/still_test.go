@@ -125,3 +125,29 @@ func TestStillCountersLoseAndInventNothing(t *testing.T) {
 		}
 	})
 }
+
+// An extra reading asks the device; the tick after it may bring what the engine had sampled before that.
+func TestASampleFromBeforeAnExtraReadingEndsNoEpoch(t *testing.T) {
+	c := newCounted()
+	at := func(at unit.Micros, mj int64, why Occasion) {
+		c.vals[SlotEnergy] = Value{At: at, Int: mj, Float: float64(mj)}
+		c.d.Observe(c.vals, c.row, why)
+	}
+	at(start, 1_000_000, Tick)
+	at(start+700*unit.Millisecond, 1_350_000, Edge)
+	at(start+200*unit.Millisecond, 1_100_000, Tick)
+	if b, broken := c.d.Break(); broken || c.row.Counters[record.CEnergy] != record.AbsentCounter {
+		t.Errorf("the older sample ends an epoch: %+v, and the row has %d", b, c.row.Counters[record.CEnergy])
+	}
+	at(start+1200*unit.Millisecond, 1_600_000, Tick)
+	if _, broken := c.d.Break(); broken || c.row.Counters[record.CEnergy] != 1_600_000 {
+		t.Errorf("the next sample is not taken: the row has %d", c.row.Counters[record.CEnergy])
+	}
+	if got := c.d.Tally(); got.Backwards != 0 || got.Falls != 0 || got.Stale != 1 {
+		t.Errorf("counted %+v", got)
+	}
+	at(start-second, 900_000, Tick) // no extra reading before it: the clock was set back
+	if got := c.d.Tally().Backwards; got != 1 {
+		t.Errorf("%d values are older than the one before", got)
+	}
+}
