@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -54,6 +55,7 @@ type Env struct {
 	overrides []override
 	defaults  []override
 	metrics   ServerConfig
+	replacing atomic.Bool // a fresh process was asked for
 }
 
 // NewEnv makes the environment of one command. environ is as os.Environ returns it.
@@ -121,6 +123,15 @@ func (e *Env) Run(ctx context.Context, fns ...func(context.Context) error) error
 		fns = append(fns, NewServer(e.metrics, e.Metrics, e.Health, e.Log).Run)
 	}
 	if os.Getenv("NOTIFY_SOCKET") != "" {
+		for i, fn := range fns {
+			fns[i] = func(ctx context.Context) error {
+				err := fn(ctx)
+				if _, ok := isReplacement(err); ok {
+					e.replacing.Store(true)
+				}
+				return err
+			}
+		}
 		fns = append(fns, e.attend)
 	}
 	return Run(ctx, fns...)

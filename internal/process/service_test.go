@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -250,5 +251,35 @@ func TestAProcessIsReplacedInItsPlace(t *testing.T) {
 	}
 	if want := fmt.Sprintf("tried 2 pid %d\n", cmd.Process.Pid); string(out) != want {
 		t.Errorf("the last of them says %q, want %q", out, want)
+	}
+}
+
+// To systemd a replacement is a reload: told that the service stops, it would kill the fresh process.
+func TestAReplacementIsNoStopForSystemd(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "notify")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	t.Setenv("NOTIFY_SOCKET", name)
+	env := NewEnv(Flags{MetricsListen: "off", LogLevel: "error"}, io.Discard, io.Discard, nil)
+	var r *replacement
+	if err := env.Run(t.Context(), func(context.Context) error { return Replace("tried") }); !errors.As(err, &r) {
+		t.Fatalf("the run ends with %v", err)
+	}
+	buf := make([]byte, 256)
+	for reloading := false; !reloading; {
+		if err := socket.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := socket.Read(buf)
+		if err != nil {
+			t.Fatalf("a reload was not told: %v", err)
+		}
+		if bytes.Contains(buf[:n], []byte("STOPPING=1")) {
+			t.Fatal("systemd was told that the service stops")
+		}
+		reloading = bytes.Contains(buf[:n], []byte("RELOADING=1"))
 	}
 }

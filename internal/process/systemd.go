@@ -35,10 +35,16 @@ func (e *Env) Reloading() {
 func (e *Env) Ready() { e.notify(daemon.SdNotifyReady) }
 
 // attend tells systemd that the process is up, then that it lives, as often as its unit asks for (WatchdogSec), and in the end
-// that it stops.
+// that it stops. One that is replaced reloads instead: after STOPPING systemd would wait for its end, and then kill the fresh one.
 func (e *Env) attend(ctx context.Context) error {
 	e.Ready()
-	defer e.notify(daemon.SdNotifyStopping)
+	defer func() {
+		if e.replacing.Load() {
+			e.Reloading()
+			return
+		}
+		e.notify(daemon.SdNotifyStopping)
+	}()
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || every <= 0 {
 		<-ctx.Done()
