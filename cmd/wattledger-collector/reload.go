@@ -19,6 +19,18 @@ const (
 	reasonHung   = "hung_calls"
 )
 
+func newRefused() prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "wattledger_collector_reloads_refused_total", Help: "Times a changed configuration was faulty and the old one stayed.",
+	})
+}
+
+func newReplaced() *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "wattledger_collector_replaced", Help: "How often in a row this process was replaced by a fresh one, by the last reason: reload or hung_calls.",
+	}, []string{"reason"})
+}
+
 // reload reads the configuration again at every SIGHUP. A good one takes effect in a fresh process: what a reload restarts is
 // then what every start starts, and the spool bridges the moment. A faulty one is named and changes nothing.
 type reload struct {
@@ -28,9 +40,7 @@ type reload struct {
 }
 
 func (r *reload) run(ctx context.Context) error {
-	refused := prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "wattledger_collector_reloads_refused_total", Help: "Times a changed configuration was faulty and the old one stayed.",
-	})
+	refused := newRefused()
 	if err := r.env.Metrics.Register(refused); err != nil {
 		return fmt.Errorf("register metrics of reloading: %w", err)
 	}
@@ -70,9 +80,7 @@ func (r *reload) try() error {
 
 // noteReplacement counts and states that this process took the place of another.
 func noteReplacement(env *process.Env, report func(record.Incident)) error {
-	replaced := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "wattledger_collector_replaced", Help: "How often in a row this process was replaced by a fresh one, by the last reason: reload or hung_calls.",
-	}, []string{"reason"})
+	replaced := newReplaced()
 	if err := env.Metrics.Register(replaced); err != nil {
 		return fmt.Errorf("register metrics of replacement: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 )
@@ -25,8 +26,8 @@ type Source struct {
 	packages     map[string]map[string]string // folder to Type.Field to comment
 }
 
-// Keys lists the keys of a configuration, which holds the defaults, in the order of its fields. A key without a comment is
-// an error: the comments are the manual.
+// Keys lists the keys of a configuration, which holds the defaults, in the order of its fields. Those of a list's elements
+// follow the list as list[].key. A key without a comment is an error: the comments are the manual.
 func (s *Source) Keys(cfg any) ([]Key, error) {
 	v := reflect.ValueOf(cfg)
 	for v.Kind() == reflect.Pointer {
@@ -69,13 +70,39 @@ func (s *Source) keys(v reflect.Value, path string) ([]Key, error) {
 		if comment == "" {
 			return nil, fmt.Errorf("%s.%s (%s) has no comment: it is the manual of the key", t, f.Name, at)
 		}
-		text, err := yaml.Marshal(v.Field(i).Interface())
+		text, err := written(v.Field(i).Interface())
 		if err != nil {
 			return nil, fmt.Errorf("default of %s: %w", at, err)
 		}
-		out = append(out, Key{at, comment, strings.Join(strings.Fields(string(text)), " ")})
+		out = append(out, Key{at, comment, text})
+		if f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct && strings.HasPrefix(f.Type.Elem().PkgPath(), s.Module) {
+			in, err := s.keys(reflect.Zero(f.Type.Elem()), at+"[].")
+			if err != nil {
+				return nil, err
+			}
+			for i := range in {
+				in[i].Default = "" // an element has none
+			}
+			out = append(out, in...)
+		}
 	}
 	return out, nil
+}
+
+// written is a value as a person would write it in YAML.
+func written(v any) (string, error) {
+	if d, ok := v.(time.Duration); ok {
+		text := d.String()
+		if short, ok := strings.CutSuffix(text, "m0s"); ok {
+			text = short + "m"
+		}
+		if short, ok := strings.CutSuffix(text, "h0m"); ok {
+			text = short + "h"
+		}
+		return text, nil
+	}
+	text, err := yaml.MarshalWithOptions(v, yaml.Flow(true))
+	return strings.Join(strings.Fields(string(text)), " "), err
 }
 
 // comments are those of the fields of the structs in the type's package.

@@ -28,7 +28,10 @@ func NewRecorder() *Recorder {
 }
 
 // desc takes apart what a Desc says of itself; it has no other way to be asked.
-var desc = regexp.MustCompile(`fqName: "([^"]*)", help: "((?:[^"\\]|\\.)*)".*variableLabels: \{([^}]*)\}`)
+var desc = regexp.MustCompile(`fqName: "([^"]*)", help: "((?:[^"\\]|\\.)*)".*, constLabels: \{(.*)\}, variableLabels: \{([^}]*)\}`)
+
+// constant finds the names of labels that have one value.
+var constant = regexp.MustCompile(`([A-Za-z_][A-Za-z0-9_]*)="(?:[^"\\]|\\.)*"`)
 
 // Register is prometheus.Registerer.
 func (r *Recorder) Register(c prometheus.Collector) error {
@@ -43,8 +46,11 @@ func (r *Recorder) Register(c prometheus.Collector) error {
 			return fmt.Errorf("a metric describes itself as %s", d)
 		}
 		var labels []string
-		if m[3] != "" {
-			labels = strings.Split(m[3], ",")
+		for _, l := range constant.FindAllStringSubmatch(m[3], -1) {
+			labels = append(labels, l[1])
+		}
+		if m[4] != "" {
+			labels = append(labels, strings.Split(m[4], ",")...)
 		}
 		r.found[m[1]] = Metric{m[1], strings.ReplaceAll(m[2], `\"`, `"`), labels}
 	}

@@ -23,6 +23,13 @@ type outer struct {
 	In inner `yaml:"in"`
 	// Names are several.
 	Names []string `yaml:"names"`
+	// Parts are structs.
+	Parts []part `yaml:"parts"`
+}
+
+type part struct {
+	// Of is what it is of.
+	Of string `yaml:"of"`
 }
 
 type mute struct {
@@ -39,7 +46,9 @@ func TestKeys(t *testing.T) {
 		{"in.every", "Every is how often. It is long.", "1s"},
 		{"in.from", "From and To bound it.", "3"},
 		{"in.to", "From and To bound it.", "0"},
-		{"names", "Names are several.", "- a"},
+		{"names", "Names are several.", "[a]"},
+		{"parts", "Parts are structs.", "[]"},
+		{"parts[].of", "Of is what it is of.", ""},
 	}
 	if len(got) != len(want) {
 		t.Fatalf("keys are %+v", got)
@@ -56,10 +65,10 @@ func TestKeys(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	r := NewRecorder()
-	r.MustRegister(prometheus.NewCounterVec(prometheus.CounterOpts{Name: "b_total", Help: `Says "b".`}, []string{"node", "reason"}))
+	r.MustRegister(prometheus.NewCounterVec(prometheus.CounterOpts{Name: "b_total", Help: `Says "b".`, ConstLabels: prometheus.Labels{"site": `a"}`}}, []string{"node", "reason"}))
 	r.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "a", Help: "Is a."}))
 	got := r.Metrics()
-	if len(got) != 2 || got[0].Name != "a" || got[1].Help != `Says "b".` || strings.Join(got[1].Labels, " ") != "node reason" {
+	if len(got) != 2 || got[0].Name != "a" || got[1].Help != `Says "b".` || strings.Join(got[1].Labels, " ") != "site node reason" {
 		t.Errorf("metrics are %+v", got)
 	}
 }
