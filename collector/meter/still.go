@@ -42,11 +42,8 @@ func (d *Device) settle(row *Row) {
 	if s.started && s.known && known && integral > s.integral {
 		drawn = integral - s.integral
 	}
-	older := s.started && at < s.at && s.at-at <= GapPeriods*d.period
 	switch {
 	case !s.started:
-	case older && value <= s.value:
-		return // the sample of a tick, after the extra reading of an edge
 	case s.driver:
 		d.breaks("driver", at)
 	case value < s.value:

@@ -153,27 +153,3 @@ func TestACounterReadAsFastAsItMovesIsNotStill(t *testing.T) {
 		}
 	}
 }
-
-// The extra reading of an edge is newer than the sample that the next tick finds in the engine.
-func TestAnOlderReadingIsNoFall(t *testing.T) {
-	c := newCounted()
-	c.tick(0, 500)
-	c.tick(500_000, 500)
-	c.vals[SlotEnergy] = Value{At: c.at + 600_000, Int: 800_000}
-	c.vals[SlotPower] = Value{At: c.at + 600_000, Float: 500}
-	c.d.Observe(c.vals, c.row, Edge)
-	c.at -= 700_000 // of the edge 0.3 s before it
-	if e, n, r := c.tick(650_000, 500); e != 650_000 || n != 0 || r != "" {
-		t.Errorf("an older reading has %d mJ in epoch %d, break %q", e, n, r)
-	}
-	if n := c.d.Tally().Falls; n != 0 {
-		t.Errorf("%d falls", n)
-	}
-	if e, n, r := c.tick(1_150_000, 500); e != 1_150_000 || n != 0 || r != "" {
-		t.Errorf("the next has %d mJ in epoch %d, break %q", e, n, r)
-	}
-	c.at -= 3600 * second // a clock that is set back hides no reset
-	if _, n, r := c.tick(10, 500); n != 1 || r != "fell" {
-		t.Errorf("after a reset the epoch is %d, break %q", n, r)
-	}
-}
