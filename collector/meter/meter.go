@@ -81,6 +81,7 @@ type Device struct {
 	energy  record.EnergySource
 	slots   Set
 	last    []unit.Micros // per slot, the newest time stamp seen
+	edge    []unit.Micros // per slot, the time stamp of the last extra reading
 	fresh   []bool        // per slot, within one Observe
 	span    []unit.Micros // per fresh slot, since the time stamp before; 0 when there is none to integrate over
 	columns []column
@@ -118,7 +119,7 @@ const (
 func New(energy record.EnergySource, slots Set, period unit.Micros) *Device {
 	d := &Device{
 		period: period, energy: energy, slots: slots,
-		last: make([]unit.Micros, len(Fields)), fresh: make([]bool, len(Fields)), span: make([]unit.Micros, len(Fields)),
+		last: make([]unit.Micros, len(Fields)), edge: make([]unit.Micros, len(Fields)), fresh: make([]bool, len(Fields)), span: make([]unit.Micros, len(Fields)),
 	}
 	var n [4]int
 	for _, m := range record.Metrics {
@@ -231,6 +232,12 @@ func (d *Device) judge(values []Value, why Occasion) (read bool) {
 				d.tally.Stale++
 			}
 			continue
+		case at < last && last == d.edge[s] && last-at <= GapPeriods*d.period:
+			// An extra reading is ahead of what the source samples by itself: this was sampled before it.
+			if why == Tick {
+				d.tally.Stale++
+			}
+			continue
 		case at < last:
 			// The clock was set back. The value is shown with its time and integrated over nothing;
 			// from here on time counts again.
@@ -242,6 +249,9 @@ func (d *Device) judge(values []Value, why Occasion) (read bool) {
 			}
 		}
 		d.last[s], d.fresh[s], read = at, true, true
+		if why == Edge {
+			d.edge[s] = at
+		}
 	}
 	return read
 }
