@@ -328,6 +328,47 @@ func TestTheOldestIsGivenUpWhenThereIsTooMuch(t *testing.T) {
 	}
 }
 
+// The message that states a loss can be given up like any other: then the loss is told again, until a message with it is out.
+func TestALossIsToldAgainWhenItsMessageIsGivenUp(t *testing.T) {
+	cfg := small()
+	cfg.MaxBytes, cfg.MaxAge = 4*cfg.SegmentBytes, 0
+	d := newMemDisk()
+	s := openOn(t, cfg, d)
+	next := uint64(1)
+	for range 300 {
+		n := len(s.Losses())
+		put(t, s, next, next) // with what it was handed
+		next++
+		s.Stated(n)
+	}
+	s = openOn(t, cfg, d.killed())
+	n := len(s.Losses())
+	put(t, s, next, next)
+	s.Stated(n)
+	told := s.stated
+	first := s.acked + 1
+	got := rest(t, s)
+	if got[0] != first || got[0] < 100 {
+		t.Fatalf("what came out begins with %d", got[0])
+	}
+	var lost uint64
+	for _, l := range told {
+		if l.until < first {
+			t.Errorf("%+v is in a message that was given up", l)
+		}
+		lost += l.Messages
+	}
+	if lost != first-1 {
+		t.Errorf("%d messages are told lost by those that came out, want %d", lost, first-1)
+	}
+	put(t, s, next+1, next+300)
+	for _, l := range s.Losses() {
+		if l.First <= next {
+			t.Errorf("%+v is told again though its message is out", l)
+		}
+	}
+}
+
 func TestWhatIsTooOldIsGivenUp(t *testing.T) {
 	cfg := small()
 	cfg.MaxAge = 10 * time.Second
