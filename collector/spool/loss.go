@@ -239,8 +239,15 @@ func (s *Spool) Reported(n int) error {
 	return nil
 }
 
-// Pending is Losses as incidents. With Stated it is agent.Losses.
+// Pending is Losses as incidents, none while Kafka takes nothing: what is being given up then grows into one loss, and a message
+// that stated a part of it would go the same way. With Stated it is agent.Losses.
 func (s *Spool) Pending() (out []record.Incident) {
+	s.mu.Lock()
+	flowing := s.flowing
+	s.mu.Unlock()
+	if !flowing {
+		return nil
+	}
 	for _, l := range s.Losses() {
 		out = append(out, l.Incident())
 	}
@@ -281,7 +288,7 @@ func (s *Spool) giveUp(passed uint64, news tally) error {
 		s.log.Warn("messages given up", "reason", l.Reason, "topic", l.Topic, "run", hex.EncodeToString(l.Run[:]),
 			"first_sequence", l.First, "last_sequence", l.Last, "messages", l.Messages, "rows", l.Rows)
 	}
-	s.acked = max(s.acked, passed)
+	s.acked, s.flowing = max(s.acked, passed), false
 	return nil
 }
 

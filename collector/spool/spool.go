@@ -51,6 +51,7 @@ type Spool struct {
 	losses   []Loss
 	fixed    int      // how many of losses must not change any more
 	handed   uint64   // last when losses were handed out
+	flowing  bool     // something was published since something was last given up
 	stated   []stated // losses that a message tells about which is not known to be published
 	marks    map[string]message.Mark
 	oldest   unit.Micros // about when the oldest message that waits was appended

@@ -11,7 +11,6 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -231,14 +230,4 @@ func (r *running) energy(s *station, source string) {
 		}
 		return last > first
 	})
-}
-
-// No file of ours is read where none is named.
-func TestTheMetricsFileOfAWrongFormIsNamed(t *testing.T) {
-	s := newStation(t, calm)
-	file := s.write("web.yaml", "tls_server_confg: {}\n")
-	fails(t, s.collect("--web-config-file", file), 1, "web.yaml")
-	if _, err := os.Stat(s.data); err != nil {
-		t.Log("the data folder was not made:", err)
-	}
 }

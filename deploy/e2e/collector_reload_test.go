@@ -38,6 +38,14 @@ func TestAReloadTakesEffectAndAFaultyOneDoesNot(t *testing.T) {
 	if log := r.err.String(); !strings.Contains(log, "configuration not reloaded") || !strings.Contains(log, "agnt") {
 		t.Errorf("the log does not name the fault:\n%s", log)
 	}
+	// What only a start would stumble over is found beforehand too.
+	s.write("collector.yaml", assign("alpha")+"metrics:\n  web_config_file: /nowhere/web.yaml\n")
+	r.signal(syscall.SIGHUP)
+	r.until("the second fault is counted", 20*time.Second, func() bool { return r.metric("wattledger_collector_reloads_refused_total") == 2 })
+	s.write("collector.yaml", assign("alpha")+"kafka:\n  tls:\n    enabled: true\n    ca_file: /nowhere/ca.pem\n")
+	r.signal(syscall.SIGHUP)
+	r.until("the third fault is counted", 20*time.Second, func() bool { return r.metric("wattledger_collector_reloads_refused_total") == 3 })
+
 	runs := map[string]bool{}
 	for _, b := range s.samples() {
 		runs[string(b.Run)] = true

@@ -35,6 +35,9 @@ func TestASpoolThatOverflowsStatesWhatItGaveUp(t *testing.T) {
 	}
 	lost := map[uint64]bool{}
 	for _, i := range s.incidents(record.IncidentLoss, "spool_full") {
+		if i.Run == "" && i.Amount == 1 {
+			continue // the list of devices, which has no run and is stated again
+		}
 		if i.Run != hex.EncodeToString(run) || i.From <= 0 || i.To < i.From || i.Amount != int64(i.Last-i.First+1) {
 			t.Errorf("the loss is %+v of run %x", i, run)
 		}

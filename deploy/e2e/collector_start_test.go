@@ -64,6 +64,14 @@ func TestACheckStopsAfterTheWiring(t *testing.T) {
 	}
 }
 
+// A web configuration that nobody can serve by is found before anything is served, and by --check.
+func TestAFaultyWebConfigurationIsNamed(t *testing.T) {
+	s := lonelyStation(t, calm)
+	file := s.write("web.yaml", "tls_server_confg: {}\n")
+	fails(t, s.collect("--web-config-file", file), 1, file)
+	fails(t, s.collect("--check", "--set", "metrics.web_config_file="+file), 1, file)
+}
+
 // Ctrl-C ends it within seconds and well, though Kafka was never there: the disk has what was read. A second collector on the
 // same folder is refused meanwhile and told why.
 func TestCtrlCEndsACollectorWhoseKafkaIsAway(t *testing.T) {
