@@ -15,6 +15,10 @@ import (
 // the device.
 const since unit.Micros = 0
 
+// restate is how often the devices are stated though nothing has changed: a list that the spool had to give up while Kafka was
+// away would otherwise be missing until the next change.
+const restate = time.Hour
+
 // inventory publishes the devices that the agent announces, the newest list first if several wait.
 type inventory struct {
 	writer *message.Writer
@@ -39,20 +43,23 @@ func (v *inventory) announce(devices []agent.Device) {
 // run publishes until ctx ends. An inventory that cannot be published is tried again: samples do not wait for it.
 func (v *inventory) run(ctx context.Context) error {
 	var devices []agent.Device
-	retry := time.NewTimer(0)
-	defer retry.Stop()
-	<-retry.C
+	again := time.NewTimer(restate)
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case devices = <-v.newest:
-		case <-retry.C:
+		case <-again.C:
+		}
+		again.Reset(restate)
+		if devices == nil {
+			continue
 		}
 		err := v.writer.Inventory(ctx, v.cfg.Site, uint64(now()), since, devices)
 		if err != nil && ctx.Err() == nil {
 			v.log.Warn("inventory not published", "reason", "publish", "error", err)
-			retry.Reset(v.cfg.RetryMax)
+			again.Reset(v.cfg.RetryMax)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/collector/exposition"
+	"github.com/wattledger/wattledger/collector/kafka"
 	"github.com/wattledger/wattledger/internal/process"
 	"github.com/wattledger/wattledger/schemas/record"
 )
@@ -73,6 +74,18 @@ func (r *reload) try() error {
 		if _, err := exposition.LoadCounters(cfg.Metrics.CountersFile); err != nil {
 			return err
 		}
+	}
+	fresh.ServeMetrics(cfg.Metrics.Listen)
+	fresh.ServeMetricsAs(cfg.Metrics.WebConfigFile)
+	if err := fresh.CheckMetrics(); err != nil {
+		return err
+	}
+	sink, err := kafka.NewSink(cfg.Kafka, fresh.Metrics)
+	if err != nil {
+		return err
+	}
+	if err := sink.Close(); err != nil {
+		return err
 	}
 	_, err = choose(cfg, fresh)
 	return err

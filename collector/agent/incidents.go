@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 
@@ -112,7 +113,10 @@ func (a *Agent) seeNode(at unit.Micros, err error) {
 				g.since = min(at, a.started)
 			}
 		}
-		g.reason = reason(err)
+		// A reading that a stop has cut short says nothing about why those before it failed.
+		if !g.open() || !errors.Is(err, context.Canceled) {
+			g.reason = reason(err)
+		}
 		a.stateInParts("", g, at)
 	case g.open():
 		a.stateGap("", g, at)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -484,5 +485,44 @@ func TestTheQueueOfIncidentsIsBounded(t *testing.T) {
 	}
 	if n := counted(t, reg, "incidents_dropped_total", "node=n1"); n != 5 {
 		t.Errorf("%v dropped, want 5", n)
+	}
+}
+
+// halting cannot be read from some tick on, and at a later one it is told to stop while it is being read.
+type halting struct {
+	script
+	stop  context.CancelFunc
+	reads int
+}
+
+func (s *halting) Read(ctx context.Context, tick unit.Micros, r *meter.Readings) error {
+	switch s.reads++; {
+	case s.reads > 9:
+		s.stop()
+		return ctx.Err()
+	case s.reads > 3:
+		return coded{"hung"}
+	}
+	return s.script.Read(ctx, tick, r)
+}
+
+type coded struct{ code string }
+
+func (c coded) Error() string { return "it is " + c.code }
+func (c coded) Code() string  { return c.code }
+
+func TestAStopDoesNotHideWhyTheNodeWasNotRead(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	k, reg := &keeper{}, prometheus.NewRegistry()
+	a, err := New(config(), &halting{script: script{devices: gpus(1)}, stop: stop}, k, &clock{now: start}, slog.New(slog.DiscardHandler), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	want(t, k.batches, "gap hung 2..9 7")
+	if n := counted(t, reg, "errors_total", "code=stopped", "node=n1", "operation=read"); n != 0 {
+		t.Errorf("the stop is counted as %v failures", n)
 	}
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"strconv"
 
@@ -112,11 +113,17 @@ func reason(err error) string {
 	if errors.As(err, &coded) {
 		return coded.Code()
 	}
+	if errors.Is(err, context.Canceled) {
+		return "stopped"
+	}
 	return "other"
 }
 
 // fault counts and logs a failure of the source. The handler of the log keeps back what repeats with the same reason.
 func (a *Agent) fault(operation string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return // we were told to stop
+	}
 	code := reason(err)
 	a.met.errors.WithLabelValues(a.cfg.Node, operation, code).Inc()
 	a.log.Warn("devices not read", "operation", operation, "reason", code, "error", err)

@@ -284,3 +284,29 @@ func TestIntegralRefusesWhatDoesNotFit(t *testing.T) {
 		}
 	})
 }
+
+// An extra reading is ahead of the sample that the source took before it and shows afterwards: that one is old, no fall.
+func TestASampleFromBeforeAnExtraReadingIsStale(t *testing.T) {
+	o := newOne(record.EnergyHardware, 156, second)
+	o.at(start, 1000)
+	o.vals[o.slot] = Value{At: start + 900_000, Int: 1900}
+	if !o.d.Observe(o.vals, o.row, Edge) || o.row.Counters[record.CEnergy] != 1900 {
+		t.Fatalf("the extra reading says %d", o.row.Counters[record.CEnergy])
+	}
+	row := o.at(start+800_000, 1800)
+	if _, broke := o.d.Break(); broke || row.EnergyAt != absentTime {
+		t.Errorf("what was sampled before the extra reading is energy at %d, a new epoch: %v", row.EnergyAt, broke)
+	}
+	if tally := o.d.Tally(); tally.Stale != 1 || tally.Backwards != 0 || tally.Falls != 0 {
+		t.Errorf("it is counted as %+v", tally)
+	}
+	if row := o.at(start+1_800_000, 2800); row.Counters[record.CEnergy] != 2800 || row.Codes[record.CodeEnergyEpoch] != 0 {
+		t.Errorf("the sample after it says %d in epoch %d", row.Counters[record.CEnergy], row.Codes[record.CodeEnergyEpoch])
+	}
+	// A clock that was set back is another matter.
+	o.vals[o.slot] = Value{At: start + 1_900_000, Int: 2900}
+	o.d.Observe(o.vals, o.row, Edge)
+	if row := o.at(start-10*second, 3000); row.EnergyAt != uint64(start-10*second) {
+		t.Errorf("after a step of the clock nothing is read: %d", row.EnergyAt)
+	}
+}

@@ -103,22 +103,22 @@ func FuzzSegment(f *testing.F) {
 }
 
 func FuzzMemory(f *testing.F) {
-	b, err := encodeMemory(9, []Loss{{Reason: ReasonFull, Topic: "t", First: 1, Last: 2, From: begin, To: begin, Messages: 2}})
+	b, err := encodeMemory(9, []Loss{{Reason: ReasonFull, Topic: "t", First: 1, Last: 2, From: begin, To: begin, Messages: 2}}, []stated{{Loss{Reason: ReasonAge, First: 1, Last: 1, From: begin, To: begin, Messages: 1}, 3, 4}})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)
 	f.Add([]byte("00000000\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		passed, losses, err := decodeMemory(b)
+		passed, losses, told, err := decodeMemory(b)
 		if err != nil {
 			return
 		}
-		again, err := encodeMemory(passed, losses)
+		again, err := encodeMemory(passed, losses, told)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p, l, err := decodeMemory(again); err != nil || p != passed || len(l) != len(losses) {
+		if p, l, s, err := decodeMemory(again); err != nil || p != passed || len(l) != len(losses) || len(s) != len(told) {
 			t.Errorf("%d losses up to %d became %d up to %d: %v", len(losses), passed, len(l), p, err)
 		}
 	})

@@ -126,6 +126,8 @@ type memory struct {
 	// Passed is the last number that was given up: it and all before are done with.
 	Passed uint64       `json:"passed"`
 	Losses []storedLoss `json:"losses"`
+	// Stated are those that a message in the spool tells about.
+	Stated []storedLoss `json:"stated,omitempty"`
 }
 
 type storedLoss struct {
@@ -139,15 +141,28 @@ type storedLoss struct {
 	Messages uint64      `json:"messages"`
 	Rows     uint64      `json:"rows"`
 	Bytes    uint64      `json:"bytes"`
+	// After and Until bound the number of the message that states it.
+	After uint64 `json:"after,omitempty"`
+	Until uint64 `json:"until,omitempty"`
+}
+
+// stated is a loss that a message of this spool tells about: one with a number in (after, until]. Until that is published the
+// loss is remembered, since its message may be given up in turn.
+type stated struct {
+	Loss
+	after, until uint64
 }
 
 // encodeMemory is one line with the checksum of the next, which is JSON.
-func encodeMemory(passed uint64, losses []Loss) ([]byte, error) {
+func encodeMemory(passed uint64, losses []Loss, told []stated) ([]byte, error) {
 	m := memory{Passed: passed, Losses: make([]storedLoss, 0, len(losses))}
 	for _, l := range losses {
-		m.Losses = append(m.Losses, storedLoss{
-			l.Reason, l.Topic, hex.EncodeToString(l.Run[:]), l.First, l.Last, l.From, l.To, l.Messages, l.Rows, l.Bytes,
-		})
+		m.Losses = append(m.Losses, l.stored())
+	}
+	for _, t := range told {
+		l := t.stored()
+		l.After, l.Until = t.after, t.until
+		m.Stated = append(m.Stated, l)
 	}
 	b, err := json.Marshal(m)
 	if err != nil {
@@ -156,39 +171,54 @@ func encodeMemory(passed uint64, losses []Loss) ([]byte, error) {
 	return fmt.Appendf(nil, "%08x\n%s\n", crc32.Checksum(b, castagnoli), b), nil
 }
 
-func decodeMemory(b []byte) (passed uint64, losses []Loss, err error) {
+func (l Loss) stored() storedLoss {
+	return storedLoss{
+		Reason: l.Reason, Topic: l.Topic, Run: hex.EncodeToString(l.Run[:]), First: l.First, Last: l.Last, From: l.From, To: l.To,
+		Messages: l.Messages, Rows: l.Rows, Bytes: l.Bytes,
+	}
+}
+
+func (s storedLoss) loss() Loss {
+	l := Loss{
+		Reason: s.Reason, Topic: s.Topic, First: s.First, Last: s.Last, From: s.From, To: s.To, Messages: s.Messages, Rows: s.Rows, Bytes: s.Bytes,
+	}
+	if run, err := hex.DecodeString(s.Run); err == nil {
+		copy(l.Run[:], run)
+	}
+	return l
+}
+
+func decodeMemory(b []byte) (passed uint64, losses []Loss, told []stated, err error) {
 	var sum uint32
 	if _, err := fmt.Sscanf(string(b[:min(len(b), 9)]), "%08x\n", &sum); err != nil || len(b) < 10 {
-		return 0, nil, fmt.Errorf("no checksum in the first line")
+		return 0, nil, nil, fmt.Errorf("no checksum in the first line")
 	}
 	if got := crc32.Checksum(b[9:len(b)-1], castagnoli); got != sum {
-		return 0, nil, fmt.Errorf("checksum is %08x, the first line says %08x", got, sum)
+		return 0, nil, nil, fmt.Errorf("checksum is %08x, the first line says %08x", got, sum)
 	}
 	var m memory
 	if err := json.Unmarshal(b[9:], &m); err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	for _, s := range m.Losses {
-		l := Loss{
-			Reason: s.Reason, Topic: s.Topic, First: s.First, Last: s.Last, From: s.From, To: s.To, Messages: s.Messages, Rows: s.Rows, Bytes: s.Bytes,
-		}
-		if run, err := hex.DecodeString(s.Run); err == nil {
-			copy(l.Run[:], run)
-		}
-		losses = append(losses, l)
+		losses = append(losses, s.loss())
 	}
-	return m.Passed, losses, nil
+	for _, s := range m.Stated {
+		told = append(told, stated{s.loss(), s.After, s.Until})
+	}
+	return m.Passed, losses, told, nil
 }
 
 // Losses are what was given up and not reported yet, oldest first. Those that were handed out do not change any more.
 func (s *Spool) Losses() []Loss {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fixed = len(s.losses)
+	s.fixed, s.handed = len(s.losses), s.last
 	return slices.Clone(s.losses)
 }
 
-// Reported forgets the first n of Losses: they are in a message that is durable. After an error they are still remembered.
+// Reported says that the first n of Losses are in a message that was put into this spool after they were handed out, or that is
+// durable elsewhere. They come again only if that message is given up in turn. After an error they are still remembered.
 func (s *Spool) Reported(n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,16 +226,28 @@ func (s *Spool) Reported(n int) error {
 	if n <= 0 {
 		return nil
 	}
-	rest := slices.Clone(s.losses[n:])
-	if err := s.remember(s.passed, rest); err != nil {
+	told := s.untold(s.acked)
+	for _, l := range s.losses[:n] {
+		if s.last > s.handed {
+			told = append(told, stated{l, s.handed, s.last})
+		}
+	}
+	if err := s.remember(s.passed, slices.Clone(s.losses[n:]), told); err != nil {
 		return fmt.Errorf("spool %s: forget %d reported losses: %w", s.cfg.Dir, n, err)
 	}
 	s.fixed -= n
 	return nil
 }
 
-// Pending is Losses as incidents. With Stated it is agent.Losses.
+// Pending is Losses as incidents, none while Kafka takes nothing: what is being given up then grows into one loss, and a message
+// that stated a part of it would go the same way. With Stated it is agent.Losses.
 func (s *Spool) Pending() (out []record.Incident) {
+	s.mu.Lock()
+	flowing := s.flowing
+	s.mu.Unlock()
+	if !flowing {
+		return nil
+	}
 	for _, l := range s.Losses() {
 		out = append(out, l.Incident())
 	}
@@ -219,9 +261,24 @@ func (s *Spool) Stated(n int) {
 	}
 }
 
+// untold are the stated losses whose message is not known to be published. The caller holds mu.
+func (s *Spool) untold(published uint64) []stated {
+	return slices.DeleteFunc(slices.Clone(s.stated), func(t stated) bool { return t.until <= published })
+}
+
 // giveUp remembers losses and that the numbers up to passed are done with, in one step. The caller holds mu.
 func (s *Spool) giveUp(passed uint64, news tally) error {
-	if err := s.remember(passed, merge(s.losses, s.fixed, news)); err != nil {
+	// What the messages that go were to tell has not been told. One that was on its way to Kafka may have told it all the same:
+	// then it is stated again as a part of more.
+	var again tally
+	told := slices.DeleteFunc(s.untold(s.acked), func(t stated) bool {
+		gone := t.after < passed
+		if gone {
+			again.of(t.Reason, []byte(t.Topic), t.Run).join(t.Loss)
+		}
+		return gone
+	})
+	if err := s.remember(passed, merge(merge(s.losses, s.fixed, again), s.fixed, news), told); err != nil {
 		return err
 	}
 	for _, l := range news {
@@ -231,20 +288,20 @@ func (s *Spool) giveUp(passed uint64, news tally) error {
 		s.log.Warn("messages given up", "reason", l.Reason, "topic", l.Topic, "run", hex.EncodeToString(l.Run[:]),
 			"first_sequence", l.First, "last_sequence", l.Last, "messages", l.Messages, "rows", l.Rows)
 	}
-	s.acked = max(s.acked, passed)
+	s.acked, s.flowing = max(s.acked, passed), false
 	return nil
 }
 
 // remember writes the memory down, and takes it over when it is on disk. The caller holds mu.
-func (s *Spool) remember(passed uint64, losses []Loss) (err error) {
+func (s *Spool) remember(passed uint64, losses []Loss, told []stated) (err error) {
 	defer func() { s.count("remember", err) }()
-	b, err := encodeMemory(passed, losses)
+	b, err := encodeMemory(passed, losses, told)
 	if err != nil {
 		return err
 	}
 	if err := writeWhole(s.folder, memoryName, b); err != nil {
 		return err
 	}
-	s.passed, s.losses = passed, losses
+	s.passed, s.losses, s.stated = passed, losses, told
 	return nil
 }

@@ -203,7 +203,7 @@ func (s *Spool) Ack() error {
 		return nil // given up meanwhile
 	}
 	s.met.acked.Add(float64(number - s.acked))
-	s.acked, s.oldest = number, r.time
+	s.acked, s.oldest, s.flowing = number, r.time, true
 	if err := s.cursor.write(number); err != nil {
 		s.count("cursor", err)
 		return &diskError{fmt.Errorf("spool %s: %w", s.cfg.Dir, err)}

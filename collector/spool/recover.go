@@ -65,7 +65,7 @@ func (s *Spool) recall() error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", memoryName, err)
 	}
-	if s.passed, s.losses, err = decodeMemory(b); err != nil {
+	if s.passed, s.losses, s.stated, err = decodeMemory(b); err != nil {
 		s.met.errors.WithLabelValues("recall", "corrupt").Inc()
 		s.log.Error("losses forgotten", "reason", ReasonCorrupt, "error", err)
 		if err := s.folder.Rename(memoryName, memoryName+badSuffix); err != nil {

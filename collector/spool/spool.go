@@ -49,7 +49,10 @@ type Spool struct {
 	acked    uint64     // it and all before are published or given up
 	passed   uint64     // it and all before are accounted for, as the memory on disk says
 	losses   []Loss
-	fixed    int // how many of losses must not change any more
+	fixed    int      // how many of losses must not change any more
+	handed   uint64   // last when losses were handed out
+	flowing  bool     // something was published since something was last given up
+	stated   []stated // losses that a message tells about which is not known to be published
 	marks    map[string]message.Mark
 	oldest   unit.Micros // about when the oldest message that waits was appended
 	cursor   cursor

@@ -67,6 +67,18 @@ func rest(t testing.TB, s *Spool) (sequences []uint64) {
 	}
 }
 
+// one takes out one message, and says how many that were.
+func one(t testing.TB, s *Spool) uint64 {
+	t.Helper()
+	if _, err := s.Next(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ack(); err != nil {
+		t.Fatal(err)
+	}
+	return 1
+}
+
 var _ agent.Losses = (*Spool)(nil)
 
 func value(t testing.TB, c prometheus.Collector) float64 { t.Helper(); return testutil.ToFloat64(c) }
@@ -213,6 +225,10 @@ func TestTheOldestIsGivenUpWhenThereIsTooMuch(t *testing.T) {
 			t.Errorf("loss %d was %+v and is %+v", i, l, more[i])
 		}
 	}
+	if told := s.Pending(); len(told) > 0 {
+		t.Errorf("while nothing is published, %+v is to be stated", told)
+	}
+	published := one(t, s)
 	if told := s.Pending(); len(told) != len(more) || told[0] != losses[0].Incident() {
 		t.Errorf("the incidents are %+v", told)
 	}
@@ -222,7 +238,7 @@ func TestTheOldestIsGivenUpWhenThereIsTooMuch(t *testing.T) {
 	for _, l := range s.Losses() {
 		later += l.Messages
 	}
-	if got := rest(t, s); uint64(len(got))+lost+later != 300 || got[len(got)-1] != 300 {
+	if got := rest(t, s); published+uint64(len(got))+lost+later != 300 || got[len(got)-1] != 300 {
 		t.Errorf("%d came out, %d and %d were told lost, of 300", len(got), lost, later)
 	}
 }
@@ -244,6 +260,47 @@ func TestALossIsReportedTwiceWithEqualContentAtWorst(t *testing.T) {
 	for i, l := range told {
 		if again[i] != l {
 			t.Errorf("loss %d was %+v and is %+v", i, l, again[i])
+		}
+	}
+}
+
+// The message that states a loss can be given up like any other: then the loss is told again, until a message with it is out.
+func TestALossIsToldAgainWhenItsMessageIsGivenUp(t *testing.T) {
+	cfg := small()
+	cfg.MaxBytes, cfg.MaxAge = 4*cfg.SegmentBytes, 0
+	d := newMemDisk()
+	s := openOn(t, cfg, d)
+	next := uint64(1)
+	for range 300 {
+		n := len(s.Losses())
+		put(t, s, next, next) // with what it was handed
+		next++
+		s.Stated(n)
+	}
+	s = openOn(t, cfg, d.killed())
+	n := len(s.Losses())
+	put(t, s, next, next)
+	s.Stated(n)
+	told := s.stated
+	first := s.acked + 1
+	got := rest(t, s)
+	if got[0] != first || got[0] < 100 {
+		t.Fatalf("what came out begins with %d", got[0])
+	}
+	var lost uint64
+	for _, l := range told {
+		if l.until < first {
+			t.Errorf("%+v is in a message that was given up", l)
+		}
+		lost += l.Messages
+	}
+	if lost != first-1 {
+		t.Errorf("%d messages are told lost by those that came out, want %d", lost, first-1)
+	}
+	put(t, s, next+1, next+300)
+	for _, l := range s.Losses() {
+		if l.First <= next {
+			t.Errorf("%+v is told again though its message is out", l)
 		}
 	}
 }

@@ -12,8 +12,10 @@ import (
 
 // built is what a user has after `make setup build sim`, in a folder that the tests remove.
 type built struct {
-	wattledger, collector, library string
-	libchdb                        string
+	wattledger, collector string
+	// library and nvml are the simulated libdcgm and NVML.
+	library, nvml string
+	libchdb       string
 	// dir is for what several tests share, such as the undisturbed day.
 	dir string
 }
@@ -39,7 +41,7 @@ func inScratch(m *testing.M) (code int, err error) {
 var buildOnce = sync.OnceValues(func() (built, error) {
 	b := built{
 		wattledger: filepath.Join(scratch, "bin", "wattledger"), collector: filepath.Join(scratch, "bin", "wattledger-collector"),
-		library: filepath.Join(scratch, "bin", "sim", "libdcgm.so.4"), dir: scratch,
+		library: filepath.Join(scratch, "bin", "sim", "libdcgm.so.4"), nvml: filepath.Join(scratch, "bin", "sim", "libnvidia-ml.so.1"), dir: scratch,
 	}
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
@@ -65,12 +67,17 @@ var buildOnce = sync.OnceValues(func() (built, error) {
 	if err := tool("CGO_ENABLED=0", "go", "build", "-trimpath", "-o", filepath.Dir(b.wattledger)+"/", "./cmd/..."); err != nil {
 		return b, err
 	}
-	sources, err := filepath.Glob(filepath.Join(root, "collector", "dcgm", "sim", "*.c"))
-	if err != nil {
-		return b, err
+	for source, library := range map[string]string{"dcgm": b.library, "nvml": b.nvml} {
+		files, err := filepath.Glob(filepath.Join(root, "collector", source, "sim", "*.c"))
+		if err != nil {
+			return b, err
+		}
+		args := []string{"-std=gnu11", "-O2", "-g", "-ffp-contract=off", "-fPIC", "-shared", "-pthread", "-Wl,-z,defs", "-Wl,-soname," + filepath.Base(library), "-o", library}
+		if err := tool("LC_ALL=C", "cc", append(append(args, files...), "-lm")...); err != nil {
+			return b, err
+		}
 	}
-	args := []string{"-std=gnu11", "-O2", "-g", "-ffp-contract=off", "-fPIC", "-shared", "-pthread", "-Wl,-soname,libdcgm.so.4,-z,defs", "-o", b.library}
-	return b, tool("LC_ALL=C", "cc", append(append(args, sources...), "-lm")...)
+	return b, nil
 })
 
 // binaries builds once per run of the tests.

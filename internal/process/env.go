@@ -109,12 +109,18 @@ func (e *Env) ServeMetricsAs(webConfig string) {
 	e.metrics.WebConfig = cmp.Or(e.metrics.WebConfig, webConfig)
 }
 
+// CheckMetrics says what is wrong with how metrics are to be served, without serving them.
+func (e *Env) CheckMetrics() error { return e.metrics.checkWeb() }
+
 // WrapMetrics has /metrics answered by what wrap makes of the page of the process's own metrics.
 func (e *Env) WrapMetrics(wrap func(own http.Handler) http.Handler) { e.metrics.wrap = wrap }
 
 // Run runs the functions together, with the metrics server if there is to be one, until ctx ends or
 // the first of them fails. With --check it returns at once: reading and wiring went well.
 func (e *Env) Run(ctx context.Context, fns ...func(context.Context) error) error {
+	if err := e.CheckMetrics(); err != nil {
+		return err
+	}
 	if e.Flags.Check {
 		e.Log.Info("configuration and wiring are fine")
 		return nil

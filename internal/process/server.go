@@ -30,6 +30,17 @@ type ServerConfig struct {
 	wrap func(own http.Handler) http.Handler
 }
 
+// checkWeb reads the web configuration, if there is one.
+func (c ServerConfig) checkWeb() error {
+	if c.WebConfig == "" || c.Listen == "" || c.Listen == "off" {
+		return nil
+	}
+	if err := web.Validate(c.WebConfig); err != nil {
+		return fmt.Errorf("web configuration %s: %w", c.WebConfig, err)
+	}
+	return nil
+}
+
 // Health is the list of what has to be well before a process is ready. The zero value is an empty list.
 type Health struct {
 	mu     sync.Mutex
@@ -136,9 +147,9 @@ func (s *Server) Run(ctx context.Context) error {
 	serve := func(srv *http.Server) error { return srv.Serve(ln) }
 	scheme := "http://"
 	if s.cfg.WebConfig != "" {
-		if err := web.Validate(s.cfg.WebConfig); err != nil {
+		if err := s.cfg.checkWeb(); err != nil {
 			ln.Close()
-			return fmt.Errorf("web configuration %s: %w", s.cfg.WebConfig, err)
+			return err
 		}
 		// The toolkit reads the file anew for each connection, so that a new certificate needs no restart.
 		serve = func(srv *http.Server) error {
