@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/wattledger/wattledger/collector/agent"
 	"github.com/wattledger/wattledger/collector/exposition"
@@ -73,10 +74,34 @@ func wireUp(ctx context.Context, env *process.Env, cfg config) (n *node, err err
 	if n.dog, err = watchdog.New(cfg.Watchdog, n.opener.open, env.Log, env.Metrics); err != nil {
 		return n, err
 	}
-	if err = n.dog.Start(ctx); err != nil {
+	if err = n.open(ctx, cfg.Agent.RetryMax); err != nil {
 		return n, err
 	}
 	return n, n.connect(cfg, counters)
+}
+
+// open opens the devices. Where a first start names what is wrong and ends, a process that took the place of another goes on
+// trying, as that one did: its engine may be back at any moment.
+func (n *node) open(ctx context.Context, pause time.Duration) error {
+	for {
+		err := n.dog.Start(ctx)
+		if _, times := n.env.Replaced(); err == nil || times == 0 || ctx.Err() != nil {
+			return err
+		}
+		if coded, ok := errors.AsType[interface {
+			error
+			Code() string
+		}](err); ok && coded.Code() == "hung" {
+			n.env.Log.Error("process is replaced", "reason", reasonHung, "error", err)
+			return process.Replace(reasonHung)
+		}
+		n.env.Log.Warn("devices will be opened again", "reason", "open", "pause", pause, "error", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
 }
 
 // connect makes the parts that say something about the devices.
