@@ -118,13 +118,15 @@ func (n *node) connect(cfg config, counters *exposition.Counters) (err error) {
 		}
 		n.env.Status("%d devices through %s", len(devices), n.opener.kind)
 	}
+	watch := &pulse{period: cfg.Agent.Period}
+	cfg.Agent.Observer = watch
 	if counters != nil {
 		ports := exposition.Ports{Label: n.opener.label, Holders: n.holders, Switches: n.switches, Every: cfg.DCGM.Every}
 		page, err := exposition.New(cfg.Metrics.Config, counters, ports, now, n.env.Metrics)
 		if err != nil {
 			return err
 		}
-		cfg.Agent.Observer = page
+		watch.next = page
 		n.env.WrapMetrics(page.Handler)
 	}
 	if n.agent, err = agent.New(cfg.Agent, n.dog, message.NewWriter(n.spool), wallclock.Clock{}, n.env.Log, n.env.Metrics); err != nil {
@@ -139,7 +141,7 @@ func (n *node) connect(cfg config, counters *exposition.Counters) (err error) {
 	if err := noteReplacement(n.env, n.agent.Report); err != nil {
 		return err
 	}
-	n.env.Health.Add("devices", n.opener.healthy)
+	n.env.Health.Add("devices", watch.healthy)
 	n.env.Log.Info("collector starts", "node", cfg.Agent.Node, "site", cfg.Agent.Site, "devices", len(n.dog.Devices()),
 		"source", n.opener.kind, "from", n.opener.where())
 	return nil
