@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -165,6 +166,10 @@ func (c *runCommand) load(env *process.Env) (config, error) {
 	cfg.Kubernetes.Node = cmp.Or(cfg.Kubernetes.Node, cfg.Agent.Node)
 	if !slices.Contains([]string{sourceAuto, sourceDCGM, sourceNVML, sourceExporter}, cfg.Source) {
 		return cfg, process.Usagef("source: %q; write %s, %s, %s or %s", cfg.Source, sourceAuto, sourceDCGM, sourceNVML, sourceExporter)
+	}
+	listen := cmp.Or(env.Flags.MetricsListen, cfg.Metrics.Listen)
+	if u, err := url.Parse(cfg.Exporter.URL); cfg.Source == sourceExporter && !c.Once && err == nil && u.Host == listen {
+		return cfg, process.Usagef("exporter.url: %s is where this collector serves its own metrics; choose another address for those with --metrics-listen, or off", cfg.Exporter.URL)
 	}
 	return cfg, nil
 }

@@ -53,7 +53,7 @@ func (v *inventory) run(ctx context.Context) error {
 		case <-again.C:
 		}
 		again.Reset(restate)
-		if devices == nil {
+		if len(devices) == 0 {
 			continue
 		}
 		err := v.writer.Inventory(ctx, v.cfg.Site, uint64(now()), since, devices)

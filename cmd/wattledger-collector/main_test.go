@@ -92,6 +92,7 @@ func TestWrongUsageIsExplained(t *testing.T) {
 	f("period", process.ExitUsage, "--site", "s1", "--period", "never", "--dcgm-library", lib)
 	f("datacenter-gpu-manager-4-core", process.ExitFailed, "--once", "--dcgm-library", "/nowhere/libdcgm.so.4")
 	f("nv-hostengine", process.ExitFailed, "--once", "--dcgm-library", lib, "--dcgm-address", "nobody")
+	f("--metrics-listen", process.ExitUsage, "--site", "s1", "--source", "dcgm-exporter") // it would read its own page
 }
 
 func TestItPublishesUntilStopped(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/wattledger/wattledger/collector/agent"
 	"github.com/wattledger/wattledger/collector/exposition"
@@ -81,10 +82,34 @@ func wireUp(ctx context.Context, env *process.Env, cfg config) (n *node, err err
 	if n.dog, err = watchdog.New(cfg.Watchdog, n.opener.open, env.Log, env.Metrics); err != nil {
 		return n, err
 	}
-	if err = n.dog.Start(ctx); err != nil {
+	if err = n.open(ctx, cfg.Agent.RetryMax); err != nil {
 		return n, err
 	}
 	return n, n.connect(cfg, counters)
+}
+
+// open opens the devices. Where a first start names what is wrong and ends, a process that took the place of another goes on
+// trying, as that one did: its engine may be back at any moment.
+func (n *node) open(ctx context.Context, pause time.Duration) error {
+	for {
+		err := n.dog.Start(ctx)
+		if _, times := n.env.Replaced(); err == nil || times == 0 || ctx.Err() != nil {
+			return err
+		}
+		if coded, ok := errors.AsType[interface {
+			error
+			Code() string
+		}](err); ok && coded.Code() == "hung" {
+			n.env.Log.Error("process is replaced", "reason", reasonHung, "error", err)
+			return process.Replace(reasonHung)
+		}
+		n.env.Log.Warn("devices will be opened again", "reason", "open", "pause", pause, "error", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
 }
 
 // connect makes the parts that say something about the devices.
@@ -101,13 +126,15 @@ func (n *node) connect(cfg config, counters *exposition.Counters) (err error) {
 		}
 		n.env.Status("%d devices through %s", len(devices), n.opener.kind)
 	}
+	watch := &pulse{period: cfg.Agent.Period}
+	cfg.Agent.Observer = watch
 	if counters != nil {
 		ports := exposition.Ports{Label: n.opener.label, Holders: n.holders, Switches: n.switches, Every: cfg.DCGM.Every}
 		page, err := exposition.New(cfg.Metrics.Config, counters, ports, now, n.env.Metrics)
 		if err != nil {
 			return err
 		}
-		cfg.Agent.Observer = page
+		watch.next = page
 		n.env.WrapMetrics(page.Handler)
 	}
 	if n.agent, err = agent.New(cfg.Agent, n.dog, message.NewWriter(n.spool), wallclock.Clock{}, n.env.Log, n.env.Metrics); err != nil {
@@ -122,7 +149,7 @@ func (n *node) connect(cfg config, counters *exposition.Counters) (err error) {
 	if err := noteReplacement(n.env, n.agent.Report); err != nil {
 		return err
 	}
-	n.env.Health.Add("devices", n.opener.healthy)
+	n.env.Health.Add("devices", watch.healthy)
 	n.env.Log.Info("collector starts", "node", cfg.Agent.Node, "site", cfg.Agent.Site, "devices", len(n.dog.Devices()),
 		"source", n.opener.kind, "from", n.opener.where())
 	return nil

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 
 	"github.com/wattledger/wattledger/collector/agent"
@@ -111,16 +110,4 @@ func unsupported(s agent.Source) []string {
 		return u.Unsupported()
 	}
 	return []string{}
-}
-
-// healthy says whether the source can be read.
-func (o *opener) healthy(context.Context) error {
-	s := o.current.Load()
-	if s == nil {
-		return nil
-	}
-	if st := s.Status(); !st.Connected {
-		return fmt.Errorf("%s: %s", st.Where, st.Error)
-	}
-	return nil
 }

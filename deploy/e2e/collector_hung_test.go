@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -16,6 +17,9 @@ func TestACallThatNeverReturnsIsLeftBehind(t *testing.T) {
 			s := newStation(t, node+"hang n1 dcgmEntitiesGetLatestValues +3s ever\n")
 			r := s.collect("--dcgm-address", address, "--set", "watchdog.abandon=600ms", "--set", "agent.max_age=400ms")
 			r.until("a call is given up", 30*time.Second, func() bool { return r.metric("wattledger_collector_abandoned_calls_total") > 0 })
+			if status, body := get("http://" + r.address() + "/readyz"); status != http.StatusServiceUnavailable {
+				t.Errorf("while the call hangs, readiness is %d: %s", status, body)
+			}
 			// The library reads this in the fresh process, whose calls return.
 			s.write("scenario", "seed 5\nclock wall\nstart now\n"+node)
 			r.until("a fresh process says so", 30*time.Second, func() bool { return len(s.incidents(record.IncidentRestart, "hung_calls")) > 0 })

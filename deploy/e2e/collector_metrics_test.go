@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/wattledger/wattledger/schemas/wire"
 	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
 )
 
@@ -230,4 +231,26 @@ func (r *running) energy(s *station, source string) {
 		}
 		return last > first
 	})
+}
+
+// Until the exporter is there nothing is known of the node's devices: nothing is said of them.
+func TestAnExporterThatIsAwaySaysNothingOfTheDevices(t *testing.T) {
+	s := newStation(t, "")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := s.start(nil, "--source", "dcgm-exporter", "--set", "exporter.url=http://"+address+"/metrics")
+	r.until("it has tried", 20*time.Second, func() bool { return r.metric("wattledger_collector_ticks_total") > 3 })
+	if status, body := get("http://" + r.address() + "/readyz"); status != http.StatusServiceUnavailable {
+		t.Errorf("readiness is %d: %s", status, body)
+	}
+	r.stops()
+	if said := s.kafka.all(wire.TopicInventory); len(said) != 0 {
+		t.Errorf("%d lists of devices are published", len(said))
+	}
 }

@@ -75,3 +75,19 @@ func TestAReloadTakesEffectAndAFaultyOneDoesNot(t *testing.T) {
 		}
 	}
 }
+
+// A reload while the engine is away does not end the collector: the fresh process goes on trying, as the one before did.
+func TestAReloadWhileTheEngineIsAwayGoesOnTrying(t *testing.T) {
+	const node = "node n1 hgx-b200 gpus=2\n"
+	s := newStation(t, node)
+	r := s.collect("--dcgm-address", "n1", "--set", "agent.retry_max=200ms")
+	r.until("it reads", 30*time.Second, func() bool { return len(s.samples()) > 0 })
+	s.write("scenario", "seed 5\nclock wall\nstart now\n"+node+"end n1 +0s\nboot n1 +2s\n")
+	r.signal(syscall.SIGHUP)
+	r.until("it tries again", 20*time.Second, func() bool { return strings.Contains(r.err.String(), "devices will be opened again") })
+	r.until("the fresh process reads", 20*time.Second, func() bool { return len(s.incidents(record.IncidentRestart, "reload")) == 1 })
+	r.stops()
+	if runs := s.onlyOnce(); runs != 2 {
+		t.Errorf("%d runs, want 2", runs)
+	}
+}

@@ -58,7 +58,7 @@ func (r *replacement) exec(args, environ []string) error {
 	// The fresh process reads everything anyway; until it listens a hangup must not end it. What is ignored stays so over exec.
 	signal.Ignore(syscall.SIGHUP)
 	env = append(env, fmt.Sprintf("%s=%s:%d", ReplacedEnv, r.reason, n+1))
-	if err := syscall.Exec(self, args, env); err != nil {
+	if err := syscall.Exec(self, args, env); err != nil { //nolint:gosec // it is this program, with what it was started with
 		return fmt.Errorf("start %s anew: %w", self, err)
 	}
 	return nil
