@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/wire"
 	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
 )
@@ -66,6 +67,9 @@ func TestPrologAndEpilogBecomeAnAllocation(t *testing.T) {
 	}
 	if a.Thousandths != 1000 || a.StartUs < begun.UnixMicro() || a.EndUs > ended.UnixMicro() || a.EndUs <= a.StartUs {
 		t.Errorf("the job held %s from %d to %d between %d and %d", a.DeviceUuid, a.StartUs, a.EndUs, begun.UnixMicro(), ended.UnixMicro())
+	}
+	if fell := s.incidents(record.IncidentEpoch, "fell"); len(fell) > 0 {
+		t.Errorf("what was sampled before an extra reading is taken for a fall: %+v", fell)
 	}
 	extra := 0
 	for _, b := range s.samples() {
