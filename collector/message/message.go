@@ -48,6 +48,9 @@ func NewWriter(sink Sink) *Writer { return &Writer{sink: sink} }
 
 // Publish writes one batch of samples, keyed by its node. It is agent.Publisher.
 func (w *Writer) Publish(ctx context.Context, b *wl.SampleBatch) error {
+	if err := wire.ValidateSamples(b); err != nil {
+		return fmt.Errorf("samples of %s: %w: %w", b.Node, agent.ErrRefused, err)
+	}
 	w.msg.Mark = Mark{Sequence: b.Sequence, Rows: uint32(len(b.TickUs))}
 	copy(w.msg.Mark.Run[:], b.Run)
 	if n := len(b.TickUs); n > 0 {
