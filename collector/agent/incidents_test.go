@@ -430,6 +430,21 @@ func TestLossesAreStatedUntilTheyAreDurable(t *testing.T) {
 	}
 }
 
+// A loss that is not well formed costs itself and nothing else: a message with it would be refused, and so the next.
+func TestALossThatIsNotWellFormedIsLeftOut(t *testing.T) {
+	k, cfg := &keeper{}, config()
+	losses := &book{waiting: []record.Incident{
+		{Kind: record.IncidentLoss, Reason: "corrupt", To: start},
+		{Kind: record.IncidentLoss, Reason: "spool_full", From: start, To: start + second, Amount: 3},
+	}}
+	cfg.Losses = losses
+	_, reg := play(t, cfg, &script{devices: gpus(1)}, k, &clock{now: start})
+	want(t, k.batches, "loss spool_full 0..1 3")
+	if n := counted(t, reg, "incidents_dropped_total", "node=n1"); n != 1 || len(losses.waiting) != 0 {
+		t.Errorf("%v counted as dropped, %d wait", n, len(losses.waiting))
+	}
+}
+
 // play2 is play without the checks that a refused message would fail.
 func play2(t *testing.T, cfg Config, s Source, k *keeper) (*Agent, *prometheus.Registry) {
 	t.Helper()

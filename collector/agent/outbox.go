@@ -142,10 +142,18 @@ func (o *outbox) state(b *batch) (done func()) {
 	if o.cfg.Losses != nil {
 		pending := o.cfg.Losses.Pending()
 		lost = min(len(pending), perMessage)
-		own = append(own, pending[:lost]...)
+		for _, l := range pending[:lost] {
+			if err := l.Validate(); err != nil {
+				// The whole message would be refused for it, and every one after.
+				o.met.unstated.Inc()
+				o.log.Error("a loss cannot be stated", "reason", l.Reason, "error", err)
+				continue
+			}
+			own = append(own, l)
+		}
 	}
 	o.stating, b.msg.Incidents = own, b.msg.Incidents[:0]
-	if len(own) == 0 {
+	if n+lost == 0 {
 		return func() {}
 	}
 	for _, i := range own {

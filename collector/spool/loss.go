@@ -38,10 +38,11 @@ type Loss struct {
 	Messages, Rows, Bytes uint64
 }
 
-// Incident is how the loss is told downstream.
+// Incident is how the loss is told downstream. A damaged disk may not say since when: the times are then as wide as they can be.
 func (l Loss) Incident() record.Incident {
+	from := max(l.From, 1)
 	i := record.Incident{
-		Kind: record.IncidentLoss, Reason: string(l.Reason), From: l.From, To: l.To, Amount: int64(l.Messages), First: l.First, Last: l.Last,
+		Kind: record.IncidentLoss, Reason: string(l.Reason), From: from, To: max(l.To, from), Amount: int64(l.Messages), First: l.First, Last: l.Last,
 	}
 	if l.Run != [wire.RunBytes]byte{} {
 		i.Run = hex.EncodeToString(l.Run[:])

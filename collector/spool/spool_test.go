@@ -440,3 +440,9 @@ func TestADoneContextGetsWhatHasJustCome(t *testing.T) {
 		t.Error("nothing has come")
 	}
 }
+
+func TestALossOfUnknownTimeCanBeStated(t *testing.T) {
+	if err := (Loss{Reason: ReasonCorrupt, Messages: 3}).Incident().Validate(); err != nil {
+		t.Error(err)
+	}
+}
