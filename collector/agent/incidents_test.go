@@ -109,6 +109,24 @@ func TestASilentNodeIsOneGap(t *testing.T) {
 	want(t, k.batches, "gap other 9..20 11")
 }
 
+// A device whose next value comes a tick later than the others' had no gap of its own.
+func TestTheNodesGapIsNotTheDevicesToo(t *testing.T) {
+	k, s, cfg := &keeper{}, &script{devices: gpus(2)}, config()
+	cfg.Until = start + 1500*second
+	s.at = func(tick unit.Micros, r *meter.Readings) error {
+		i := (tick - start) / second
+		if i >= 10 && i < 910 {
+			return errors.New("the engine is away")
+		}
+		if i == 910 {
+			r.Row(1)[meter.SlotEnergy] = meter.Value{}
+		}
+		return nil
+	}
+	play(t, cfg, s, k, &clock{now: start})
+	want(t, k.batches, "gap other 9..609 600", "gap other 609..910 301")
+}
+
 func TestALongGapIsStatedInParts(t *testing.T) {
 	k, s, cfg := &keeper{}, &script{devices: gpus(1)}, config()
 	cfg.Until = start + 1500*second

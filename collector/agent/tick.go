@@ -26,6 +26,7 @@ func (a *Agent) tick(ctx context.Context, at unit.Micros) {
 		a.recall(ctx, a.nodeGap.since, at)
 	}
 	a.expect(1)
+	a.seeNode(at, err) // before its devices: a gap of the node is none of theirs
 	for i, m := range a.meters {
 		read := m.Observe(a.readings.Row(i), a.row, meter.Tick)
 		if read {
@@ -39,7 +40,6 @@ func (a *Agent) tick(ctx context.Context, at unit.Micros) {
 			a.see(i, at, read)
 		}
 	}
-	a.seeNode(at, err)
 	a.lastTick = at
 }
 
