@@ -104,7 +104,7 @@ func (a *Agent) loop(ctx context.Context) error {
 	a.completed = a.started - a.period // a first value may be that much older than the first tick
 	a.current = a.out.fresh()
 	a.rediscover()
-	a.pace = pace{a.clock.Now(), a.clock.Steady()}
+	a.pace.wall, a.pace.steady = a.bothClocks()
 	next := a.ceil(a.started)
 	a.afterStandstill(next)
 	for a.cfg.Until == 0 || next <= a.cfg.Until {

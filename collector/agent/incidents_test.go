@@ -220,6 +220,28 @@ func TestClockStepsAreStated(t *testing.T) {
 	}
 }
 
+// starved is a clock on a machine that takes the processor away for a while right after the wall time was read.
+type starved struct {
+	clock
+	asked int
+}
+
+func (c *starved) Now() unit.Micros {
+	now := c.now
+	if c.asked++; c.asked%10 == 0 {
+		c.now += 300_000
+	}
+	return now
+}
+
+func TestABusyMachineIsNoClockStep(t *testing.T) {
+	k := &keeper{}
+	_, reg := play(t, config(), &script{devices: gpus(1)}, k, &starved{clock: clock{now: start}})
+	if n := counted(t, reg, "clock_steps_total", "node=n1"); n != 0 {
+		t.Errorf("%v steps counted: %q", n, stated(k.batches))
+	}
+}
+
 // remembering is a source that knows the energy of every tick, also of those at which nobody asked.
 type remembering struct{ script }
 
