@@ -168,13 +168,23 @@ func TestWhatIsTooLargeIsRefusedForGood(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pub.Close()
-	big := &wl.SampleBatch{Node: "a"}
-	for i := range 1000 {
-		big.EnergyMj = append(big.EnergyMj, math.MaxUint64-uint64(i))
-	}
+	big := samples(1000)
 	if err := message.NewWriter(pub).Publish(context.Background(), big); !errors.Is(err, agent.ErrRefused) {
 		t.Errorf("a message above the limit gave %v, want it refused", err)
 	}
+}
+
+// samples are rows that ingest would take.
+func samples(rows int) *wl.SampleBatch {
+	b := &wl.SampleBatch{
+		Node: "a", Site: "s", Run: make([]byte, wire.RunBytes), BootId: make([]byte, wire.RunBytes),
+		Devices: []*wl.DeviceRef{{Uuid: "GPU-a", Kind: wl.DeviceKind_DEVICE_KIND_GPU, EnergySource: wl.EnergySource_ENERGY_SOURCE_HARDWARE}},
+	}
+	for i := range rows {
+		b.Device, b.TickUs = append(b.Device, 0), append(b.TickUs, 1_767_225_600_000_000+int64(i))
+		b.EnergyTsUs, b.EnergyMj = append(b.EnergyTsUs, uint64(b.TickUs[i])), append(b.EnergyMj, math.MaxUint64-1-uint64(i))
+	}
+	return b
 }
 
 func TestAnAbsentBrokerIsNotARefusal(t *testing.T) {
@@ -187,7 +197,7 @@ func TestAnAbsentBrokerIsNotARefusal(t *testing.T) {
 	defer pub.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if err := message.NewWriter(pub).Publish(ctx, &wl.SampleBatch{Node: "a"}); err == nil || errors.Is(err, agent.ErrRefused) {
+	if err := message.NewWriter(pub).Publish(ctx, samples(1)); err == nil || errors.Is(err, agent.ErrRefused) {
 		t.Errorf("nobody listens, and the publisher says %v", err)
 	}
 }
