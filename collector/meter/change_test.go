@@ -39,11 +39,17 @@ func TestEnergyFromElsewhereIsAnotherEpoch(t *testing.T) {
 	c := newCounted()
 	c.tick(7_000_000, 500)
 	c.d.Change(record.EnergyIntegrated, Set(0).With(SlotPower))
-	if e, n, _ := c.tick(7_500_000, 500); e != 500_000 || n != 1 {
-		t.Errorf("integrated it has %d mJ in epoch %d", e, n)
+	if e, n, r := c.tick(7_500_000, 500); e != 500_000 || n != 1 || r != "source" {
+		t.Errorf("integrated it has %d mJ in epoch %d, break %q", e, n, r)
+	}
+	if b, _ := c.d.Break(); b.Last != 7_000_000 || b.To-b.From != second {
+		t.Errorf("the break is %+v", b)
 	}
 	c.d.Change(record.EnergyHardware, Set(0).With(SlotEnergy).With(SlotPower))
-	if e, n, r := c.tick(8_000_000, 500); e != 8_000_000 || n != 2 || r != "" {
+	if e, n, r := c.tick(8_000_000, 500); e != 8_000_000 || n != 2 || r != "source" {
 		t.Errorf("by its counter it has %d mJ in epoch %d, break %q", e, n, r)
+	}
+	if b, _ := c.d.Break(); b.Last != 500_000 {
+		t.Errorf("the break is %+v", b)
 	}
 }

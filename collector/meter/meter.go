@@ -93,11 +93,12 @@ type Device struct {
 	still          still
 	epoch          uint32
 	broken         Break
+	elsewhere      Break // of energy that is counted in another way since; told with its next reading
 }
 
 // Break is the end of an epoch of the energy counter.
 type Break struct {
-	// Reason is fell, stuck or driver; empty means that there was none.
+	// Reason is fell, stuck, driver or source; empty means that there was none.
 	Reason string
 	// From is the last reading of the epoch that ended, Last its value in mJ, To the first reading of the next.
 	From, To unit.Micros
@@ -131,8 +132,12 @@ func New(energy record.EnergySource, slots Set, period unit.Micros) *Device {
 // those of a field that goes and comes back. Energy that is counted in another way is another epoch.
 func (d *Device) Change(energy record.EnergySource, slots Set) {
 	if energy != d.energy {
-		if d.LastEnergy() > 0 {
+		if last := d.LastEnergy(); last > 0 {
 			d.nextEpoch()
+			d.elsewhere = Break{Reason: "source", From: last, Last: d.still.value}
+			if d.energy == record.EnergyIntegrated {
+				d.elsewhere.Last, _ = d.drawn()
+			}
 		}
 		d.energy, d.still = energy, still{}
 	}

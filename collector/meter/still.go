@@ -32,7 +32,14 @@ const (
 // at even times, a counter that goes on has seen half of it at most. What no counter
 // saw is for the aggregator to estimate.
 func (d *Device) settle(row *Row) {
-	if d.energy != record.EnergyHardware || row.EnergyAt == absentTime {
+	if row.EnergyAt == absentTime {
+		return
+	}
+	if d.elsewhere.Reason != "" {
+		d.broken, d.elsewhere = d.elsewhere, Break{}
+		d.broken.To = unit.Micros(row.EnergyAt)
+	}
+	if d.energy != record.EnergyHardware {
 		return
 	}
 	s := &d.still

@@ -34,7 +34,7 @@ var IncidentKinds = []IncidentKind{IncidentGap, IncidentLoss, IncidentClockStep,
 // Incident is something that happened over [From, To] on a node. The same incident stated twice is one incident.
 type Incident struct {
 	Kind IncidentKind
-	// Reason is a word: stopped, hung, unread, spool_full, fell, stuck, driver; of an allocation unmapped, overbooked, unknown_device,
+	// Reason is a word: stopped, hung, unread, spool_full, fell, stuck, driver, source; of an allocation unmapped, overbooked, unknown_device,
 	// start_unknown, end_unknown.
 	Reason string
 	// Device is the UUID; empty means the whole node.
