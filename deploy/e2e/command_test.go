@@ -58,10 +58,11 @@ func start(t *testing.T, o options, program string, args ...string) *running {
 			r.cmd.Env = append(r.cmd.Env, e)
 		}
 	}
-	r.cmd.Env = append(append(r.cmd.Env, r.mark), o.env...)
+	r.cmd.Env = append(r.cmd.Env, r.mark)
 	if program == b.wattledger { // the collector has no engine, and refuses keys that it does not know
 		r.cmd.Env = append(r.cmd.Env, "WATTLEDGER_LIBCHDB="+b.libchdb)
 	}
+	r.cmd.Env = append(r.cmd.Env, o.env...) // the case has the last word
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.err
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C for the tests is not one for the command
 	if err := r.cmd.Start(); err != nil {
