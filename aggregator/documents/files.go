@@ -164,7 +164,7 @@ func exportTo(ctx context.Context, ledger Ledger, asOf report.AsOf, name string)
 	if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
 		return w, err
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".ledger.*")
+	f, err := process.CreateTemp(name)
 	if err != nil {
 		return w, err
 	}

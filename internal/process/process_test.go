@@ -236,6 +236,38 @@ func TestWriteFile(t *testing.T) {
 	}
 }
 
+// A writer that was killed leaves its part behind; the next one clears it away, and nobody else's.
+func TestWhatAKilledWriterLeftIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "b")
+	for _, left := range []string{".b.123.tmp", ".c.123.tmp", ".b.mine"} {
+		if err := os.WriteFile(filepath.Join(dir, left), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other, err := CreateTemp(name) // another writer is at work
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(name, []byte("whole"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if want := []string{filepath.Base(other.Name()), ".b.mine", ".c.123.tmp", "b"}; strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("the folder holds %q, want %q", got, want)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestJSONLogs(t *testing.T) {
 	var out bytes.Buffer
 	log := NewLogger(&out, "warn", "json")
