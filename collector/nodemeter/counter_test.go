@@ -63,14 +63,13 @@ func TestPowerIsIntegratedExactly(t *testing.T) {
 			if i > 0 {
 				span := rapid.Int64Range(1, 30_000_000).Draw(t, "span")
 				steady += unit.Micros(span)
-				wall += unit.Micros(rapid.Int64Range(-3_600_000_000, 3_600_000_000).Draw(t, "wall"))
+				// Anywhere but where it stood: a value with the time of the one before is not new.
+				moved := rapid.Int64Range(-3_600_000_000, 3_600_000_000).Filter(func(by int64) bool { return by != 0 })
+				wall += unit.Micros(moved.Draw(t, "wall"))
 				sum.Add(sum, new(big.Int).Mul(big.NewInt(before+mw), big.NewInt(span)))
 			}
 			before = mw
 			o := c.observe(Value{At: wall, Power: unit.Milliwatts(mw)}, steady)
-			if o.why == Stale {
-				t.Skip("the wall clock stood still")
-			}
 			want := new(big.Int).Quo(sum, big.NewInt(2_000_000)).Int64()
 			if o.why != "" || o.ended != "" || o.reading.Value != want || o.reading.Method != record.MethodIntegral {
 				t.Fatalf("%+v, want %d mJ", o, want)
