@@ -2,7 +2,11 @@ package clickhouse
 
 import (
 	"encoding/binary"
+	"errors"
+	"io"
 	"math"
+	"net"
+	"sync"
 )
 
 // block is what one insert carries: columns of equal length. It is written as one block of the Native format without a
@@ -24,19 +28,78 @@ type data interface {
 
 func (b *block) add(name, typ string, d data) { b.columns = append(b.columns, column{name, typ, d}) }
 
-func (b *block) appendTo(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(b.columns)))
+// body is the block in pieces that are read once, in order. Columns that are laid out already are pieces of their own; all
+// else is written into room.
+func (b *block) body(room *[]byte) *body {
+	dst := binary.AppendUvarint((*room)[:0], uint64(len(b.columns)))
 	dst = binary.AppendUvarint(dst, uint64(b.rows))
-	for _, c := range b.columns {
+	cuts := make([]int, len(b.columns)) // where in dst a column's own piece goes
+	for i, c := range b.columns {
 		dst = appendText(appendText(dst, c.name), c.typ)
-		dst = c.data.appendTo(dst)
+		if _, own := c.data.(raw); !own {
+			dst = c.data.appendTo(dst)
+		}
+		cuts[i] = len(dst)
 	}
-	return dst
+	*room = dst
+	out := &body{}
+	from := 0
+	for i, c := range b.columns {
+		if own, ok := c.data.(raw); ok {
+			out.pieces = append(out.pieces, dst[from:cuts[i]], own)
+			from = cuts[i]
+		}
+	}
+	if from < len(dst) {
+		out.pieces = append(out.pieces, dst[from:])
+	}
+	return out
+}
+
+// body is what an insert sends. An HTTP client may go on reading it after the call has returned; the bytes belong to
+// others from release on.
+type body struct {
+	mu     sync.Mutex
+	pieces net.Buffers // guarded by mu
+	over   bool        // guarded by mu
+}
+
+var errOver = errors.New("the insert is over")
+
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return 0, errOver
+	}
+	return b.pieces.Read(p)
+}
+
+// WriteTo spares the copy that Read makes.
+func (b *body) WriteTo(w io.Writer) (int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return 0, errOver
+	}
+	return b.pieces.WriteTo(w)
+}
+
+// release waits until nobody reads.
+func (b *body) release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over, b.pieces = true, nil
 }
 
 func appendText(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
+
+// raw are values as they came, in the layout of the Native format.
+type raw []byte
+
+func (r raw) appendTo(dst []byte) []byte { return append(dst, r...) }
 
 // fixed are values of 1, 4 or 8 bytes, little-endian: a loop that the compiler turns into a copy.
 type fixed[T int8 | int32 | uint32 | int64 | uint64 | float32] []T

@@ -1,7 +1,6 @@
 package clickhouse
 
 import (
-	"bytes"
 	"fmt"
 	"testing"
 
@@ -38,7 +37,7 @@ func TestWordsOfEveryWidth(t *testing.T) {
 		b.add("n", "UInt64", n)
 		b.add("w", word, w)
 		b.add("l", "Array(String)", l)
-		if err := conn.InsertFormat(t.Context(), "Native", "INSERT INTO words (n, w, l)", bytes.NewReader(b.appendTo(nil))); err != nil {
+		if err := conn.InsertFormat(t.Context(), "Native", "INSERT INTO words (n, w, l)", b.body(new([]byte))); err != nil {
 			t.Fatalf("%d words: %v", size, err)
 		}
 		var good uint64

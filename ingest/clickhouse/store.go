@@ -1,7 +1,6 @@
 package clickhouse
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -186,9 +185,12 @@ func (s *Store) insert(ctx context.Context, table string, b *block, token string
 	if err != nil {
 		return err
 	}
-	body := s.bodies.Get().(*[]byte)
-	defer s.bodies.Put(body)
-	*body = b.appendTo((*body)[:0])
+	room := s.bodies.Get().(*[]byte)
+	body := b.body(room)
+	defer func() {
+		body.release()
+		s.bodies.Put(room)
+	}()
 
 	names := make([]string, len(b.columns))
 	for i, c := range b.columns {
@@ -202,7 +204,7 @@ func (s *Store) insert(ctx context.Context, table string, b *block, token string
 		"distributed_foreground_insert": 1,
 		// A server that gathers inserts would merge ours with others', and know nothing of their tokens.
 		"async_insert": 0,
-	})), "Native", fmt.Sprintf("INSERT INTO %s (%s)", table, strings.Join(names, ", ")), bytes.NewReader(*body))
+	})), "Native", fmt.Sprintf("INSERT INTO %s (%s)", table, strings.Join(names, ", ")), body)
 	s.seconds.WithLabelValues(table).Observe(time.Since(start).Seconds())
 	if err != nil {
 		s.lost(conn, err)

@@ -4,6 +4,7 @@ import (
 	"github.com/wattledger/wattledger/ingest/pipeline"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
+	"github.com/wattledger/wattledger/schemas/wire"
 )
 
 const (
@@ -42,22 +43,24 @@ func samplesBlock(b *pipeline.Batch, entries []pipeline.Entry) *block {
 	out.add("boot", word, words_(func(e *pipeline.Entry) string { return e.Boot }))
 	out.add("driver", word, words_(func(e *pipeline.Entry) string { return e.Driver }))
 	out.add("energy_source", energy, fixed[int8](s.EnergySource[from:to]))
-	out.add("tick", moment, fixed[int64](s.Tick[from:to]))
-	out.add("energy_ts", "UInt64", fixed[uint64](s.EnergyTS[from:to]))
+	out.add("tick", moment, packed(s, wire.ColumnTick, from, to))
+	out.add("energy_ts", "UInt64", packed(s, wire.ColumnEnergyTS, from, to))
 	out.add("period_ms", "UInt32", perEntry(with, counts, func(e *pipeline.Entry) uint32 { return e.PeriodMS }))
 	out.add("received", moment, perEntry(with, counts, func(e *pipeline.Entry) int64 { return int64(e.Message.Received) }))
 	out.add("kafka_partition", "Int32", perEntry(with, counts, func(e *pipeline.Entry) int32 { return int32(e.Message.Partition) }))
 	out.add("kafka_offset", "Int64", perEntry(with, counts, func(e *pipeline.Entry) int64 { return e.Message.Offset }))
-	for i, m := range record.Counters {
-		out.add(m.Name, "UInt64", fixed[uint64](s.Counters[i][from:to]))
-	}
-	for i, m := range record.Gauges {
-		out.add(m.Name, "Float32", fixed[float32](s.Gauges[i][from:to]))
-	}
-	for i, m := range record.Codes {
-		out.add(m.Name, "UInt32", fixed[uint32](s.Codes[i][from:to]))
+	for i, m := range record.Metrics {
+		out.add(m.Name, nativeTypes[m.Kind], packed(s, wire.ColumnMetrics+i, from, to))
 	}
 	return out
+}
+
+var nativeTypes = map[record.Kind]string{record.Counter: "UInt64", record.Gauge: "Float32", record.Code: "UInt32"}
+
+// packed are rows [from, to) of a column as the wire has it, which is also how the Native format has it.
+func packed(s *pipeline.Samples, column, from, to int) data {
+	width := wire.Columns[column].Width
+	return raw(s.Columns[column-wire.ColumnTick][from*width : to*width])
 }
 
 func perEntry[T int32 | uint32 | int64 | uint64](entries []pipeline.Entry, counts []int, of func(e *pipeline.Entry) T) data {

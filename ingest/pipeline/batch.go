@@ -1,12 +1,9 @@
 package pipeline
 
 import (
-	"math"
-
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
-	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
 )
 
 // Entry is one accepted message: what the table messages says about it, and which rows of the batch are its own.
@@ -48,13 +45,12 @@ type Samples struct {
 	index        map[string]uint32
 	Device       []uint32
 	EnergySource []int8
-	Tick         []int64
-	EnergyTS     []uint64
-	// Counters, Gauges and Codes are in the order of schemas/record, each with a value per row.
-	Counters [][]uint64
-	Gauges   [][]float32
-	Codes    [][]uint32
+	// Columns are the columns of wire.Columns from ColumnTick on, each with a value per row: little-endian, as they came.
+	Columns [][]byte
 }
+
+// Rows is how many rows there are.
+func (s *Samples) Rows() int { return len(s.Device) }
 
 // Revised is a row of a dimension table with the revision that orders it.
 type Revised[T any] struct {
@@ -103,34 +99,23 @@ type Batch struct {
 
 // Rows is how many rows wait to be inserted.
 func (b *Batch) Rows() int {
-	return len(b.Samples.Tick) + len(b.Incidents) + len(b.Allocations) + len(b.Readings) + len(b.Sites) + len(b.Nodes) + len(b.Devices) + len(b.Tenants) + len(b.Stays)
+	return b.Samples.Rows() + len(b.Incidents) + len(b.Allocations) + len(b.Readings) + len(b.Sites) + len(b.Nodes) + len(b.Devices) + len(b.Tenants) + len(b.Stays)
 }
 
 // Empty says that there is nothing to store, to refuse or to commit.
 func (b *Batch) Empty() bool { return b.seen == 0 }
 
 func newSamples() Samples {
-	return Samples{
-		index:    map[string]uint32{},
-		Counters: make([][]uint64, len(record.Counters)),
-		Gauges:   make([][]float32, len(record.Gauges)),
-		Codes:    make([][]uint32, len(record.Codes)),
-	}
+	return Samples{index: map[string]uint32{}, Columns: make([][]byte, len(wire.Columns)-wire.ColumnTick)}
 }
 
 // reset empties the batch; columns keep their room.
 func (b *Batch) reset() {
 	s := &b.Samples
 	clear(s.index)
-	s.UUIDs, s.Device, s.EnergySource, s.Tick, s.EnergyTS = s.UUIDs[:0], s.Device[:0], s.EnergySource[:0], s.Tick[:0], s.EnergyTS[:0]
-	for i := range s.Counters {
-		s.Counters[i] = s.Counters[i][:0]
-	}
-	for i := range s.Gauges {
-		s.Gauges[i] = s.Gauges[i][:0]
-	}
-	for i := range s.Codes {
-		s.Codes[i] = s.Codes[i][:0]
+	s.UUIDs, s.Device, s.EnergySource = s.UUIDs[:0], s.Device[:0], s.EnergySource[:0]
+	for i := range s.Columns {
+		s.Columns[i] = s.Columns[i][:0]
 	}
 	clear(b.Entries) // lets go of the messages' bytes
 	clear(b.Refused)
@@ -141,43 +126,39 @@ func (b *Batch) reset() {
 	}
 }
 
-// add appends the rows of a valid message, column by column.
-func (s *Samples) add(m *wl.SampleBatch) Range {
-	from, rows := len(s.Tick), len(m.TickUs)
-	slot := make([]uint32, len(m.Devices))
-	for i, d := range m.Devices {
-		at, ok := s.index[d.GetUuid()]
+// add appends the rows of a message, column by column.
+func (s *Samples) add(m *wire.Sheet) Range {
+	from := s.Rows()
+	var room [64]uint32 // the devices of most nodes
+	slot := room[:0]
+	for _, d := range m.Devices {
+		at, ok := s.index[string(d.UUID)]
 		if !ok {
 			at = uint32(len(s.UUIDs))
-			s.UUIDs, s.index[d.GetUuid()] = append(s.UUIDs, d.GetUuid()), at
+			uuid := string(d.UUID)
+			s.UUIDs, s.index[uuid] = append(s.UUIDs, uuid), at
 		}
-		slot[i] = at
+		slot = append(slot, at)
 	}
-	for _, d := range m.Device {
+	for i := range m.Rows {
+		d := m.Device(i)
 		s.Device = append(s.Device, slot[d])
-		s.EnergySource = append(s.EnergySource, int8(m.Devices[d].EnergySource))
+		s.EnergySource = append(s.EnergySource, int8(m.Devices[d].Energy))
 	}
-	s.Tick = append(s.Tick, m.TickUs...)
-	s.EnergyTS = append(s.EnergyTS, m.EnergyTsUs...)
-	for i, c := range wire.Counters(m) {
-		s.Counters[i] = appendColumn(s.Counters[i], *c, rows, record.AbsentCounter)
+	for i, c := range m.Columns[wire.ColumnTick:] {
+		if c == nil {
+			s.Columns[i] = appendAbsent(s.Columns[i], wire.Columns[wire.ColumnTick+i].Absent, m.Rows)
+			continue
+		}
+		s.Columns[i] = append(s.Columns[i], c...)
 	}
-	for i, c := range wire.Gauges(m) {
-		s.Gauges[i] = appendColumn(s.Gauges[i], *c, rows, float32(math.NaN()))
-	}
-	for i, c := range wire.Codes(m) {
-		s.Codes[i] = appendColumn(s.Codes[i], *c, rows, record.AbsentCode)
-	}
-	return Range{from, from + rows}
+	return Range{from, s.Rows()}
 }
 
-// appendColumn appends a column of a message, or the sentinel for each row when no device supports the metric.
-func appendColumn[T any](to, column []T, rows int, absent T) []T {
-	if len(column) > 0 {
-		return append(to, column...)
-	}
+// appendAbsent appends the sentinel for each row when no device of a node supports the metric.
+func appendAbsent(to, absent []byte, rows int) []byte {
 	for range rows {
-		to = append(to, absent)
+		to = append(to, absent...)
 	}
 	return to
 }

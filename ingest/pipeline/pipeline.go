@@ -9,7 +9,6 @@ import (
 
 	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
-	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
 )
 
 // Config says how large a batch grows.
@@ -62,17 +61,22 @@ type Pipeline struct {
 	batch  Batch
 	runs   map[Run]*seen
 	stored map[int64][]Stored // by offset; taken out as they are met
-	msg    wl.SampleBatch     // refilled for every message
+	sheet  wire.Sheet         // refilled for every message
+	words  map[string]string  // by their bytes; the texts of the partition
+	ids    map[string]string  // by their bytes; run and boot ids in hex
 }
 
 // maxRuns bounds the memory of a partition's runs. Those forgotten are asked about again.
 const maxRuns = 50_000
 
+// maxWords bounds the memory of the texts that messages share.
+const maxWords = 100_000
+
 // New starts with what the database holds of the partition from about the committed offset on.
 func New(cfg Config, topic string, partition int, known []Stored) *Pipeline {
 	p := &Pipeline{
 		cfg: cfg, batch: Batch{Topic: topic, Partition: partition, Samples: newSamples()},
-		runs: map[Run]*seen{}, stored: map[int64][]Stored{},
+		runs: map[Run]*seen{}, stored: map[int64][]Stored{}, words: map[string]string{}, ids: map[string]string{},
 	}
 	for _, k := range known {
 		p.stored[k.Offset] = append(p.stored[k.Offset], k)
@@ -156,6 +160,10 @@ func (p *Pipeline) Done() {
 	if len(p.runs) > maxRuns {
 		clear(p.runs) // every message known is stored by now, so that the database can be asked again
 	}
+	if len(p.words)+len(p.ids) > maxWords {
+		clear(p.words)
+		clear(p.ids)
+	}
 }
 
 const day = 24 * unit.Hour
@@ -211,35 +219,28 @@ func (p *Pipeline) take(m Message) error {
 }
 
 func (p *Pipeline) takeSamples(m Message) error {
-	msg := &p.msg
-	clearSamples(msg)
-	if err := decode(m.Value, msg); err != nil {
-		return err
-	}
-	if err := wire.ValidateSamples(msg); err != nil {
-		return err
-	}
-	if err := checkTable(msg.Devices); err != nil {
+	s := &p.sheet
+	if err := s.Read(m.Value); err != nil {
 		return err
 	}
 	e := Entry{
-		Message: m, Run: Run{msg.Site, msg.Node, [wire.RunBytes]byte(msg.Run)}, Seq: msg.Sequence,
-		PreviousRun: hexID(msg.PreviousRun), PreviousSeq: msg.PreviousRunLastSequence, SchemaVersion: msg.SchemaVersion,
-		CompleteUpTo: unit.Micros(msg.CompleteUpToUs), Rows: len(msg.TickUs),
-		Boot: hexID(msg.BootId), Driver: msg.DriverVersion, PeriodMS: msg.PeriodMs,
+		Message: m, Run: Run{p.word(s.Site), p.word(s.Node), [wire.RunBytes]byte(s.Run)}, Seq: s.Sequence,
+		PreviousRun: p.hex(s.PreviousRun), PreviousSeq: s.PreviousSeq, SchemaVersion: s.SchemaVersion,
+		CompleteUpTo: unit.Micros(s.CompleteUpToUS), Rows: s.Rows,
+		Boot: p.hex(s.BootID), Driver: p.word(s.Driver), PeriodMS: s.PeriodMS,
 	}
-	if n := len(msg.TickUs); n > 0 {
-		e.FirstTick, e.LastTick = unit.Micros(msg.TickUs[0]), unit.Micros(msg.TickUs[n-1])
+	if n := s.Rows; n > 0 {
+		e.FirstTick, e.LastTick = unit.Micros(s.Tick(0)), unit.Micros(s.Tick(n-1))
 	}
 	var previous *Run
-	if len(msg.PreviousRun) == wire.RunBytes {
-		previous = &Run{e.Run.Site, e.Run.Source, [wire.RunBytes]byte(msg.PreviousRun)}
+	if len(s.PreviousRun) == wire.RunBytes {
+		previous = &Run{e.Run.Site, e.Run.Source, [wire.RunBytes]byte(s.PreviousRun)}
 	}
 	p.place(&e, previous, func() {
 		// An incident that is stored already is stored again: it replaces itself, and a crash may have come between the rows
 		// and it.
-		e.Incidents = appendTold(&p.batch.Incidents, &e, msg.Incidents, wire.IncidentOf)
-	}, func() { e.Samples = p.batch.Samples.add(msg) })
+		e.Incidents = appendTold(&p.batch.Incidents, &e, s.Incidents, wire.IncidentOf)
+	}, func() { e.Samples = p.batch.Samples.add(s) })
 	return nil
 }
 
@@ -303,7 +304,7 @@ func (p *Pipeline) atOffset(e *Entry) *Stored {
 	return nil
 }
 
-// decode merges the bytes into an empty message, whose columns keep their room.
+// decode merges the bytes into an empty message.
 func decode(value []byte, into proto.Message) error {
 	if err := (proto.UnmarshalOptions{Merge: true, DiscardUnknown: true}).Unmarshal(value, into); err != nil {
 		return fmt.Errorf("%d bytes are not a %s: %w", len(value), into.ProtoReflect().Descriptor().Name(), err)
@@ -311,18 +312,22 @@ func decode(value []byte, into proto.Message) error {
 	return nil
 }
 
-// clearSamples empties a message as proto.Reset would, but keeps the room of its columns.
-func clearSamples(m *wl.SampleBatch) {
-	m.SchemaVersion, m.Site, m.Node, m.Run, m.Sequence, m.BootId = 0, "", "", nil, 0, nil
-	m.PreviousRun, m.PreviousRunLastSequence, m.DriverVersion, m.CompleteUpToUs, m.PeriodMs, m.Source = nil, 0, "", 0, 0, ""
-	m.Incidents, m.Devices, m.Device, m.TickUs, m.EnergyTsUs = nil, nil, m.Device[:0], m.TickUs[:0], m.EnergyTsUs[:0]
-	for _, c := range wire.Counters(m) {
-		*c = (*c)[:0]
+// word is the text as a string that all messages share: a partition has few sites, nodes and drivers.
+func (p *Pipeline) word(b []byte) string {
+	w, ok := p.words[string(b)]
+	if !ok {
+		w = string(b)
+		p.words[w] = w
 	}
-	for _, c := range wire.Gauges(m) {
-		*c = (*c)[:0]
+	return w
+}
+
+// hex is a run's or a boot's id as tables hold it.
+func (p *Pipeline) hex(id []byte) string {
+	w, ok := p.ids[string(id)]
+	if !ok {
+		w = hexID(id)
+		p.ids[string(id)] = w
 	}
-	for _, c := range wire.Codes(m) {
-		*c = (*c)[:0]
-	}
+	return w
 }

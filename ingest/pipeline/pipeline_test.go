@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,25 +53,30 @@ func offer(t *testing.T, p *Pipeline, m Message) {
 func TestAColumnThatIsNotThereIsFilledWithItsSentinel(t *testing.T) {
 	p := New(DefaultConfig(), wire.TopicSample, 0, nil)
 	offer(t, p, message(0, samples(0, 2)))
-	s := p.Batch().Samples
-	if !slices.Equal(s.Counters[record.CEnergy], []uint64{0, 1}) {
-		t.Errorf("energy %v, want what was sent", s.Counters[record.CEnergy])
-	}
-	for i := 1; i < len(s.Counters); i++ {
-		if !slices.Equal(s.Counters[i], []uint64{record.AbsentCounter, record.AbsentCounter}) {
-			t.Errorf("%s is %v, want the sentinel", record.Counters[i].Name, s.Counters[i])
+	for i, m := range record.Metrics {
+		got := column(p.Batch(), m.Name)
+		var want []byte
+		for row := range uint64(2) {
+			switch {
+			case m.Name == "energy_mj":
+				want = binary.LittleEndian.AppendUint64(want, row)
+			case m.Kind == record.Counter:
+				want = binary.LittleEndian.AppendUint64(want, record.AbsentCounter)
+			case m.Kind == record.Gauge:
+				want = binary.LittleEndian.AppendUint32(want, math.Float32bits(float32(math.NaN())))
+			case m.Kind == record.Code:
+				want = binary.LittleEndian.AppendUint32(want, record.AbsentCode)
+			}
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("column %d, %s, is %x, want %x", i, m.Name, got, want)
 		}
 	}
-	for i, g := range s.Gauges {
-		if len(g) != 2 || !math.IsNaN(float64(g[0])) || !math.IsNaN(float64(g[1])) {
-			t.Errorf("%s is %v, want NaN", record.Gauges[i].Name, g)
-		}
-	}
-	for i, c := range s.Codes {
-		if !slices.Equal(c, []uint32{record.AbsentCode, record.AbsentCode}) {
-			t.Errorf("%s is %v, want the sentinel", record.Codes[i].Name, c)
-		}
-	}
+}
+
+func column(b *Batch, name string) []byte {
+	at := slices.IndexFunc(wire.Columns, func(c wire.Column) bool { return c.Name == name })
+	return b.Samples.Columns[at-wire.ColumnTick]
 }
 
 func TestABatchEndsByRowsByAgeAndByDay(t *testing.T) {
@@ -272,15 +279,10 @@ func FuzzOffer(f *testing.F) {
 			t.Fatal("the second of two equal messages is not the repeat")
 		}
 		s := b.Samples
-		rows := len(s.Tick)
-		for _, c := range s.Counters {
-			if len(c) != rows {
-				t.Fatalf("a counter has %d values for %d rows", len(c), rows)
-			}
-		}
-		for _, c := range s.Gauges {
-			if len(c) != rows {
-				t.Fatalf("a gauge has %d values for %d rows", len(c), rows)
+		rows := s.Rows()
+		for i, c := range s.Columns {
+			if of := wire.Columns[wire.ColumnTick+i]; len(c) != rows*of.Width {
+				t.Fatalf("%s has %d bytes for %d rows", of.Name, len(c), rows)
 			}
 		}
 		for _, d := range s.Device {
@@ -288,7 +290,7 @@ func FuzzOffer(f *testing.F) {
 				t.Fatalf("device %d of %d", d, len(s.UUIDs))
 			}
 		}
-		if len(s.Device) != rows || len(s.EnergySource) != rows || len(s.EnergyTS) != rows {
+		if len(s.EnergySource) != rows {
 			t.Fatal("columns of unequal length")
 		}
 	})

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/wattledger/wattledger/schemas/record"
 	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
@@ -63,12 +64,15 @@ func ValidateSamples(b *wl.SampleBatch) error {
 			return refuse(ReasonShape, "device %d of the table lacks a uuid, kind or energy source", i)
 		}
 	}
+	if err := checkTable(b.Devices); err != nil {
+		return err
+	}
 	if err := columnsEqual(b, rows); err != nil {
 		return err
 	}
 	for i, x := range b.Incidents {
-		if err := IncidentOf(x).Validate(); err != nil {
-			return refuse(ReasonInvalid, "incident %d: %s", i, oneLine(err))
+		if err := checkIncident(i, x); err != nil {
+			return err
 		}
 	}
 	var last int64
@@ -89,6 +93,38 @@ func ValidateSamples(b *wl.SampleBatch) error {
 		last, lastDevice = tick, b.Device[i]
 	}
 	return completeUpTo(b.CompleteUpToUs)
+}
+
+func checkIncident(i int, x *wl.Incident) error {
+	if err := IncidentOf(x).Validate(); err != nil {
+		return refuse(ReasonInvalid, "incident %d: %s", i, oneLine(err))
+	}
+	return nil
+}
+
+// ClickHouse keeps kinds and energy sources as enumerations and takes any byte for them in the Native format, so that an
+// unknown one would show only when it is read. A newer producer may know more of them than we do.
+
+func knownKind(k wl.DeviceKind) bool { _, ok := wl.DeviceKind_name[int32(k)]; return ok }
+
+func knownSource(s wl.EnergySource) bool { _, ok := wl.EnergySource_name[int32(s)]; return ok }
+
+const unknownWord = "device %d (%s) has kind %d and energy source %d, one of which this version does not know; upgrade ingest before the collectors"
+
+// checkTable looks for values we have no word for, and for a device that stands twice in the table, which would have two
+// rows for one tick.
+func checkTable(devices []*wl.DeviceRef) error {
+	at := make(map[string]int, len(devices))
+	for i, d := range devices {
+		if !knownKind(d.Kind) || !knownSource(d.EnergySource) {
+			return refuse(ReasonShape, unknownWord, i, d.Uuid, d.Kind, d.EnergySource)
+		}
+		if first, twice := at[d.Uuid]; twice {
+			return refuse(ReasonShape, "device %s stands at %d and at %d of the table; once is enough", d.Uuid, first, i)
+		}
+		at[d.Uuid] = i
+	}
+	return nil
 }
 
 // completeUpTo may be absent, which is 0: then nothing is declared.
@@ -160,6 +196,9 @@ func ValidateInventory(b *wl.Inventory) error {
 		if err := SiteOf(s).Validate(); err != nil {
 			return refuse(ReasonInvalid, "site %d (%q): %s", i, s.GetId(), oneLine(err))
 		}
+		if s.PueThousandths > math.MaxInt32 {
+			return refuse(ReasonInvalid, "site %d (%s) has a PUE × 1000 of %d", i, s.Id, s.PueThousandths)
+		}
 	}
 	for i, n := range b.Nodes {
 		if err := NodeOf(n).Validate(); err != nil {
@@ -169,6 +208,9 @@ func ValidateInventory(b *wl.Inventory) error {
 	for i, d := range b.Devices {
 		if err := DeviceOf(d).Validate(); err != nil {
 			return refuse(ReasonInvalid, "device %d (%q): %s", i, d.GetUuid(), oneLine(err))
+		}
+		if !knownKind(d.Kind) || !knownSource(d.EnergySource) {
+			return refuse(ReasonInvalid, unknownWord, i, d.Uuid, d.Kind, d.EnergySource)
 		}
 	}
 	for i, t := range b.Tenants {
