@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/wattledger/wattledger/ingest"
@@ -68,22 +69,33 @@ func BenchmarkIngest(b *testing.B) {
 		}
 		ch := open(b, db)
 		b.StartTimer()
-		begin := time.Now()
+		begin, spent := time.Now(), processor(b)
 		in := start(b, ingest.DefaultConfig(), conn, fixed(db))
 		until(b, "all rows", func() bool {
 			time.Sleep(50 * time.Millisecond)
 			return in.counter(b, "wattledger_ingest_messages_total") == nodes*messages
 		})
-		took := time.Since(begin)
+		took, spent := time.Since(begin), processor(b)-spent
 		b.StopTimer()
 		in.stop()
 		if n := one[uint64](b, ch, "SELECT count() FROM samples"); n != uint64(rows) {
 			b.Fatalf("%d rows stored, want %d", n, rows)
 		}
 		b.ReportMetric(float64(rows)/took.Seconds(), "rows/s")
+		b.ReportMetric(spent.Seconds()/float64(rows)*1e6, "cpu-s/Mrow") // of broker, ingest and engine: all are in this process
 		b.ReportMetric(float64(bytes)/float64(rows), "wire-B/row")
 		b.ReportMetric(float64(one[uint64](b, ch, "SELECT sum(data_compressed_bytes) FROM system.parts WHERE active AND table = 'samples' AND database = currentDatabase()"))/float64(rows), "disk-B/row")
 		b.ReportMetric(float64(len(record.Metrics)), "metrics")
 		b.StartTimer()
 	}
+}
+
+// processor is the processor time that the process has used.
+func processor(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(unix.TimevalToNsec(u.Utime) + unix.TimevalToNsec(u.Stime))
 }

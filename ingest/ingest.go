@@ -32,6 +32,9 @@ type Config struct {
 	Batch pipeline.Config `yaml:"batch"`
 	// Consumer is how this process takes part in the group. Start more of them for more partitions at a time.
 	Consumer kafka.Config `yaml:"consumer"`
+	// Memory is how many bytes an ingester may take. A fifth of it is for messages that are not stored yet; it waits with
+	// fetching while that is full. The rest is for their columns, for what is under way from Kafka, and for garbage.
+	Memory int64 `yaml:"memory"`
 	// Inserts is how many inserts of this process run at once.
 	Inserts int `yaml:"inserts"`
 	// BackoffMax is the longest wait between two tries while something is away.
@@ -40,7 +43,7 @@ type Config struct {
 
 // DefaultConfig suits a laptop and a fleet.
 func DefaultConfig() Config {
-	return Config{Batch: pipeline.DefaultConfig(), Consumer: kafka.DefaultConfig(), Inserts: 4, BackoffMax: 5 * time.Second}
+	return Config{Batch: pipeline.DefaultConfig(), Consumer: kafka.DefaultConfig(), Memory: 512 << 20, Inserts: 4, BackoffMax: 5 * time.Second}
 }
 
 // Validate reports every fault at once.
@@ -48,6 +51,9 @@ func (c Config) Validate() error {
 	faults := []error{c.Batch.Validate(), c.Consumer.Validate()}
 	if c.Inserts < 1 || c.Inserts > 64 {
 		faults = append(faults, fmt.Errorf("inserts: %d; must lie between 1 and 64", c.Inserts))
+	}
+	if c.Memory < 128<<20 {
+		faults = append(faults, fmt.Errorf("memory: %d; must be %d (128 MiB) or more", c.Memory, 128<<20))
 	}
 	if c.BackoffMax < 10*time.Millisecond || c.BackoffMax > time.Hour {
 		faults = append(faults, fmt.Errorf("backoff_max: %v; must lie between 10ms and an hour", c.BackoffMax))
@@ -70,6 +76,7 @@ func New(cfg Config, conn kafkaconn.Config, database func() (chconn.Config, erro
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg.Consumer.Group.HoldBytes = cfg.Memory / 5
 	refused, err := kafka.NewPublisher(conn, wire.TopicRefused, reg)
 	if err != nil {
 		return nil, fmt.Errorf("ingest: %w", err)

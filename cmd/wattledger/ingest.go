@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime/debug"
 
 	"github.com/wattledger/wattledger/ingest"
 	"github.com/wattledger/wattledger/internal/chconn"
@@ -33,6 +34,7 @@ func (c *ingestCmd) Run(ctx context.Context, env *process.Env) error {
 	if c.Embedded {
 		database = func() (chconn.Config, error) { return chconn.EmbeddedConfig(env.DataDir(demoData)) }
 	}
+	debug.SetMemoryLimit(cfg.Ingest.Memory / 10 * 9) // the program's own text and what the kernel keeps for it come on top
 	in, err := ingest.New(cfg.Ingest, cfg.Kafka, database, env.Log, env.Metrics)
 	if err != nil {
 		return err

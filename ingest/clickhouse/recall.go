@@ -20,7 +20,7 @@ const recent = 20_000
 // Beyond the committed offset there is at most the last batch of the partition's owner before us: rows whose lines in
 // messages may be missing, and lines whose commit may be.
 func (s *Store) Recall(ctx context.Context, topic string, partition int, committed int64) ([]pipeline.Stored, error) {
-	conn, err := s.open(ctx)
+	conn, _, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (s *Store) Recall(ctx context.Context, topic string, partition int, committ
 }
 
 func (s *Store) recall(ctx context.Context, topic string, partition int, committed int64) ([]pipeline.Stored, error) {
-	conn, err := s.open(ctx)
+	conn, _, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (s *Store) Histories(ctx context.Context, topic string, runs []pipeline.Run
 }
 
 func (s *Store) histories(ctx context.Context, topic string, runs []pipeline.Run) ([]pipeline.History, error) {
-	conn, err := s.open(ctx)
+	conn, _, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,8 @@ type Store struct {
 	rows    *prometheus.CounterVec
 
 	mu   sync.Mutex
-	conn driver.Conn // guarded by mu; nil while the database is not reached
+	conn driver.Conn   // guarded by mu; nil while the database is not reached
+	cfg  chconn.Config // guarded by mu; of conn
 }
 
 // New is inert: nothing is dialled before the first call. reach says where the database is, and is asked again after
@@ -59,27 +60,27 @@ func (s *Store) Close() error {
 	return conn.Close()
 }
 
-func (s *Store) open(ctx context.Context) (driver.Conn, error) {
+func (s *Store) open(ctx context.Context) (driver.Conn, chconn.Config, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conn != nil {
-		return s.conn, nil
+		return s.conn, s.cfg, nil
 	}
 	cfg, err := s.reach()
 	if err != nil {
-		return nil, err
+		return nil, cfg, err
 	}
 	if cfg.Protocol == "native" {
-		return nil, errors.New("ingest writes to ClickHouse over HTTP: set protocol to http or https, port 8123 or 8443")
+		return nil, cfg, errors.New("ingest writes to ClickHouse over HTTP: set protocol to http or https, port 8123 or 8443")
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
 	defer cancel()
 	conn, err := chconn.Open(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return nil, cfg, err
 	}
-	s.conn = conn
-	return conn, nil
+	s.conn, s.cfg = conn, cfg
+	return conn, cfg, nil
 }
 
 // lost forgets a connection whose error was not an answer of the server's.
@@ -181,7 +182,7 @@ func (s *Store) insert(ctx context.Context, table string, b *block, token string
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	conn, err := s.open(ctx)
+	conn, cfg, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -196,15 +197,21 @@ func (s *Store) insert(ctx context.Context, table string, b *block, token string
 	for i, c := range b.columns {
 		names[i] = "`" + c.name + "`"
 	}
-	start := time.Now()
-	err = conn.InsertFormat(clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+	settings := clickhouse.Settings{
 		"insert_deduplicate":         1,
 		"insert_deduplication_token": token,
 		// In a cluster the answer waits until the rows have reached their shard.
 		"distributed_foreground_insert": 1,
 		// A server that gathers inserts would merge ours with others', and know nothing of their tokens.
 		"async_insert": 0,
-	})), "Native", fmt.Sprintf("INSERT INTO %s (%s)", table, strings.Join(names, ", ")), body)
+	}
+	data, compressed := cfg.Compress(body)
+	if compressed {
+		settings["decompress"] = 1
+	}
+	start := time.Now()
+	err = conn.InsertFormat(clickhouse.Context(ctx, clickhouse.WithSettings(settings)), "Native",
+		fmt.Sprintf("INSERT INTO %s (%s)", table, strings.Join(names, ", ")), data)
 	s.seconds.WithLabelValues(table).Observe(time.Since(start).Seconds())
 	if err != nil {
 		s.lost(conn, err)

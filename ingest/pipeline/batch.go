@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"sync"
+
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
@@ -46,6 +48,7 @@ type Samples struct {
 	Device       []uint32
 	EnergySource []int8
 	// Columns are the columns of wire.Columns from ColumnTick on, each with a value per row: little-endian, as they came.
+	// nil without rows.
 	Columns [][]byte
 }
 
@@ -105,17 +108,25 @@ func (b *Batch) Rows() int {
 // Empty says that there is nothing to store, to refuse or to commit.
 func (b *Batch) Empty() bool { return b.seen == 0 }
 
-func newSamples() Samples {
-	return Samples{index: map[string]uint32{}, Columns: make([][]byte, len(wire.Columns)-wire.ColumnTick)}
-}
+func newSamples() Samples { return Samples{index: map[string]uint32{}} }
 
-// reset empties the batch; columns keep their room.
+// rooms are the columns of batches that are done, for those of any partition that come next.
+var rooms = sync.Pool{New: func() any {
+	columns := make([][]byte, len(wire.Columns)-wire.ColumnTick)
+	return &columns
+}}
+
+// reset empties the batch.
 func (b *Batch) reset() {
 	s := &b.Samples
 	clear(s.index)
 	s.UUIDs, s.Device, s.EnergySource = s.UUIDs[:0], s.Device[:0], s.EnergySource[:0]
-	for i := range s.Columns {
-		s.Columns[i] = s.Columns[i][:0]
+	if columns := s.Columns; columns != nil {
+		for i := range columns {
+			columns[i] = columns[i][:0]
+		}
+		s.Columns = nil
+		rooms.Put(&columns)
 	}
 	clear(b.Entries) // lets go of the messages' bytes
 	clear(b.Refused)
@@ -129,6 +140,9 @@ func (b *Batch) reset() {
 // add appends the rows of a message, column by column.
 func (s *Samples) add(m *wire.Sheet) Range {
 	from := s.Rows()
+	if s.Columns == nil {
+		s.Columns = *rooms.Get().(*[][]byte)
+	}
 	var room [64]uint32 // the devices of most nodes
 	slot := room[:0]
 	for _, d := range m.Devices {

@@ -13,7 +13,7 @@ import (
 
 // Config says how large a batch grows.
 type Config struct {
-	// BatchRows is how many rows one insert carries. More is cheaper and later, and takes memory: about 700 bytes a row and
+	// BatchRows is how many rows one insert carries. More is cheaper and later, and takes memory: about 600 bytes a row and
 	// partition while a batch is under way.
 	BatchRows int `yaml:"batch_rows"`
 	// BatchBytes is how many bytes of messages one batch holds at most, decoded from Kafka's compression.
@@ -22,9 +22,9 @@ type Config struct {
 	BatchAge time.Duration `yaml:"batch_age"`
 }
 
-// DefaultConfig stores a live message within a second, and a backlog in inserts that are cheap for the engine.
+// DefaultConfig stores a live message within two seconds, and a backlog in inserts that are cheap for the engine.
 func DefaultConfig() Config {
-	return Config{BatchRows: 50_000, BatchBytes: 32 << 20, BatchAge: 500 * time.Millisecond}
+	return Config{BatchRows: 100_000, BatchBytes: 32 << 20, BatchAge: time.Second}
 }
 
 // Validate reports every fault at once.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,12 +28,14 @@ type Claim struct {
 	started   bool
 	cancel    context.CancelFunc
 	fetcher   sync.WaitGroup
+	held      []piece // handed out and not committed, in order
 }
 
 type fetched struct {
 	msgs []kafka.Message
 	next int64
 	end  int64
+	held int64 // of the consumer's hold
 	err  error
 }
 
@@ -70,7 +74,7 @@ func (c *Claim) SkipTo(offset int64) error {
 
 // Fetch returns the next messages in order, as many as came in one piece, or none when wait went by
 // without any: the pipeline's chance to let go of a batch by age. While the caller works on one piece
-// the next is fetched. Errors: the context's; a RangeError; what a retry cannot mend.
+// the next is fetched, unless the consumer's memory is full of what is not committed: then none comes until something is. Errors: the context's; a RangeError; what a retry cannot mend.
 func (c *Claim) Fetch(ctx context.Context, wait time.Duration) ([]kafka.Message, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err // checked first, so that a stop is not outrun by a full log
@@ -94,6 +98,7 @@ func (c *Claim) Fetch(ctx context.Context, wait time.Duration) ([]kafka.Message,
 			return nil, f.err
 		}
 		c.next, c.end = f.next, f.end
+		c.held = append(c.held, piece{f.next, f.held})
 		c.consumer.metrics.fetched.WithLabelValues(c.topic).Add(float64(len(f.msgs)))
 		return f.msgs, nil
 	case <-timer.C:
@@ -118,6 +123,7 @@ func (c *Claim) Commit(next int64) error {
 	case err == nil:
 		c.consumer.metrics.commits.WithLabelValues("done").Inc()
 		c.committed = next
+		c.release(next)
 		return nil
 	case fenced(err):
 		c.consumer.metrics.commits.WithLabelValues("fenced").Inc()
@@ -138,16 +144,36 @@ func (c *Claim) run(ctx context.Context, handle Handler) error {
 		c.cancel()
 	}
 	c.fetcher.Wait()
+	c.release(math.MaxInt64)
 	return err
+}
+
+// release gives back what the pieces before the offset took.
+func (c *Claim) release(before int64) {
+	n := 0
+	for n < len(c.held) && c.held[n].next <= before {
+		c.consumer.hold.give(c.held[n].bytes)
+		n++
+	}
+	c.held = slices.Delete(c.held, 0, n)
 }
 
 // fetchLoop hands out the log from offset on until ctx ends or the log does not hold the offset.
 func (c *Claim) fetchLoop(ctx context.Context, offset int64) {
 	give := func(f fetched) bool {
+		n := int64(0)
+		for _, m := range f.msgs {
+			n += int64(len(m.Key)+len(m.Value)) + messageCost
+		}
+		var err error
+		if f.held, err = c.consumer.hold.take(ctx, n); err != nil {
+			return false
+		}
 		select {
 		case c.fetches <- f:
 			return true
 		case <-ctx.Done():
+			c.consumer.hold.give(f.held)
 			return false
 		}
 	}

@@ -30,6 +30,10 @@ type GroupConfig struct {
 	FetchBytes int `yaml:"fetch_bytes"`
 	// FetchWait is how long the broker may hold a fetch open while there is nothing new.
 	FetchWait time.Duration `yaml:"fetch_wait"`
+	// HoldBytes bounds the messages that are fetched and not committed yet, over all partitions, in bytes of keys and values
+	// plus 200 a message. Fetches wait while it is reached. What may come on top is one fetch per partition that waits. 0 is
+	// no bound.
+	HoldBytes int64 `yaml:"-"`
 	// AcceptLoss continues at the first offset that exists when the one wanted was removed before it
 	// was read, after counting and logging what is missing. Off, the consumer stops with a RangeError.
 	AcceptLoss bool `yaml:"accept_loss"`
@@ -82,6 +86,9 @@ func (c GroupConfig) Validate() error {
 	if c.FetchBytes < 64<<10 || c.FetchBytes > 256<<20 {
 		bad("fetch_bytes: %d; must lie between %d and %d", c.FetchBytes, 64<<10, 256<<20)
 	}
+	if c.HoldBytes < 0 {
+		bad("hold bytes: %d; must not be negative", c.HoldBytes)
+	}
 	return errors.Join(faults...)
 }
 
@@ -99,6 +106,7 @@ type Consumer struct {
 	cfg     GroupConfig
 	handle  Handler
 	log     *slog.Logger
+	hold    *hold
 	metrics consumerMetrics
 }
 
@@ -121,7 +129,7 @@ func NewConsumer(conn Config, cfg GroupConfig, handle Handler, log *slog.Logger,
 		return register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: label}, labels))
 	}
 	return &Consumer{
-		conn: conn, cfg: cfg, handle: handle, log: log,
+		conn: conn, cfg: cfg, handle: handle, log: log, hold: newHold(cfg.HoldBytes, reg, label),
 		metrics: consumerMetrics{
 			generations: counter(reg, "wattledger_kafka_generations_total", "Generations of the consumer group this member took part in.", label),
 			fetched:     vec("wattledger_kafka_fetched_total", "Messages fetched, repeats included.", "topic"),
