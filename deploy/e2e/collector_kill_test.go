@@ -111,26 +111,33 @@ type delivered struct {
 func (b *restless) all(topic string) (out []delivered) {
 	b.t.Helper()
 	for p := range 2 {
-		c, err := kafka.DialLeader(context.Background(), "tcp", b.addr, topic, p)
+		out = append(out, b.partition(topic, p)...)
+	}
+	return out
+}
+
+// partition is every message of a partition, in order.
+func (b *restless) partition(topic string, p int) (out []delivered) {
+	b.t.Helper()
+	c, err := kafka.DialLeader(context.Background(), "tcp", b.addr, topic, p)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	next, end, err := c.ReadOffsets()
+	if err = errors.Join(err, c.Close()); err != nil {
+		b.t.Fatal(err)
+	}
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{b.addr}, Topic: topic, Partition: p, MaxWait: 50 * time.Millisecond})
+	for next < end {
+		m, err := r.ReadMessage(context.Background())
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		next, end, err := c.ReadOffsets()
-		if err = errors.Join(err, c.Close()); err != nil {
-			b.t.Fatal(err)
-		}
-		r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{b.addr}, Topic: topic, Partition: p, MaxWait: 50 * time.Millisecond})
-		for next < end {
-			m, err := r.ReadMessage(context.Background())
-			if err != nil {
-				b.t.Fatal(err)
-			}
-			next = m.Offset + 1
-			out = append(out, delivered{m.Key, m.Value})
-		}
-		if err := r.Close(); err != nil {
-			b.t.Fatal(err)
-		}
+		next = m.Offset + 1
+		out = append(out, delivered{m.Key, m.Value})
+	}
+	if err := r.Close(); err != nil {
+		b.t.Fatal(err)
 	}
 	return out
 }
