@@ -199,7 +199,15 @@ func (p *Pipeline) Offer(m Message, now unit.Micros) bool {
 	return true
 }
 
+// maxMessage is what a message may hold once it is decompressed: what a default broker takes in one batch. Producers of ours stay
+// below it; a longer one got here by compression, and would make of a little disk a lot of our memory and of the quarantine's.
+const maxMessage = 1 << 20
+
 func (p *Pipeline) take(m Message) error {
+	if len(m.Value) > maxMessage {
+		return &wire.RefusedError{Reason: wire.ReasonShape, Detail: fmt.Sprintf(
+			"the message has %d bytes, and at most %d may be in one; let its producer send more messages of fewer rows", len(m.Value), maxMessage)}
+	}
 	if m.Received < earliest || m.Received > latest {
 		return &wire.RefusedError{Reason: wire.ReasonTime, Detail: fmt.Sprintf(
 			"the record's time is %d µs, which is not between the years 2000 and 2100; set message.timestamp.type=LogAppendTime on the topic, or the producer's clock", m.Received)}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,6 +78,28 @@ func TestAColumnThatIsNotThereIsFilledWithItsSentinel(t *testing.T) {
 func column(b *Batch, name string) []byte {
 	at := slices.IndexFunc(wire.Columns, func(c wire.Column) bool { return c.Name == name })
 	return b.Samples.Columns[at-wire.ColumnTick]
+}
+
+// Compression brings a message through Kafka that is longer than it may be.
+func TestAnOverLongMessageIsRefused(t *testing.T) {
+	f := func(length int, refused bool) {
+		t.Helper()
+		m := samples(0, 1)
+		empty := len(message(0, m).Value)
+		m.DriverVersion = strings.Repeat("x", length-empty-4) // the length of its length, and its tag
+		long := message(0, m)
+		if len(long.Value) != length {
+			t.Fatalf("the message has %d bytes, want %d", len(long.Value), length)
+		}
+		p := New(DefaultConfig(), wire.TopicSample, 0, nil)
+		offer(t, p, long)
+		if b := p.Batch(); (len(b.Refused) == 1) != refused || len(b.Entries)+len(b.Refused) != 1 || refused && b.Refused[0].Reason != wire.ReasonShape {
+			t.Errorf("%d bytes: refused %v, %d entries", length, b.Refused, len(b.Entries))
+		}
+	}
+	f(wire.MaxMessageBytes, false)
+	f(maxMessage, false)
+	f(maxMessage+1, true)
 }
 
 func TestABatchEndsByRowsByAgeAndByDay(t *testing.T) {
