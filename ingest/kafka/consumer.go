@@ -143,7 +143,9 @@ func (c *Consumer) flush(ctx context.Context, claim *kafkaconn.Claim, p *pipelin
 	})()
 
 	b := p.Batch()
-	if err := c.deliver.Deliver(work, b); err != nil {
+	deliver := *c.deliver
+	deliver.Store = fence{deliver.Store, claim, cancel}
+	if err := deliver.Deliver(work, b); err != nil {
 		return err
 	}
 	c.count(b)

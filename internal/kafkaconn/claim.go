@@ -20,9 +20,11 @@ type Claim struct {
 	dialer    *kafka.Dialer
 	topic     string
 	partition int
-	committed int64 // the next offset the group has on record; -1 when it has none
-	next      int64 // the next offset to hand out; -1 before the log's start is known
-	end       int64 // the log's end, as the latest fetch told it
+	committed int64     // the next offset the group has on record; -1 when it has none
+	next      int64     // the next offset to hand out; -1 before the log's start is known
+	first     int64     // where the log began when the group had no commit; -1 before that is known
+	proven    time.Time // when we last asked something that the broker answered as to the partition's owner
+	end       int64     // the log's end, as the latest fetch told it
 	fetches   chan fetched
 	failed    error // what ended the fetching; every later Fetch says it again
 	started   bool
@@ -97,6 +99,9 @@ func (c *Claim) Fetch(ctx context.Context, wait time.Duration) ([]kafka.Message,
 			c.failed = f.err
 			return nil, f.err
 		}
+		if c.next < 0 && len(f.msgs) > 0 {
+			c.first = f.msgs[0].Offset
+		}
 		c.next, c.end = f.next, f.end
 		c.held = append(c.held, piece{f.next, f.held})
 		c.consumer.metrics.fetched.WithLabelValues(c.topic).Add(float64(len(f.msgs)))
@@ -118,24 +123,12 @@ func (c *Claim) Commit(next int64) error {
 	if next == c.committed {
 		return nil
 	}
-	err := c.gen.CommitOffsets(map[string]map[int]int64{c.topic: {c.partition: next}})
-	switch {
-	case err == nil:
-		c.consumer.metrics.commits.WithLabelValues("done").Inc()
-		c.committed = next
-		c.release(next)
-		return nil
-	case fenced(err):
-		c.consumer.metrics.commits.WithLabelValues("fenced").Inc()
-		return fmt.Errorf("commit topic %s partition %d offset %d: %w (%w)", c.topic, c.partition, next, ErrFenced, err)
-	case Temporary(err):
-		// The coordinator is away or has moved. It may or may not have heard us; joining anew tells.
-		c.consumer.metrics.commits.WithLabelValues("lost").Inc()
-		return fmt.Errorf("commit topic %s partition %d offset %d: %w (%w)", c.topic, c.partition, next, ErrFenced, err)
-	default:
-		c.consumer.metrics.commits.WithLabelValues("failed").Inc()
-		return fmt.Errorf("commit topic %s partition %d offset %d: %w", c.topic, c.partition, next, err)
+	if err := c.commit(next); err != nil {
+		return err
 	}
+	c.committed = next
+	c.release(next)
+	return nil
 }
 
 func (c *Claim) run(ctx context.Context, handle Handler) error {

@@ -239,7 +239,7 @@ func (c *Consumer) start(ctx context.Context, gen *kafka.Generation, dialer *kaf
 		for _, p := range partitions {
 			n++
 			start := max(p.Offset, -1) // kafka-go says -2 for a group without a commit
-			claim := &Claim{consumer: c, gen: gen, dialer: dialer, topic: topic, partition: p.ID, committed: start, next: start}
+			claim := &Claim{consumer: c, gen: gen, dialer: dialer, topic: topic, partition: p.ID, committed: start, next: start, first: -1, proven: time.Now()}
 			handlers.Add(1)
 			// When the function returns, the generation ends for every partition of this member.
 			gen.Start(func(context.Context) {

@@ -233,14 +233,16 @@ func TestFencedGenerationCannotCommit(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	holding := make(chan struct{})
 	second := make(chan struct{})
-	verdict := make(chan error, 1)
+	verdict, held := make(chan error, 1), make(chan error, 2)
 	// The zombie holds its batch until another member has the partition and has committed.
 	start(t, conn, group("g", "t.v1"), reg, func(ctx context.Context, c *kafkaconn.Claim) error {
 		if _, err := c.Fetch(ctx, time.Minute); err != nil {
 			return err
 		}
+		held <- c.Held()
 		close(holding)
 		<-second
+		held <- c.Held()
 		err := c.Commit(c.Next())
 		verdict <- err
 		return err
@@ -257,6 +259,9 @@ func TestFencedGenerationCannotCommit(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	})
+	if before, after := <-held, <-held; before != nil || !errors.Is(after, kafkaconn.ErrFenced) {
+		t.Errorf("asked whether it holds the partition, the zombie hears %v before it loses it and %v after", before, after)
+	}
 	if err := <-verdict; !errors.Is(err, kafkaconn.ErrFenced) || kafkaconn.Temporary(err) {
 		t.Errorf("the zombie's commit said %v, want ErrFenced", err)
 	}
