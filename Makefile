@@ -24,6 +24,14 @@ SIM_NVML := $(wildcard collector/nvml/sim/*)
 LOCK := internal/tools/libchdb/package-lock.json
 LIB  := .cache/libchdb/$(shell sha256sum $(LOCK) 2>/dev/null | cut -c1-16).ok
 
+# Apache Kafka, where Java and Maven are. Without them all else works, and says what was left out.
+KAFKA := .cache/kafka/$(shell cat deploy/kafka/pom.xml deploy/kafka/jars.sha256 2>/dev/null | sha256sum | cut -c1-16).ok
+ifneq ($(shell command -v java),)
+ifneq ($(shell command -v mvn),)
+HAVE_KAFKA := kafka-jars
+endif
+endif
+
 # What starts an arm64 program here: the machine itself, or qemu-user with Debian's C library, unpacked into .cache.
 ifeq ($(shell uname -m),aarch64)
 ARM64 :=
@@ -62,6 +70,24 @@ $(QEMU):
 	@cd .cache/qemu && for deb in *.deb; do dpkg-deb -x "$$deb" .; done && rm -rf *.deb lists archives *.bin usr/share && find usr/bin -type f ! -name qemu-aarch64-static -delete
 	@touch $@
 
+.PHONY: kafka-jars
+kafka-jars: $(KAFKA) ## Fetch Apache Kafka from Maven Central into .cache/kafka, once (needs Java 17 and Maven)
+
+# Maven checks what it downloads against the repository's own checksums, and sha256sum against ours; a file too many fails too.
+$(KAFKA): MVN = mvn -B -q -C -f deploy/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.cache/kafka.new/libs
+$(KAFKA):
+	@command -v java >/dev/null && command -v mvn >/dev/null || { echo 'make: no java or no mvn, which Apache Kafka needs. Install Java 17 or newer and Maven: apt-get install default-jre-headless maven, or dnf install java-latest-openjdk-headless maven' >&2; exit 1; }
+	$(say) 'setup: fetch Apache Kafka into .cache/kafka (about 45 MB, once)'
+	@rm -rf .cache/kafka.new && mkdir -p .cache/kafka.new/libs
+	@$(MVN)
+	@cd .cache/kafka.new/libs && diff <(LC_ALL=C ls) <(awk '{print $$2}' $(CURDIR)/deploy/kafka/jars.sha256 | LC_ALL=C sort) && sha256sum --check --strict --quiet $(CURDIR)/deploy/kafka/jars.sha256 || \
+		{ echo 'make: what Maven brought is not what deploy/kafka/jars.sha256 lists; it is left in .cache/kafka.new' >&2; exit 1; }
+	@touch .cache/kafka.new/$(@F) && rm -rf .cache/kafka && mv .cache/kafka.new .cache/kafka
+
+.PHONY: kafka
+kafka: kafka-jars ## Run Apache Kafka on loopback until Ctrl-C (ARGS='-brokers 3 -secure'; ARGS=-help lists more)
+	@$(GO) run ./internal/kafkacluster/kafkarun $(ARGS)
+
 .PHONY: build
 build: ## Build bin/wattledger and bin/wattledger-collector
 	$(say) 'build: bin/wattledger and bin/wattledger-collector'
@@ -99,8 +125,14 @@ fmt: ## Format all Go files
 
 ##### Test
 
+.PHONY: test-kafka
+test-kafka: setup kafka-jars ## The pipeline and its kill tests against Apache Kafka (part of make test where Java and Maven are)
+	$(say) 'test-kafka: Apache Kafka'
+	@CGO_ENABLED=0 $(GO) test -json -count=1 -p 1 -timeout 10m ./internal/kafkacluster/... ./deploy/kafka | $(GO) run ./internal/testreport
+
 .PHONY: test
-test: setup build sim ## Everything a user should run: all tests as shipped (no cgo), and the core ones with -race
+test: setup $(HAVE_KAFKA) build sim ## Everything a user should run: all tests as shipped (no cgo), and the core ones with -race
+	@[ -n '$(HAVE_KAFKA)' ] || printf '\n== test: WITHOUT Apache Kafka: there is no java or no mvn here (apt-get install default-jre-headless maven); its tests are skipped\n'
 	$(say) 'test: all packages'
 	@CGO_ENABLED=0 $(GO) test -json -p 2 -timeout 14m ./... | $(GO) run ./internal/testreport
 	$(say) 'test: core packages with the race detector'
