@@ -35,6 +35,8 @@ type Config struct {
 	// Memory is how many bytes an ingester may take. A fifth of it is for messages that are not stored yet; it waits with
 	// fetching while that is full. The rest is for their columns, for what is under way from Kafka, and for garbage.
 	Memory int64 `yaml:"memory"`
+	// Topics says how the topics have to be.
+	Topics TopicsConfig `yaml:"topics"`
 	// Inserts is how many inserts of this process run at once.
 	Inserts int `yaml:"inserts"`
 	// BackoffMax is the longest wait between two tries while something is away.
@@ -43,12 +45,12 @@ type Config struct {
 
 // DefaultConfig suits a laptop and a fleet.
 func DefaultConfig() Config {
-	return Config{Batch: pipeline.DefaultConfig(), Consumer: kafka.DefaultConfig(), Memory: 512 << 20, Inserts: 4, BackoffMax: 5 * time.Second}
+	return Config{Batch: pipeline.DefaultConfig(), Consumer: kafka.DefaultConfig(), Topics: DefaultTopicsConfig(), Memory: 512 << 20, Inserts: 4, BackoffMax: 5 * time.Second}
 }
 
 // Validate reports every fault at once.
 func (c Config) Validate() error {
-	faults := []error{c.Batch.Validate(), c.Consumer.Validate()}
+	faults := []error{c.Batch.Validate(), c.Consumer.Validate(), c.Topics.Validate()}
 	if c.Inserts < 1 || c.Inserts > 64 {
 		faults = append(faults, fmt.Errorf("inserts: %d; must lie between 1 and 64", c.Inserts))
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/wattledger/wattledger/internal/embedded/kafka"
 	"github.com/wattledger/wattledger/internal/kafkaconn"
 	"github.com/wattledger/wattledger/internal/process"
-	"github.com/wattledger/wattledger/schemas/wire"
 )
 
 // config is every role's configuration: one file and one environment serve them all.
@@ -39,18 +38,14 @@ func defaultConfig(data string) config {
 		Embedded: embedded{ClickHouse: clickhouse.DefaultConfig(), Kafka: kafka.DefaultConfig()},
 	}
 	c.Embedded.ClickHouse.Data, c.Embedded.Kafka.DataDir = data, data
-	c.Embedded.Kafka.Topics = topics
+	c.Embedded.Kafka.Topics = embeddedTopics(c.Ingest.Topics).Wanted(c.Kafka.MaxMessageBytes)
 	return c
 }
 
-// topics are those of an embedded broker. A cluster's are the operator's to make, with as many partitions as it has nodes
-// to spread over.
-var topics = []kafka.Topic{
-	{Name: wire.TopicSample, Partitions: 2},
-	{Name: wire.TopicAllocation, Partitions: 1},
-	{Name: wire.TopicReading, Partitions: 1},
-	{Name: wire.TopicInventory, Partitions: 1},
-	{Name: wire.TopicRefused, Partitions: 1},
+// embeddedTopics are those of an embedded broker: two ingesters can share the samples.
+func embeddedTopics(c ingest.TopicsConfig) ingest.TopicsConfig {
+	c.Partitions, c.Replicas = 2, 1
+	return c
 }
 
 // services is the flag of commands that can use the embedded services.
@@ -79,6 +74,8 @@ func (s services) load(ctx context.Context, env *process.Env) (config, error) {
 		if cfg.ClickHouse, err = chconn.EmbeddedConfig(data); err != nil {
 			return err
 		}
+		// Its topics are the broker's own to make, with as many partitions as it was told.
+		cfg.Ingest.Topics.AtStart = ingest.TopicsOff
 		cfg.Kafka, err = kafkaconn.EmbeddedConfig(data)
 		return err
 	}))

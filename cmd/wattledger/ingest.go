@@ -41,5 +41,10 @@ func (c *ingestCmd) Run(ctx context.Context, env *process.Env) error {
 	}
 	env.ServeMetrics("127.0.0.1:9401")
 	env.Health.Add("kafka", func(ctx context.Context) error { return kafkaconn.Ping(ctx, cfg.Kafka) })
-	return serve(ctx, env, "ingest", in.Run)
+	return serve(ctx, env, "ingest", func(ctx context.Context) error {
+		if err := ingest.ReadyTopics(ctx, cfg.Ingest, cfg.Kafka, env.Log, env.Metrics); err != nil {
+			return err
+		}
+		return in.Run(ctx)
+	})
 }

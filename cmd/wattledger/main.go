@@ -18,6 +18,7 @@ type commands struct {
 	Import    importCmd    `cmd:"" help:"State allocations or inventory from a file."`
 	Retire    retireCmd    `cmd:"" help:"Stop expecting a node or a device."`
 	Return    returnCmd    `cmd:"" help:"Expect a retired node or device again."`
+	Topics    topicsCmd    `cmd:"" help:"Show the topics as they are and as they should be, and make those that are missing."`
 	Migrate   migrateCmd   `cmd:"" help:"Bring the database to the newest schema."`
 	Embedded  embeddedCmd  `cmd:"" help:"Run Kafka or ClickHouse on this machine, without a server installed."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`

@@ -146,7 +146,7 @@ func (c staying) state(ctx context.Context, env *process.Env, do change) error {
 		}
 		defer to.Close()
 		inv := &wl.Inventory{SchemaVersion: wire.SchemaVersion, Revision: revision, Stays: []*wl.Stay{wire.StayTo(stay)}}
-		if err := inventory.Publish(ctx, to, []inventory.Message{{Key: stay.Site, Inventory: inv}}); err != nil {
+		if err := inventory.Publish(ctx, to, []inventory.Message{{Site: stay.Site, Inventory: inv}}); err != nil {
 			return err
 		}
 		r := changed{Done: do.done, What: do.what, Name: c.Name, Site: stay.Site, At: at.Time().Format(time.RFC3339Nano), Reason: c.Reason}

@@ -33,7 +33,7 @@ type servers struct {
 
 func startServers(t *testing.T) *servers {
 	t.Helper()
-	db, broker := chtest.Start(t), kafkatest.Start(t, topics...)
+	db, broker := chtest.Start(t), kafkatest.Start(t, defaultConfig(t.TempDir()).Embedded.Kafka.Topics...)
 	goose, err := chconn.OpenDB(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)

@@ -85,7 +85,7 @@ func (w *Writer) Readings(ctx context.Context, b *wl.ReadingBatch) error {
 	return w.put(ctx, wire.TopicReading, b.Site, b)
 }
 
-// Inventory states the devices of a node, keyed by its site. Of the node itself it says nothing: its rack, model and
+// Inventory states the devices of a node, keyed by its site and the devices. Of the node itself it says nothing: its rack, model and
 // declared draw are the operator's to state. A later revision replaces an earlier one.
 func (w *Writer) Inventory(ctx context.Context, site string, revision uint64, from unit.Micros, devices []agent.Device) error {
 	inv := &wl.Inventory{SchemaVersion: wire.SchemaVersion, Revision: revision}
@@ -98,7 +98,7 @@ func (w *Writer) Inventory(ctx context.Context, site string, revision uint64, fr
 		return fmt.Errorf("inventory of site %s: %w: %w", site, agent.ErrRefused, err)
 	}
 	w.msg.Mark = Mark{Rows: uint32(len(devices))}
-	return w.put(ctx, wire.TopicInventory, site, inv)
+	return w.put(ctx, wire.TopicInventory, wire.InventoryKey(site, inv), inv)
 }
 
 // span widens the time of the message to hold [from, to].

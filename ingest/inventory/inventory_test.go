@@ -69,7 +69,7 @@ func TestParse(t *testing.T) {
 	}
 	var keys []string
 	for _, m := range Messages(got) {
-		keys = append(keys, m.Key)
+		keys = append(keys, m.Site)
 		if err := wire.ValidateInventory(m.Inventory); err != nil {
 			t.Error(err)
 		}

@@ -15,13 +15,13 @@ type Publisher interface {
 	Publish(ctx context.Context, key, value []byte) error
 }
 
-// Message is one inventory under its key.
+// Message is one inventory of a site.
 type Message struct {
-	Key       string
+	Site      string
 	Inventory *wl.Inventory
 }
 
-// Fleet is the key of what belongs to no site: tenants, and devices of nodes that the file does not list.
+// Fleet stands in place of the site for what belongs to no site: tenants, and devices of nodes that the file does not list.
 const Fleet = "fleet"
 
 // perMessage keeps a message well below what a broker takes: a record has some hundreds of bytes.
@@ -72,7 +72,7 @@ func Messages(f File) []Message {
 			if room == perMessage {
 				break
 			}
-			out = append(out, Message{Key: key, Inventory: m})
+			out = append(out, Message{Site: key, Inventory: m})
 		}
 	}
 	return out
@@ -91,7 +91,7 @@ func Publish(ctx context.Context, to Publisher, messages []Message) error {
 		if err != nil {
 			return fmt.Errorf("encode message %d of %d: %w", i+1, len(messages), err)
 		}
-		if err := to.Publish(ctx, []byte(m.Key), value); err != nil {
+		if err := to.Publish(ctx, []byte(wire.InventoryKey(m.Site, m.Inventory)), value); err != nil {
 			return fmt.Errorf("publish message %d of %d: %w", i+1, len(messages), err)
 		}
 	}

@@ -60,12 +60,12 @@ func (p *Pipeline) takeInventory(m Message) error {
 	}
 	// An inventory has no run and no sequence: rows replace rows by revision. Its content is its identity.
 	sum := sha256.Sum256(m.Value)
+	site := wire.InventorySite(string(m.Key))
 	e := Entry{
-		Message: m, Run: Run{string(m.Key), "inventory", [wire.RunBytes]byte(sum[:])}, SchemaVersion: msg.SchemaVersion,
+		Message: m, Run: Run{site, "inventory", [wire.RunBytes]byte(sum[:])}, SchemaVersion: msg.SchemaVersion,
 		Rows: len(msg.Sites) + len(msg.Nodes) + len(msg.Devices) + len(msg.Tenants) + len(msg.Stays),
 	}
 	b := &p.batch
-	site := string(m.Key)
 	appendRevised(&b.Sites, &e.Sites, site, msg.Revision, msg.Sites, wire.SiteOf)
 	appendRevised(&b.Nodes, &e.Nodes, site, msg.Revision, msg.Nodes, wire.NodeOf)
 	appendRevised(&b.Devices, &e.Devices, site, msg.Revision, msg.Devices, wire.DeviceOf)

@@ -19,8 +19,35 @@ type Topic struct {
 	Partitions int `yaml:"partitions"`
 	// Replicas is the replication factor; 0 leaves it to the broker.
 	Replicas int `yaml:"replicas"`
-	// Retention is how long messages are kept, by their record time; 0 leaves it to the broker.
+	// Retention is how long messages are kept, by their record time; 0 leaves it to the broker, Forever keeps them.
 	Retention time.Duration `yaml:"retention"`
+	// Compact keeps the last message of each key for ever, instead of all messages for a while.
+	Compact bool `yaml:"compact"`
+	// MaxMessageBytes is the largest batch of messages that is taken; 0 leaves it to the broker.
+	MaxMessageBytes int `yaml:"max_message_bytes"`
+}
+
+// Forever as a retention is no limit.
+const Forever time.Duration = -1
+
+// entries are the settings that the topic is created with.
+func (t Topic) entries() (out []kafka.ConfigEntry) {
+	set := func(name, value string) { out = append(out, kafka.ConfigEntry{ConfigName: name, ConfigValue: value}) }
+	switch {
+	case t.Compact:
+		set(cleanupPolicy, "compact")
+	case t.Retention == Forever:
+		set(retentionMs, "-1")
+	case t.Retention > 0:
+		set(retentionMs, fmt.Sprint(t.Retention.Milliseconds()))
+	}
+	if t.MaxMessageBytes > 0 {
+		set(maxMessageBytes, fmt.Sprint(t.MaxMessageBytes))
+	}
+	if t.Replicas >= 3 {
+		set(minInSync, "2") // or the acknowledgement of all replicas in sync may be that of one
+	}
+	return out
 }
 
 func (c Config) client() (*kafka.Client, func(), error) {
@@ -66,9 +93,7 @@ func EnsureTopics(ctx context.Context, cfg Config, topics []Topic) error {
 		if t.Replicas == 0 {
 			tc.ReplicationFactor = -1
 		}
-		if t.Retention > 0 {
-			tc.ConfigEntries = append(tc.ConfigEntries, kafka.ConfigEntry{ConfigName: "retention.ms", ConfigValue: fmt.Sprint(t.Retention.Milliseconds())})
-		}
+		tc.ConfigEntries = t.entries()
 		req.Topics = append(req.Topics, tc)
 	}
 	resp, err := client.CreateTopics(ctx, req)

@@ -1241,7 +1241,7 @@ func (x *Reading) GetEpoch() string {
 	return ""
 }
 
-// Inventory states what exists and what is expected to report (topic wl.inventory.v1, key: site).
+// Inventory states what exists and what is expected to report (topic wl.inventory.v1, key: site and what it speaks of).
 // A later revision of the same id replaces the earlier one.
 type Inventory struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
