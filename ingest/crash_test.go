@@ -134,9 +134,14 @@ func TestTheSameInsertTwiceIsOneInsert(t *testing.T) {
 	if n := one[uint64](t, ch, "SELECT count() FROM messages"); n != 6 {
 		t.Errorf("%d lines after three equal inserts, want 6", n)
 	}
-	found, err := store.Histories(t.Context(), wire.TopicSample, []pipeline.Run{p.Batch().Entries[0].Run, {Site: "paris-1", Source: "nobody"}})
-	if err != nil || len(found) != 1 || !slices.Equal(found[0].Spans, []pipeline.Span{{First: 0, Last: 5}}) {
-		t.Errorf("history is %v (%v), want 0 to 5 of one run", found, err)
+	run, nobody := p.Batch().Entries[0].Run, pipeline.Run{Site: "paris-1", Source: "nobody"}
+	found, err := store.Histories(t.Context(), wire.TopicSample, []pipeline.Question{{Run: run, Seqs: []uint64{3, 6, 5, 99}}, {Run: nobody, Seqs: []uint64{1}}})
+	if err != nil || len(found) != 1 {
+		t.Fatalf("history is %v (%v), want that of one run", found, err)
+	}
+	slices.Sort(found[0].Stored)
+	if a := found[0]; a.Run != run || a.Highest != 5 || !slices.Equal(a.Stored, []uint64{3, 5}) || a.Edge != (pipeline.Edge{Tick: unit.Micros(noon + 11_000_000), Received: unit.Micros(noon)}) {
+		t.Errorf("history is %+v, want up to 5, with 3 and 5 of those asked about, the last tick and time of receipt", a)
 	}
 }
 

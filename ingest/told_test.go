@@ -46,6 +46,8 @@ func TestIncidentsAreStoredOnce(t *testing.T) {
 	other := m(4, 1, gap(noon, noon+1))
 	other.Incidents[0].Kind = "picnic"
 	s.send(wire.TopicSample, "node-a", other)
+	other.Incidents[0].Kind = string(record.IncidentMissing) // that is for ingest to find
+	s.send(wire.TopicSample, "node-a", other)
 	in := start(t, quick(), conn, fixed(db))
 	ch := open(t, db)
 	until(t, "five lines", func() bool { return one[uint64](t, ch, "SELECT count() FROM messages") == 5 })
@@ -66,8 +68,8 @@ func TestIncidentsAreStoredOnce(t *testing.T) {
 			t.Errorf("%v incidents of kind %s stored, want %v", got, kind, want)
 		}
 	}
-	if got := in.counter(t, "wattledger_ingest_refused_total", "reason", "invalid"); got != 1 {
-		t.Errorf("%v refused, want the one of an unknown kind", got)
+	if got := in.counter(t, "wattledger_ingest_refused_total", "reason", "invalid"); got != 2 {
+		t.Errorf("%v refused, want the two of a kind that a node cannot state", got)
 	}
 }
 

@@ -6,19 +6,20 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
 	"github.com/wattledger/wattledger/ingest/pipeline"
+	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
 )
 
-// recent is how many messages before the committed offset are recalled, so that the runs that are at work now are known
-// without asking for each.
-const recent = 20_000
-
-// Recall tells what the database holds of a partition from the committed offset on, and shortly before it. A negative
-// offset stands for a group without a commit.
+// Recall tells what the database holds of a partition from the committed offset on. A negative offset stands for a group
+// without a commit.
 //
 // Beyond the committed offset there is at most the last batch of the partition's owner before us: rows whose lines in
-// messages may be missing, and lines whose commit may be.
+// messages may be missing, and lines whose commit may be. A topic that was made anew counts its offsets from 0 again, so there
+// may be lines of its former life at these offsets: the latest are taken, as many as a batch may have.
 func (s *Store) Recall(ctx context.Context, topic string, partition int, committed int64) ([]pipeline.Stored, error) {
 	conn, _, err := s.open(ctx)
 	if err != nil {
@@ -43,13 +44,13 @@ func (s *Store) recall(ctx context.Context, topic string, partition int, committ
 	if err := row.Scan(&highest); err != nil {
 		return nil, err
 	}
-	from := committed
-	if from < 0 {
-		from = highest
+	from, lines := committed, committed
+	if committed < 0 {
+		from, lines = highest, highest-pipeline.MaxMessages
 	}
 	var out []pipeline.Stored
-	rows, err := conn.Query(ctx, "SELECT kafka_offset, site, source, run, seq FROM messages WHERE topic = ? AND kafka_partition = ? AND kafka_offset >= ?",
-		topic, int32(partition), from-recent)
+	rows, err := conn.Query(ctx, "SELECT kafka_offset, site, source, run, seq FROM messages WHERE topic = ? AND kafka_partition = ? AND kafka_offset >= ? "+
+		"ORDER BY received DESC, kafka_offset DESC LIMIT ?", topic, int32(partition), lines, uint64(pipeline.MaxMessages))
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +79,7 @@ func (s *Store) recall(ctx context.Context, topic string, partition int, committ
 		noted[key{k.Offset, k.Run, k.Seq}] = true
 	}
 	half, err := conn.Query(ctx, "SELECT kafka_offset, site, node, run, seq, count() FROM samples WHERE kafka_partition = ? AND kafka_offset >= ? "+
-		"GROUP BY kafka_offset, site, node, run, seq", int32(partition), from)
+		"GROUP BY kafka_offset, site, node, run, seq ORDER BY max(received) DESC LIMIT ?", int32(partition), from, uint64(pipeline.MaxMessages))
 	if err != nil {
 		return nil, err
 	}
@@ -100,63 +101,138 @@ func (s *Store) recall(ctx context.Context, topic string, partition int, committ
 	return out, half.Err()
 }
 
-// Histories tells which sequence numbers of the runs are stored. Runs of which nothing is stored are left out.
-func (s *Store) Histories(ctx context.Context, topic string, runs []pipeline.Run) ([]pipeline.History, error) {
-	var out []pipeline.History
-	for part := range slices.Chunk(runs, 500) {
-		found, err := s.histories(ctx, topic, part)
-		if err != nil {
-			return nil, fmt.Errorf("read what is stored of %d runs of %s: %w", len(part), topic, err)
-		}
-		out = append(out, found...)
-	}
-	return out, nil
-}
-
-func (s *Store) histories(ctx context.Context, topic string, runs []pipeline.Run) ([]pipeline.History, error) {
+// Histories answers questions about runs. Runs of which nothing is stored are left out.
+func (s *Store) Histories(ctx context.Context, topic string, asked []pipeline.Question) ([]pipeline.Answer, error) {
 	conn, _, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sources, sites, ids := make([]string, 0, len(runs)), make([]string, 0, 1), make([]string, 0, len(runs))
-	for _, r := range runs {
-		sources, ids = append(sources, r.Source), append(ids, r.Hex())
-		if !slices.Contains(sites, r.Site) {
-			sites = append(sites, r.Site)
-		}
-	}
-	// Numbers without a hole between them have the same distance to their rank: one line per span, however long the run.
-	rows, err := conn.Query(ctx, `SELECT site, source, run, min(seq), max(seq) FROM (
-			SELECT site, source, run, seq, seq - row_number() OVER (PARTITION BY site, source, run ORDER BY seq) AS island FROM (
-				SELECT DISTINCT site, source, run, seq FROM messages WHERE topic = ? AND site IN (?) AND source IN (?) AND run IN (?)))
-		GROUP BY site, source, run, island ORDER BY site, source, run, min(seq)`, topic, sites, sources, ids)
+	out, err := histories(ctx, conn, topic, asked)
 	if err != nil {
 		s.lost(conn, err)
+		return nil, fmt.Errorf("read what is stored of %d runs of %s: %w", len(asked), topic, err)
+	}
+	return out, nil
+}
+
+// A query names at most so many runs and so many messages, to stay below the engine's limit on its text.
+const (
+	runsAtOnce     = 500
+	messagesAtOnce = 2000
+)
+
+func histories(ctx context.Context, conn driver.Conn, topic string, asked []pipeline.Question) ([]pipeline.Answer, error) {
+	var out []pipeline.Answer
+	at := map[pipeline.Run]int{}
+	var points []pipeline.Question // those with numbers, few at a time
+	for part := range slices.Chunk(asked, runsAtOnce) {
+		found, err := heads(ctx, conn, topic, part)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range found {
+			at[a.Run] = len(out)
+			out = append(out, a)
+		}
+	}
+	for _, q := range asked {
+		if _, known := at[q.Run]; !known {
+			continue
+		}
+		for seqs := range slices.Chunk(q.Seqs, messagesAtOnce/4) {
+			points = append(points, pipeline.Question{Run: q.Run, Seqs: seqs})
+		}
+	}
+	for len(points) > 0 {
+		runs, n := 0, 0
+		for runs < len(points) && runs < runsAtOnce && n+len(points[runs].Seqs) <= messagesAtOnce {
+			n += len(points[runs].Seqs)
+			runs++
+		}
+		err := storedOf(ctx, conn, topic, points[:runs], func(run pipeline.Run, seq uint64) {
+			if i, ok := at[run]; ok {
+				out[i].Stored = append(out[i].Stored, seq)
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		points = points[runs:]
+	}
+	return out, nil
+}
+
+// heads are the highest number and the latest times of each run, which a projection of the table keeps at hand.
+func heads(ctx context.Context, conn driver.Conn, topic string, asked []pipeline.Question) ([]pipeline.Answer, error) {
+	sites, sources, ids := names(asked)
+	rows, err := conn.Query(ctx, `SELECT site, source, run, max(seq), toUnixTimestamp64Micro(max(last_tick)), toUnixTimestamp64Micro(max(received))
+		FROM messages WHERE topic = ? AND site IN (?) AND source IN (?) AND run IN (?) GROUP BY site, source, run`, topic, sites, sources, ids)
+	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var out []pipeline.History
+	var out []pipeline.Answer
+	for rows.Next() {
+		var a pipeline.Answer
+		var id string
+		var tick, received int64
+		if err := rows.Scan(&a.Run.Site, &a.Run.Source, &id, &a.Highest, &tick, &received); err != nil {
+			return nil, err
+		}
+		if err := runID(&a.Run, id); err != nil {
+			return nil, err
+		}
+		a.Edge = pipeline.Edge{Tick: unit.Micros(tick), Received: unit.Micros(received)}
+		out = append(out, a)
+	}
+	return out, rows.Err()
+}
+
+// storedOf calls found for each of the messages asked about that is stored, and for others of the same runs perhaps.
+func storedOf(ctx context.Context, conn driver.Conn, topic string, asked []pipeline.Question, found func(pipeline.Run, uint64)) error {
+	sites, sources, ids := names(asked)
+	pairs := make([]clickhouse.GroupSet, 0, len(asked))
+	for _, q := range asked {
+		for _, seq := range q.Seqs {
+			pairs = append(pairs, clickhouse.GroupSet{Value: []any{q.Run.Hex(), seq}})
+		}
+	}
+	rows, err := conn.Query(ctx, "SELECT DISTINCT site, source, run, seq FROM messages WHERE topic = ? AND site IN (?) AND source IN (?) AND run IN (?) AND (run, seq) IN (?)",
+		topic, sites, sources, ids, pairs)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
 	for rows.Next() {
 		var run pipeline.Run
 		var id string
-		var span pipeline.Span
-		if err := rows.Scan(&run.Site, &run.Source, &id, &span.First, &span.Last); err != nil {
-			return nil, err
+		var seq uint64
+		if err := rows.Scan(&run.Site, &run.Source, &id, &seq); err != nil {
+			return err
 		}
 		if err := runID(&run, id); err != nil {
-			return nil, err
+			return err
 		}
-		if n := len(out); n == 0 || out[n-1].Run != run {
-			out = append(out, pipeline.History{Run: run})
+		found(run, seq)
+	}
+	return rows.Err()
+}
+
+// names are the words by which the table's index finds the runs.
+func names(asked []pipeline.Question) (sites, sources, ids []string) {
+	add := func(to *[]string, seen map[string]bool, v string) {
+		if !seen[v] {
+			seen[v] = true
+			*to = append(*to, v)
 		}
-		last := &out[len(out)-1]
-		last.Spans = append(last.Spans, span)
 	}
-	if err := rows.Err(); err != nil {
-		s.lost(conn, err)
-		return nil, err
+	bySite, bySource, byID := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, q := range asked {
+		add(&sites, bySite, q.Run.Site)
+		add(&sources, bySource, q.Run.Source)
+		add(&ids, byID, q.Run.Hex())
 	}
-	return out, nil
+	return sites, sources, ids
 }
 
 func runID(r *pipeline.Run, text string) error {

@@ -136,8 +136,14 @@ func rowsOf[T any](all []T, entries []pipeline.Entry, of func(*pipeline.Entry) p
 	return all[span.From:span.To]
 }
 
-// InsertMessages writes a line for each entry that is not refused.
+// InsertMessages writes the gap records, then a line for each entry that is not refused.
 func (s *Store) InsertMessages(ctx context.Context, b *pipeline.Batch) error {
+	// Gap records first: once the lines stand, nobody looks at these messages again.
+	if len(b.Gaps) > 0 {
+		if err := s.insert(ctx, "incidents", gapsBlock(b.Topic, b.Gaps), gapsToken(b)); err != nil {
+			return err
+		}
+	}
 	var entries []pipeline.Entry
 	for _, e := range b.Entries {
 		if !e.Refused {
@@ -148,6 +154,15 @@ func (s *Store) InsertMessages(ctx context.Context, b *pipeline.Batch) error {
 		return nil
 	}
 	return s.insert(ctx, "messages", messagesBlock(b.Topic, entries), token(b, "messages", entries))
+}
+
+// gapsToken names an insert of gap records by all that is in them.
+func gapsToken(b *pipeline.Batch) string {
+	h := fnv.New128a()
+	for _, g := range b.Gaps {
+		fmt.Fprintf(h, "%q %q %d %+v\n", g.Run.Site, g.Run.Source, g.Received, g.Value)
+	}
+	return fmt.Sprintf("%s/%d/missing/%x", b.Topic, b.Partition, h.Sum(nil))
 }
 
 // token names an insert by what is in it: the offsets, and a hash over the identity and the number of rows of every

@@ -128,6 +128,14 @@ func incidentsBlock(rows []pipeline.Told[record.Incident]) *block {
 	return out
 }
 
+// gapsBlock are incidents that ingest finds itself, with the topic whose messages are missing.
+func gapsBlock(topic string, rows []pipeline.Told[record.Incident]) *block {
+	out := incidentsBlock(rows)
+	out.add("key_last", "UInt64", number(rows, func(r *pipeline.Told[record.Incident]) uint64 { return r.Value.Last }))
+	out.add("topic", word, wordsOf(1, func(int) string { return topic }, func(int) int { return len(rows) }))
+	return out
+}
+
 func readingsBlock(rows []pipeline.Told[record.Reading]) *block {
 	type row = pipeline.Told[record.Reading]
 	out := &block{rows: len(rows)}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,8 +20,8 @@ import (
 type Recaller interface {
 	// Recall tells what is stored of a partition from about the committed offset on; −1 stands for no commit.
 	Recall(ctx context.Context, topic string, partition int, committed int64) ([]pipeline.Stored, error)
-	// Histories tells which sequence numbers of the runs are stored.
-	Histories(ctx context.Context, topic string, runs []pipeline.Run) ([]pipeline.History, error)
+	// Histories answers questions about runs.
+	Histories(ctx context.Context, topic string, asked []pipeline.Question) ([]pipeline.Answer, error)
 }
 
 // Config is how messages are consumed.
@@ -58,6 +59,7 @@ type Consumer struct {
 	log     *slog.Logger
 	inner   *kafkaconn.Consumer
 	metrics *metrics
+	memory  *pipeline.Memory
 }
 
 // NewConsumer is inert; Run does the work. The deliverer's Retries are the consumer's own.
@@ -65,7 +67,8 @@ func NewConsumer(conn kafkaconn.Config, cfg Config, batches pipeline.Config, sto
 	if err := errors.Join(cfg.Validate(), batches.Validate()); err != nil {
 		return nil, err
 	}
-	c := &Consumer{cfg: cfg, batches: batches, store: store, log: log, metrics: newMetrics(reg)}
+	c := &Consumer{cfg: cfg, batches: batches, store: store, log: log, memory: pipeline.NewMemory(batches.RememberSpans)}
+	c.metrics = newMetrics(reg, c.memory)
 	deliver.Retries = c.metrics
 	c.deliver = &deliver
 	var err error
@@ -89,7 +92,8 @@ func (c *Consumer) handle(ctx context.Context, claim *kafkaconn.Claim) error {
 	if err != nil {
 		return err
 	}
-	p := pipeline.New(c.batches, topic, partition, known)
+	p := pipeline.NewSharing(c.memory, c.batches, topic, partition, known)
+	defer p.Close()
 	for {
 		msgs, err := claim.Fetch(ctx, p.Wait(now()))
 		if err != nil {
@@ -104,24 +108,23 @@ func (c *Consumer) handle(ctx context.Context, claim *kafkaconn.Claim) error {
 
 // take offers the messages to the pipeline and stores every batch that is due.
 func (c *Consumer) take(ctx context.Context, claim *kafkaconn.Claim, p *pipeline.Pipeline, msgs []pipeline.Message) error {
-	if runs := p.Ask(msgs); len(runs) > 0 {
-		var found []pipeline.History
-		err := c.persist(ctx, "history", func() (err error) {
-			found, err = c.store.Histories(ctx, claim.Topic(), runs)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		p.Learn(runs, found)
-	}
-	for _, m := range msgs {
-		for !p.Offer(m, now()) {
+	for part := range slices.Chunk(msgs, p.Chunk()) {
+		for !p.Room(len(part)) {
 			if err := c.flush(ctx, claim, p); err != nil {
 				return err
 			}
-			if ctx.Err() != nil {
-				return ctx.Err() // what is left comes again, to whom the partition belongs then
+		}
+		if err := c.learn(ctx, claim.Topic(), p, part); err != nil {
+			return err
+		}
+		for _, m := range part {
+			for !p.Offer(m, now()) {
+				if err := c.flush(ctx, claim, p); err != nil {
+					return err
+				}
+				if ctx.Err() != nil {
+					return ctx.Err() // what is left comes again, to whom the partition belongs then
+				}
 			}
 		}
 	}
@@ -129,6 +132,22 @@ func (c *Consumer) take(ctx context.Context, claim *kafkaconn.Claim, p *pipeline
 		return nil
 	}
 	return c.flush(ctx, claim, p)
+}
+
+// learn asks the database for what the pipeline does not know of the messages.
+func (c *Consumer) learn(ctx context.Context, topic string, p *pipeline.Pipeline, msgs []pipeline.Message) error {
+	for asked := p.Ask(msgs); len(asked) > 0; asked = p.Ask(msgs) {
+		var found []pipeline.Answer
+		err := c.persist(ctx, "history", func() (err error) {
+			found, err = c.store.Histories(ctx, topic, asked)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		p.Learn(asked, found)
+	}
+	return nil
 }
 
 // flush brings the batch into effect and commits it.

@@ -15,7 +15,7 @@ type metrics struct {
 	delay                                              *prometheus.HistogramVec
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer, memory *pipeline.Memory) *metrics {
 	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattledger_ingest_" + name, Help: help}, labels)
 	}
@@ -34,6 +34,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"topic"}),
 	}
 	if reg != nil {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wattledger_ingest_remembered_spans", Help: "Runs, and stretches of their sequence numbers, that are remembered to tell repeats and holes by.",
+		}, func() float64 { return float64(memory.Used()) }), prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "wattledger_ingest_forgotten_runs_total", Help: "Runs forgotten to keep within remember_spans; the database is asked when they come again.",
+		}, func() float64 { return float64(memory.Forgotten()) }))
 		reg.MustRegister(m.stored, m.repeats, m.missing, m.late, m.retries, m.incidents, m.behind, m.delay)
 	}
 	return m

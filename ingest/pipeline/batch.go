@@ -30,6 +30,8 @@ type Entry struct {
 	Boot, Driver string
 	PeriodMS     uint32
 
+	before Edge // the last that was known of the run before this message
+
 	// Rows of the batch that this message brought, by table: [From, To). Empty when they are stored already.
 	Samples, Incidents, Allocations, Readings, Sites, Nodes, Devices, Tenants, Stays Range
 }
@@ -79,8 +81,10 @@ type Batch struct {
 	Entries []Entry
 	Refused []Refusal
 
-	Samples     Samples
-	Incidents   []Told[record.Incident]
+	Samples   Samples
+	Incidents []Told[record.Incident]
+	// Gaps are the sequence numbers that the batch shows to be missing.
+	Gaps        []Told[record.Incident]
 	Allocations []Revised[record.Allocation]
 	Readings    []Told[record.Reading]
 	Sites       []Revised[record.Site]
@@ -132,7 +136,7 @@ func (b *Batch) reset() {
 	clear(b.Refused)
 	*b = Batch{
 		Topic: b.Topic, Partition: b.Partition, Next: b.Next, Samples: *s, Entries: b.Entries[:0], Refused: b.Refused[:0],
-		Incidents: b.Incidents[:0], Allocations: b.Allocations[:0], Readings: b.Readings[:0],
+		Incidents: b.Incidents[:0], Gaps: b.Gaps[:0], Allocations: b.Allocations[:0], Readings: b.Readings[:0],
 		Sites: b.Sites[:0], Nodes: b.Nodes[:0], Devices: b.Devices[:0], Tenants: b.Tenants[:0], Stays: b.Stays[:0],
 	}
 }

@@ -19,7 +19,7 @@ var ErrRows = errors.New("rows refused by the store")
 type Store interface {
 	// InsertRows writes the rows of the entries [from, to).
 	InsertRows(ctx context.Context, b *Batch, from, to int) error
-	// InsertMessages writes a line for each entry that is not refused.
+	// InsertMessages writes the gap records, then a line for each entry that is not refused.
 	InsertMessages(ctx context.Context, b *Batch) error
 }
 
@@ -45,13 +45,15 @@ type Deliverer struct {
 
 // Deliver brings the batch into effect; then its offset may be committed. It ends early only with ctx.
 //
-// Rows first, then the line of their message, then the refused, and the offset by the caller at last. A crash between any
-// two of them repeats the later steps: rows without a line are recognised by their offset, lines by the identity of
-// their message, and a refused message may stand twice in its topic under one offset.
+// Rows first, then gap records and the line of their message, then the refused, and the offset by the caller at last. A crash
+// between any two of them repeats the later steps: rows without a line are recognised by their offset, gap records replace
+// themselves, lines are recognised by the identity of their message, and a refused message may stand twice in its topic
+// under one offset.
 func (d *Deliverer) Deliver(ctx context.Context, b *Batch) error {
 	if err := d.rows(ctx, b, 0, len(b.Entries)); err != nil {
 		return err
 	}
+	b.NoteRefused()
 	err := d.retry(ctx, "messages", b, func(ctx context.Context) error { return d.Store.InsertMessages(ctx, b) })
 	if err != nil {
 		return err

@@ -40,6 +40,9 @@ func hexID(id []byte) string {
 	return ""
 }
 
+// numbered says whether messages of the topic have a run and a sequence number.
+func numbered(topic string) bool { return topic != wire.TopicInventory }
+
 // Refusal is a message that cannot be stored, and why.
 type Refusal struct {
 	Message Message

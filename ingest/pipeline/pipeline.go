@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -20,11 +21,14 @@ type Config struct {
 	BatchBytes int `yaml:"batch_bytes"`
 	// BatchAge is how long a message waits for company before its batch is stored.
 	BatchAge time.Duration `yaml:"batch_age"`
+	// RememberSpans is how many runs, and stretches of sequence numbers in them, a process remembers to tell repeats and holes
+	// by, some 150 bytes each. What was forgotten is asked from the database again.
+	RememberSpans int `yaml:"remember_spans"`
 }
 
 // DefaultConfig stores a live message within two seconds, and a backlog in inserts that are cheap for the engine.
 func DefaultConfig() Config {
-	return Config{BatchRows: 100_000, BatchBytes: 32 << 20, BatchAge: time.Second}
+	return Config{BatchRows: 100_000, BatchBytes: 32 << 20, BatchAge: time.Second, RememberSpans: 200_000}
 }
 
 // Validate reports every fault at once.
@@ -41,8 +45,14 @@ func (c Config) Validate() error {
 	if c.BatchAge < time.Millisecond || c.BatchAge > time.Minute {
 		bad("batch_age: %v; must lie between a millisecond and a minute", c.BatchAge)
 	}
+	if c.RememberSpans < 1000 || c.RememberSpans > 100_000_000 {
+		bad("remember_spans: %d; must lie between 1000 and 100000000", c.RememberSpans)
+	}
 	return errors.Join(faults...)
 }
+
+// MaxMessages bounds the messages of a batch, and with it what there may be to recall after a crash.
+const MaxMessages = 50_000
 
 // Stored is a message whose rows the database holds at an offset that may be delivered again.
 type Stored struct {
@@ -59,87 +69,41 @@ type Stored struct {
 type Pipeline struct {
 	cfg    Config
 	batch  Batch
-	runs   map[Run]*seen
-	stored map[int64][]Stored // by offset; taken out as they are met
+	known  recollection
+	stored map[int64][]Stored // by offset; taken out when their batch is done
+	met    []int64            // offsets of the batch while there is something stored
 	sheet  wire.Sheet         // refilled for every message
 	words  map[string]string  // by their bytes; the texts of the partition
 	ids    map[string]string  // by their bytes; run and boot ids in hex
 }
 
-// maxRuns bounds the memory of a partition's runs. Those forgotten are asked about again.
-const maxRuns = 50_000
-
 // maxWords bounds the memory of the texts that messages share.
 const maxWords = 100_000
 
-// New starts with what the database holds of the partition from about the committed offset on.
+// New starts with what the database holds of the partition from about the committed offset on, and a memory of its own.
 func New(cfg Config, topic string, partition int, known []Stored) *Pipeline {
+	return NewSharing(NewMemory(cfg.RememberSpans), cfg, topic, partition, known)
+}
+
+// NewSharing is New with a memory that other pipelines share. Close gives back its part.
+func NewSharing(memory *Memory, cfg Config, topic string, partition int, known []Stored) *Pipeline {
 	p := &Pipeline{
 		cfg: cfg, batch: Batch{Topic: topic, Partition: partition, Samples: newSamples()},
-		runs: map[Run]*seen{}, stored: map[int64][]Stored{}, words: map[string]string{}, ids: map[string]string{},
+		known: newRecollection(memory), stored: map[int64][]Stored{}, words: map[string]string{}, ids: map[string]string{},
 	}
 	for _, k := range known {
 		p.stored[k.Offset] = append(p.stored[k.Offset], k)
-		if !k.Noted {
-			continue // its line is still to be written, so it is not a repeat when it comes
-		}
-		s := p.runs[k.Run]
-		if s == nil {
-			s = &seen{from: k.Seq}
-			p.runs[k.Run] = s
-		}
-		s.from = min(s.from, k.Seq)
-		s.add(k.Seq)
 	}
 	return p
 }
 
-// Ask lists the runs among the messages of which only the database knows what is stored. Their histories go to Learn
-// before the messages are offered.
-func (p *Pipeline) Ask(msgs []Message) []Run {
-	var out []Run
-	asked := map[Run]bool{}
-	ask := func(r Run) {
-		if !asked[r] {
-			asked[r] = true
-			out = append(out, r)
-		}
-	}
-	for _, m := range msgs {
-		id, ok := peek(m.Topic, m.Value)
-		if !ok {
-			continue
-		}
-		s := p.runs[id.run]
-		if s == nil || s.judge(id.seq) == unknown {
-			ask(id.run)
-		}
-		if previous := (Run{id.run.Site, id.run.Source, id.previous}); s == nil && id.hasPrevious && p.runs[previous] == nil {
-			ask(previous)
-		}
-	}
-	return out
-}
-
-// Learn takes the whole histories of the runs asked about. A run that the database does not know has no history.
-func (p *Pipeline) Learn(asked []Run, found []History) {
-	for _, r := range asked {
-		if p.runs[r] == nil {
-			p.runs[r] = &seen{}
-		}
-		p.runs[r].from = 0
-	}
-	for _, h := range found {
-		if s := p.runs[h.Run]; s != nil {
-			s.learn(h.Spans)
-		}
-	}
-}
+// Close gives back the pipeline's share of the memory.
+func (p *Pipeline) Close() { p.known.close() }
 
 // Due says whether the batch has to be stored now.
 func (p *Pipeline) Due(now unit.Micros) bool {
 	b := &p.batch
-	return !b.Empty() && (b.Rows() >= p.cfg.BatchRows || b.seen >= p.cfg.BatchRows || b.bytes >= p.cfg.BatchBytes ||
+	return !b.Empty() && (b.Rows() >= p.cfg.BatchRows || b.seen >= min(p.cfg.BatchRows, MaxMessages) || b.bytes >= p.cfg.BatchBytes ||
 		now-b.since >= unit.Micros(p.cfg.BatchAge.Microseconds()))
 }
 
@@ -156,10 +120,17 @@ func (p *Pipeline) Batch() *Batch { return &p.batch }
 
 // Done empties the batch, which has taken effect.
 func (p *Pipeline) Done() {
-	p.batch.reset()
-	if len(p.runs) > maxRuns {
-		clear(p.runs) // every message known is stored by now, so that the database can be asked again
+	for i := range p.batch.Entries {
+		if e := &p.batch.Entries[i]; e.Refused && !e.Repeat {
+			p.known.remove(e.Run, e.Seq) // mended and sent again, it is to be stored
+		}
 	}
+	for _, offset := range p.met {
+		delete(p.stored, offset)
+	}
+	p.met = p.met[:0]
+	p.known.batch++
+	p.batch.reset()
 	if len(p.words)+len(p.ids) > maxWords {
 		clear(p.words)
 		clear(p.ids)
@@ -188,6 +159,9 @@ func (p *Pipeline) Offer(m Message, now unit.Micros) bool {
 	b.seen++
 	b.bytes += len(m.Key) + len(m.Value)
 	b.Next = m.Offset + 1
+	if len(p.stored) > 0 {
+		p.met = append(p.met, m.Offset)
+	}
 	if err := p.take(m); err != nil {
 		reason, detail := wire.ReasonUndecodable, err.Error()
 		var refused *wire.RefusedError
@@ -241,7 +215,7 @@ func (p *Pipeline) takeSamples(m Message) error {
 		e.FirstTick, e.LastTick = unit.Micros(s.Tick(0)), unit.Micros(s.Tick(n-1))
 	}
 	var previous *Run
-	if len(s.PreviousRun) == wire.RunBytes {
+	if len(s.PreviousRun) == wire.RunBytes && !bytes.Equal(s.PreviousRun, s.Run) {
 		previous = &Run{e.Run.Site, e.Run.Source, [wire.RunBytes]byte(s.PreviousRun)}
 	}
 	p.place(&e, previous, func() {
@@ -261,39 +235,25 @@ func (p *Pipeline) place(e *Entry, previous *Run, always, addRows func()) {
 		b.Redelivered++ // stored from this very offset: there is nothing left to do
 		return
 	}
-	s := p.runs[e.Run]
-	newRun := s == nil
-	if newRun {
+	s := p.known.get(e.Run)
+	if s == nil {
 		s = &seen{}
-		p.runs[e.Run] = s
+		p.known.put(e.Run, s)
 	}
-	highest, any := s.highest()
-	if s.judge(e.Seq) == repeated {
+	if p.known.judge(e.Run, s, e.Seq) == repeated {
 		e.Repeat, e.Rows = true, 0
 		b.Repeats++
 		b.Entries = append(b.Entries, *e)
 		return
 	}
-	switch {
-	case !any && e.Seq > 0:
-		b.Missing += e.Seq
-	case any && e.Seq > highest+1:
-		b.Missing += e.Seq - highest - 1
-	case any && e.Seq < highest:
-		b.Late++
-	}
-	if previous != nil && !any {
-		if before := p.runs[*previous]; before != nil {
-			if last, ok := before.highest(); ok && last < e.PreviousSeq {
-				b.Missing += e.PreviousSeq - last
-			}
-		}
-	}
-	s.add(e.Seq)
+	p.holes(e, s, previous)
+	e.before = s.edge
+	s.edge = s.edge.join(e.edge())
+	p.known.add(e.Run, s, e.Seq)
 	if always != nil {
 		always()
 	}
-	if here != nil && here.Rows == e.Rows {
+	if here != nil && here.Rows >= e.Rows { // more when a process that was cut off stored them too
 		b.Redelivered++ // its rows are there, its line is not: the crash came between the two
 	} else {
 		addRows()

@@ -1,24 +1,43 @@
 package pipeline
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/wattledger/wattledger/schemas/unit"
+)
 
 // Span is a range of sequence numbers, both ends included.
 type Span struct{ First, Last uint64 }
 
-// History is what the database holds of one run: disjoint spans in ascending order, none when it holds nothing.
-type History struct {
-	Run   Run
-	Spans []Span
+// Edge is the last that is known of a run before a hole in it.
+type Edge struct {
+	// Tick is the latest tick of its rows, 0 when it had none; Received the latest time of receipt.
+	Tick, Received unit.Micros
 }
 
-// maxSpans bounds the memory of one run. A run with more holes than this is asked about again below them.
-const maxSpans = 1024
+func (e Edge) join(o Edge) Edge { return Edge{max(e.Tick, o.Tick), max(e.Received, o.Received)} }
+
+// at is the tick, or what comes nearest to one.
+func (e Edge) at() unit.Micros {
+	if e.Tick != 0 {
+		return e.Tick
+	}
+	return e.Received
+}
+
+// maxSpans bounds what is remembered of one run. Of what lies below, the database is asked.
+const maxSpans = 64
 
 // seen is which messages of one run are stored or in the present batch.
 type seen struct {
 	// from is where our knowledge begins: every number at or above it is stored if and only if it lies in spans.
 	from  uint64
 	spans []Span
+	// top is the highest number that is accounted for, be it stored or put aside with a gap record; any says that there is one.
+	top  uint64
+	any  bool
+	edge Edge
+	used uint64 // when it was last asked for, to forget the longest unused first
 }
 
 type verdict uint8
@@ -30,17 +49,19 @@ const (
 )
 
 func (s *seen) judge(seq uint64) verdict {
-	i, in := s.find(seq)
+	_, in := s.find(seq)
 	switch {
 	case in:
 		return repeated
-	case seq >= s.from || i == len(s.spans) && i > 0:
-		// Messages of a run lie in one partition in order: beyond the highest known there is nothing stored.
+	case seq >= s.from:
 		return fresh
 	default:
 		return unknown
 	}
 }
+
+// weight is what the run takes of the memory: itself and its spans.
+func (s *seen) weight() int { return 1 + len(s.spans) }
 
 // find is the index of the span that holds seq, or of the first one above it.
 func (s *seen) find(seq uint64) (int, bool) {
@@ -60,18 +81,13 @@ func (s *seen) find(seq uint64) (int, bool) {
 	return i, i < len(s.spans) && s.spans[i].First <= seq
 }
 
-// highest is the last number known to be stored.
-func (s *seen) highest() (uint64, bool) {
-	if len(s.spans) == 0 {
-		return 0, false
-	}
-	return s.spans[len(s.spans)-1].Last, true
-}
+// account takes note of a number that was met, stored or not.
+func (s *seen) account(seq uint64) { s.top, s.any = max(s.top, seq), true }
 
-// add puts seq in. Adding twice is adding once.
+// add puts seq in. Adding twice is adding once. A number below what is known is left to the database.
 func (s *seen) add(seq uint64) {
 	i, in := s.find(seq)
-	if in {
+	if in || seq < s.from {
 		return
 	}
 	left := i > 0 && s.spans[i-1].Last+1 == seq
@@ -86,36 +102,30 @@ func (s *seen) add(seq uint64) {
 		s.spans[i].First = seq
 	default:
 		s.spans = slices.Insert(s.spans, i, Span{seq, seq})
-		if len(s.spans) > maxSpans {
-			s.spans = slices.Delete(s.spans, 0, 1)
-			s.from = max(s.from, s.spans[0].First)
-		}
+		s.bound()
 	}
 }
 
-// learn takes the whole history of the run from the database and keeps what is known besides.
-func (s *seen) learn(spans []Span) {
-	own := s.spans
-	s.spans, s.from = slices.Clone(spans), 0
-	for _, sp := range own {
-		s.merge(sp)
+// remove takes seq out again: it was not stored after all.
+func (s *seen) remove(seq uint64) {
+	i, in := s.find(seq)
+	if !in {
+		return
 	}
+	var rest []Span
+	if sp := s.spans[i]; sp.First < seq {
+		rest = append(rest, Span{sp.First, seq - 1})
+	}
+	if sp := s.spans[i]; sp.Last > seq {
+		rest = append(rest, Span{seq + 1, sp.Last})
+	}
+	s.spans = slices.Replace(s.spans, i, i+1, rest...)
+	s.bound()
+}
+
+func (s *seen) bound() {
 	if extra := len(s.spans) - maxSpans; extra > 0 {
 		s.spans = slices.Delete(s.spans, 0, extra)
 		s.from = s.spans[0].First
 	}
-}
-
-// merge puts a whole span in.
-func (s *seen) merge(sp Span) {
-	lo, _ := s.find(sp.First)
-	if lo > 0 && s.spans[lo-1].Last+1 == sp.First {
-		lo--
-	}
-	hi := lo
-	for hi < len(s.spans) && (s.spans[hi].First <= sp.Last || s.spans[hi].First == sp.Last+1) {
-		sp.First, sp.Last = min(sp.First, s.spans[hi].First), max(sp.Last, s.spans[hi].Last)
-		hi++
-	}
-	s.spans = slices.Replace(s.spans, lo, hi, sp)
 }

@@ -29,18 +29,6 @@ func TestSeenIsASet(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		number := rapid.Uint64Range(0, 40)
 		s, set := &seen{}, map[uint64]bool{}
-		if rapid.Bool().Draw(t, "with history") {
-			history := map[uint64]bool{}
-			for _, v := range rapid.SliceOfN(number, 0, 20).Draw(t, "before") {
-				s.add(v)
-				set[v] = true
-			}
-			for _, v := range rapid.SliceOfN(number, 0, 20).Draw(t, "history") {
-				history[v] = true
-				set[v] = true
-			}
-			s.learn(spansOf(history))
-		}
 		for _, v := range rapid.SliceOfN(number, 0, 60).Draw(t, "numbers") {
 			want := fresh
 			if set[v] {
@@ -48,6 +36,11 @@ func TestSeenIsASet(t *testing.T) {
 			}
 			if got := s.judge(v); got != want {
 				t.Fatalf("%d is judged %d, want %d; spans %v", v, got, want, s.spans)
+			}
+			if rapid.IntRange(0, 4).Draw(t, "remove") == 0 {
+				s.remove(v)
+				delete(set, v)
+				continue
 			}
 			s.add(v)
 			set[v] = true

@@ -28,7 +28,12 @@ const (
 	IncidentAllocation IncidentKind = "allocation"
 )
 
-// IncidentKinds lists the kinds; a reader knows no others.
+// IncidentMissing is messages of a run that did not arrive: what ingest finds in the sequence numbers. A node does not state it,
+// so it is not one of IncidentKinds. Reasons: hole, before_start, end_of_run. Amount counts the messages. It lies between the
+// last tick before them and the first after them, or at the latter alone where nothing came before.
+const IncidentMissing IncidentKind = "missing"
+
+// IncidentKinds lists the kinds that a message may state; a reader knows no others.
 var IncidentKinds = []IncidentKind{IncidentGap, IncidentLoss, IncidentClockStep, IncidentEpoch, IncidentRestart, IncidentAllocation}
 
 // Incident is something that happened over [From, To] on a node. The same incident stated twice is one incident.
