@@ -95,7 +95,7 @@ func TestTheViewOfWhatIsMissingIsExact(t *testing.T) {
 	ch := open(t, db)
 	store := clickhouse.New(fixed(db), 1, nil)
 	defer store.Close()
-	for round := range uint64(10) { // the law is tested more often in package pipeline
+	for round := range uint64(4) { // the law is tested more often in package pipeline
 		r := rand.New(rand.NewPCG(round, 35))
 		for _, table := range []string{"samples", "messages", "incidents"} {
 			if err := ch.Exec(t.Context(), "TRUNCATE TABLE "+table); err != nil {
@@ -104,7 +104,7 @@ func TestTheViewOfWhatIsMissingIsExact(t *testing.T) {
 		}
 		var msgs []pipeline.Message
 		top := map[string]uint64{}
-		for i := range 2 + r.IntN(23) {
+		for i := range 2 + r.IntN(15) {
 			seq := r.Uint64N(16)
 			m := sampleBatch(r, "node-a", seq, 1, 1)
 			m.Run = fmt.Appendf(nil, "round %04d run %d", round, i%2)

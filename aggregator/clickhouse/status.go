@@ -72,6 +72,36 @@ type NodeIncidents struct {
 	Last unit.Micros
 }
 
+// Missing is what did not arrive of one source on one topic.
+type Missing struct {
+	Site, Topic, Source string
+	// Gaps is the number of stretches, Messages that of the messages in them.
+	Gaps, Messages uint64
+	// From and To are the bounds of all of them together.
+	From, To unit.Micros
+}
+
+// Missing lists what is known to have been sent and has not arrived to this day, by source, the most first.
+func (s *Store) Missing(ctx context.Context) ([]Missing, error) {
+	rows, err := s.conn.Query(ctx, `SELECT site, topic, source, count(), sum(outstanding) AS n, toUnixTimestamp64Micro(min(began)), toUnixTimestamp64Micro(max(ended))
+		FROM missing WHERE outstanding > 0 GROUP BY site, topic, source ORDER BY n DESC, site, topic, source`)
+	if err != nil {
+		return nil, fmt.Errorf("read what is missing: %w", err)
+	}
+	defer rows.Close()
+	var out []Missing
+	for rows.Next() {
+		var m Missing
+		var from, to int64
+		if err := rows.Scan(&m.Site, &m.Topic, &m.Source, &m.Gaps, &m.Messages, &from, &to); err != nil {
+			return nil, fmt.Errorf("read what is missing: %w", err)
+		}
+		m.From, m.To = unit.Micros(from), unit.Micros(to)
+		out = append(out, m)
+	}
+	return out, rows.Err()
+}
+
 // Incidents counts what was received since an instant by node, kind and reason, the most frequent first.
 func (s *Store) Incidents(ctx context.Context, since unit.Micros) ([]NodeIncidents, error) {
 	rows, err := s.conn.Query(with(ctx, "since", since),

@@ -216,13 +216,42 @@ func TestAnHourWaitsForTheAllocationsOfEachNode(t *testing.T) {
 func TestIncidentsAreCountedByNodeAndKind(t *testing.T) {
 	s, conn := open(t)
 	for i, kind := range []string{"gap", "gap", "gap", "loss"} {
-		exec(t, conn, `INSERT INTO incidents VALUES ('s', 'n', '%s', 'why', '', %d, %d, 1, '', 0, 0, fromUnixTimestamp64Micro(%d))`, kind, hour0+unit.Micros(i/2), hour0+10, hour0+unit.Micros(i))
+		exec(t, conn, `INSERT INTO incidents VALUES ('s', 'n', '%s', 'why', '', %d, %d, 1, '', 0, 0, fromUnixTimestamp64Micro(%d), '', 0)`, kind, hour0+unit.Micros(i/2), hour0+10, hour0+unit.Micros(i))
 	}
-	exec(t, conn, `INSERT INTO incidents VALUES ('s', 'n', 'restart', 'hung', '', %d, %[1]d, 1, '', 0, 0, fromUnixTimestamp64Micro(%[1]d))`, hour0-1)
+	exec(t, conn, `INSERT INTO incidents VALUES ('s', 'n', 'restart', 'hung', '', %d, %[1]d, 1, '', 0, 0, fromUnixTimestamp64Micro(%[1]d), '', 0)`, hour0-1)
 	got, err := s.Incidents(t.Context(), hour0)
 	want := []NodeIncidents{{"s", "n", "gap", "why", 2, hour0 + 10}, {"s", "n", "loss", "why", 1, hour0 + 10}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("incidents %+v, want %+v; %v", got, want, err)
+	}
+}
+
+// A gap record stays; what arrived since, or stands in another record too, is not missing.
+func TestMissingIsWhatHasNotArrived(t *testing.T) {
+	s, conn := open(t)
+	gap := func(source, run string, first, last uint64) {
+		exec(t, conn, `INSERT INTO incidents VALUES ('s', '%s', 'missing', 'hole', '', %d, %d, %d, '%s', %d, %d, now64(6), '%s', %[7]d)`,
+			source, hour0, hour0+unit.Micros(last), last-first+1, run, first, last, wire.TopicSample)
+	}
+	arrive := func(source, run string, seq uint64) {
+		exec(t, conn, `INSERT INTO messages VALUES ('%s', 's', '%s', '%s', %d, '', 0, 1, now(), 1, now(), now(), now(), 0, 8)`, wire.TopicSample, source, run, seq)
+	}
+	gap("n", "r1", 3, 9)
+	gap("n", "r1", 3, 5)
+	gap("n", "r1", 8, 12)
+	gap("n", "r2", 0, 0)
+	gap("n", "r2", 2, 2)
+	gap("o", "r3", 7, 7)
+	arrive("n", "r1", 4)
+	arrive("n", "r1", 4)
+	arrive("n", "r1", 9)
+	arrive("n", "r1", 13)
+	arrive("n", "r2", 2)
+	arrive("n", "r3", 7) // another's
+	got, err := s.Missing(t.Context())
+	want := []Missing{{"s", wire.TopicSample, "n", 3, 9, hour0, hour0 + 12}, {"s", wire.TopicSample, "o", 1, 1, hour0, hour0 + 7}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("missing %+v, want %+v; %v", got, want, err)
 	}
 }
 

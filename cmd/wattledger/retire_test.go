@@ -163,7 +163,7 @@ func TestRetireAndReturn(t *testing.T) {
 	if err != nil || !slices.Equal(p.Waiting, []string{"node-a", "inventory of node-b"}) { // the node itself is complete up to its end
 		t.Errorf("waits for %v, %v", p.Waiting, err)
 	}
-	if code, status := s.run("status"); code != process.ExitDone || status["incidents"] == nil {
+	if code, status := s.run("status"); code != process.ExitDone || status["incidents"] == nil || status["missing"] == nil {
 		t.Errorf("status ends with %d: %v", code, status)
 	}
 }

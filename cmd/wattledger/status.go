@@ -24,7 +24,7 @@ type statusCmd struct {
 // Help shows examples.
 func (statusCmd) Help() string {
 	return `Shows how far ingest is behind, the last closed hour of each site and what the next one waits for, cuts without a
-sample after them, refused messages, and the incidents that nodes stated in the last 24 hours.
+sample after them, refused messages, messages that were sent and have not arrived, and the incidents of the last 24 hours.
 
 Examples:
   wattledger status --embedded
@@ -59,6 +59,17 @@ type incidentStatus struct {
 	Last   string `json:"last"`
 }
 
+// missingStatus is what has not arrived of one source.
+type missingStatus struct {
+	Site     string `json:"site"`
+	Topic    string `json:"topic"`
+	Source   string `json:"source"`
+	Gaps     uint64 `json:"gaps"`
+	Messages uint64 `json:"messages"`
+	From     string `json:"from"`
+	To       string `json:"to"`
+}
+
 // recent is how long an incident is shown after it was received.
 const recent = 24 * time.Hour
 
@@ -67,6 +78,8 @@ type pipelineStatus struct {
 	Topics  []topicStatus `json:"topics"`
 	Sites   []siteStatus  `json:"sites"`
 	Refused int64         `json:"refused"`
+	// Missing are messages that were sent, by their sequence numbers, and have not arrived.
+	Missing []missingStatus `json:"missing"`
 	// Incidents were received in the last 24 hours.
 	Incidents []incidentStatus `json:"incidents"`
 }
@@ -130,6 +143,14 @@ func readStatus(ctx context.Context, cfg config) (pipelineStatus, error) {
 			Newest: instant(s.Newest), Waiting: append([]string{}, s.Waiting...),
 		})
 	}
+	missing, err := store.Missing(ctx)
+	if err != nil {
+		return st, err
+	}
+	st.Missing = []missingStatus{}
+	for _, m := range missing {
+		st.Missing = append(st.Missing, missingStatus{m.Site, m.Topic, m.Source, m.Gaps, m.Messages, instant(m.From), instant(m.To)})
+	}
 	incidents, err := store.Incidents(ctx, unit.MicrosOf(time.Now().Add(-recent)))
 	if err != nil {
 		return st, err
@@ -179,6 +200,9 @@ func (st pipelineStatus) print(env *process.Env) error {
 	if err := printTable(env.Stdout, &sites); err != nil {
 		return err
 	}
+	if err := st.printMissing(env); err != nil {
+		return err
+	}
 	if err := st.printIncidents(env); err != nil {
 		return err
 	}
@@ -190,12 +214,40 @@ func (st pipelineStatus) print(env *process.Env) error {
 	return err
 }
 
+// shown is how many lines of a table are printed; the JSON has all.
+const shown = 20
+
+func (st pipelineStatus) printMissing(env *process.Env) error {
+	if len(st.Missing) == 0 {
+		_, err := fmt.Fprintln(env.Stdout, "No message is missing.")
+		return err
+	}
+	table := progress.Table{Title: "Messages sent and not arrived", Columns: []progress.Column{
+		progress.Text("site"), progress.Text("topic"), progress.Text("source"), progress.Number("gaps", ""), progress.Number("messages", ""), progress.Text("from"), progress.Text("to"),
+	}}
+	for _, m := range st.Missing[:min(shown, len(st.Missing))] {
+		table.Add(m.Site, m.Topic, m.Source, m.Gaps, m.Messages, m.From, m.To)
+	}
+	if err := printTable(env.Stdout, &table); err != nil {
+		return err
+	}
+	return more(env, len(st.Missing))
+}
+
+// more says that lines were left out.
+func more(env *process.Env, lines int) error {
+	if lines <= shown {
+		return nil
+	}
+	_, err := fmt.Fprintf(env.Stdout, "%d lines more: the JSON has all\n", lines-shown)
+	return err
+}
+
 func (st pipelineStatus) printIncidents(env *process.Env) error {
 	if len(st.Incidents) == 0 {
 		_, err := fmt.Fprintln(env.Stdout, "No incident in the last 24 hours.")
 		return err
 	}
-	const shown = 20
 	table := progress.Table{Title: "Incidents of the last 24 hours", Columns: []progress.Column{
 		progress.Text("site"), progress.Text("node"), progress.Text("kind"), progress.Text("reason"), progress.Number("count", ""), progress.Text("last"),
 	}}
@@ -205,11 +257,7 @@ func (st pipelineStatus) printIncidents(env *process.Env) error {
 	if err := printTable(env.Stdout, &table); err != nil {
 		return err
 	}
-	if more := len(st.Incidents) - shown; more > 0 {
-		_, err := fmt.Fprintf(env.Stdout, "%d lines more: the JSON has all\n", more)
-		return err
-	}
-	return nil
+	return more(env, len(st.Incidents))
 }
 
 // few names the first of a list and counts the rest.
