@@ -125,6 +125,9 @@ func (p *Pipeline) Done() {
 			p.known.remove(e.Run, e.Seq) // mended and sent again, it is to be stored
 		}
 	}
+	for i := range p.batch.Entries {
+		p.known.bound(p.batch.Entries[i].Run)
+	}
 	for _, offset := range p.met {
 		delete(p.stored, offset)
 	}

@@ -109,6 +109,15 @@ func (r *recollection) add(run Run, s *seen, seq uint64) {
 	r.weigh(s.weight() - before)
 }
 
+// bound keeps a run to maxSpans. No message of its may be in the batch.
+func (r *recollection) bound(run Run) {
+	if s := r.runs[run]; s != nil && len(s.spans) > maxSpans {
+		before := s.weight()
+		s.bound()
+		r.weigh(s.weight() - before)
+	}
+}
+
 // remove forgets a message of the batch that was not stored after all. It stays accounted for.
 func (r *recollection) remove(run Run, seq uint64) {
 	delete(r.placed, point{run, seq})

@@ -102,7 +102,6 @@ func (s *seen) add(seq uint64) {
 		s.spans[i].First = seq
 	default:
 		s.spans = slices.Insert(s.spans, i, Span{seq, seq})
-		s.bound()
 	}
 }
 
@@ -120,9 +119,9 @@ func (s *seen) remove(seq uint64) {
 		rest = append(rest, Span{seq + 1, sp.Last})
 	}
 	s.spans = slices.Replace(s.spans, i, i+1, rest...)
-	s.bound()
 }
 
+// bound forgets the lowest spans beyond maxSpans. No message in them may be in the batch.
 func (s *seen) bound() {
 	if extra := len(s.spans) - maxSpans; extra > 0 {
 		s.spans = slices.Delete(s.spans, 0, extra)

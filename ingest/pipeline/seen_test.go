@@ -74,6 +74,7 @@ func TestSeenForgetsTheLowestHoles(t *testing.T) {
 	for v := range uint64(2 * maxSpans) {
 		s.add(3 * v)
 	}
+	s.bound()
 	if len(s.spans) != maxSpans {
 		t.Errorf("%d spans kept, want %d", len(s.spans), maxSpans)
 	}
