@@ -52,7 +52,7 @@ func fetch(t *testing.T, conn kafkaconn.Config, topic string, n int) []pipeline.
 
 // The process dies between the steps of a batch: after the rows, after the lines, before the commit.
 func TestWhatWasStoredBeforeACrashIsNotStoredAgain(t *testing.T) {
-	conn, db := startKafka(t, 1), chtest.Start(t)
+	conn, db := startKafka(t, 1), database(t)
 	migrate(t, db)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(7, 8))
 	for seq := range uint64(9) {
@@ -104,7 +104,7 @@ func TestWhatWasStoredBeforeACrashIsNotStoredAgain(t *testing.T) {
 
 // A client that got no answer sends the same insert again.
 func TestTheSameInsertTwiceIsOneInsert(t *testing.T) {
-	db := chtest.Start(t)
+	db := database(t)
 	migrate(t, db)
 	store := clickhouse.New(fixed(db), 1, nil)
 	defer store.Close()
@@ -147,7 +147,7 @@ func TestTheSameInsertTwiceIsOneInsert(t *testing.T) {
 
 // What was stated is stated again, as after a crash of its sender, and both stand in one batch.
 func TestRepeatsInABatchHideNoRows(t *testing.T) {
-	db := chtest.Start(t)
+	db := database(t)
 	migrate(t, db)
 	store := clickhouse.New(fixed(db), 1, nil)
 	defer store.Close()
@@ -196,7 +196,7 @@ func TestRepeatsInABatchHideNoRows(t *testing.T) {
 }
 
 func TestTwoIngestersShareAndHandOver(t *testing.T) {
-	conn, db := startKafka(t, 4), chtest.Start(t)
+	conn, db := startKafka(t, 4), database(t)
 	migrate(t, db)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(11, 12))
 	nodes := []string{"n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8"}

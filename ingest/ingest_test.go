@@ -12,14 +12,13 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/wire"
 	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
 )
 
 func TestEveryColumnArrivesAsItWasSent(t *testing.T) {
-	conn, db := startKafka(t, 2), chtest.Start(t)
+	conn, db := startKafka(t, 2), database(t)
 	migrate(t, db)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(1, 2))
 	want := map[string][]any{}
@@ -137,7 +136,7 @@ func scan(t *testing.T, rows driver.Rows) []any {
 }
 
 func TestDimensionsArrive(t *testing.T) {
-	conn, db := startKafka(t, 1), chtest.Start(t)
+	conn, db := startKafka(t, 1), database(t)
 	migrate(t, db)
 	s := newSender(t, conn)
 	inventory := &wl.Inventory{
@@ -190,7 +189,7 @@ func TestDimensionsArrive(t *testing.T) {
 
 // A producer without idempotence sends again what it got no answer for.
 func TestAMessageSentTwiceCountsOnce(t *testing.T) {
-	conn, db := startKafka(t, 1), chtest.Start(t)
+	conn, db := startKafka(t, 1), database(t)
 	migrate(t, db)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(3, 4))
 	var sent []*wl.SampleBatch
@@ -229,7 +228,7 @@ func TestAMessageSentTwiceCountsOnce(t *testing.T) {
 }
 
 func TestRefusedMessagesAreKeptAndTheOthersGoThrough(t *testing.T) {
-	conn, db := startKafka(t, 1), chtest.Start(t)
+	conn, db := startKafka(t, 1), database(t)
 	migrate(t, db)
 	ch := open(t, db)
 	// A fault that only the store finds.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/wattledger/wattledger/ingest/clickhouse"
 	"github.com/wattledger/wattledger/ingest/pipeline"
-	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
@@ -29,7 +28,7 @@ func lost(first, last uint64) *wl.Incident {
 
 // Incidents come with samples or alone. What is stated again, by whatever message, is one incident as it was stated last.
 func TestIncidentsAreStoredOnce(t *testing.T) {
-	conn, db := startKafka(t, 1), chtest.Start(t)
+	conn, db := startKafka(t, 1), database(t)
 	migrate(t, db)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(21, 22))
 	m := func(seq uint64, ticks int, incidents ...*wl.Incident) *wl.SampleBatch {
@@ -75,7 +74,7 @@ func TestIncidentsAreStoredOnce(t *testing.T) {
 
 // The process dies after the rows of a message and before its incidents: they are stored with its line.
 func TestIncidentsSurviveACrashBetweenRowsAndLine(t *testing.T) {
-	db := chtest.Start(t)
+	db := database(t)
 	migrate(t, db)
 	store := clickhouse.New(fixed(db), 1, nil)
 	defer store.Close()
@@ -113,7 +112,7 @@ func TestIncidentsSurviveACrashBetweenRowsAndLine(t *testing.T) {
 }
 
 func TestReadingsArrive(t *testing.T) {
-	conn, db := startKafka(t, 1), chtest.Start(t)
+	conn, db := startKafka(t, 1), database(t)
 	migrate(t, db)
 	s := newSender(t, conn)
 	counter := func(at, value int64) *wl.Reading {

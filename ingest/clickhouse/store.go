@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -69,9 +68,6 @@ func (s *Store) open(ctx context.Context) (driver.Conn, chconn.Config, error) {
 	cfg, err := s.reach()
 	if err != nil {
 		return nil, cfg, err
-	}
-	if cfg.Protocol == "native" {
-		return nil, cfg, errors.New("ingest writes to ClickHouse over HTTP: set protocol to http or https, port 8123 or 8443")
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
 	defer cancel()

@@ -16,7 +16,7 @@ import (
 )
 
 // Open connects and asks the server once, so that a wrong address or password shows here and not at the first row.
-// The caller closes the connection.
+// The caller closes the connection. Its InsertFormat takes the format Native over every protocol.
 func Open(ctx context.Context, cfg Config) (driver.Conn, error) {
 	options, err := cfg.options()
 	if err != nil {
@@ -29,6 +29,9 @@ func Open(ctx context.Context, cfg Config) (driver.Conn, error) {
 	if err := conn.Ping(ctx); err != nil {
 		_ = conn.Close() // the ping's error says more
 		return nil, cfg.explain(err)
+	}
+	if cfg.Protocol == "native" {
+		return &native{conn}, nil
 	}
 	return conn, nil
 }
