@@ -156,6 +156,14 @@ bench: setup build sim ## Run the benchmarks; the last line is one JSON object o
 bench-collector: build sim ## The collector as shipped: CPU, memory, bytes, beside a peer; ten minutes (BENCH_SECONDS=60 for a look)
 	@$(GO) test -tags bench -run TestCollector -v -timeout 15m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'
 
+.PHONY: bench-ingest
+bench-ingest: setup build ## Kafka to queryable rows: ours, ClickHouse's own Kafka engine, the engine alone (BENCH_ROWS=1200000)
+	@$(GO) test -tags bench -run 'TestIngest$$' -v -timeout 15m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'
+
+.PHONY: bench-fleet
+bench-fleet: setup build ## 18,000 GPUs at 1 Hz through broker, ingest and engine: lag, CPU, the highest rate (BENCH_GPUS, BENCH_SECONDS=300)
+	@$(GO) test -tags bench -run 'TestFleet$$' -v -timeout 30m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'
+
 .PHONY: soak
 soak: ## 36,000 ticks of the collector as fast as they go; fails when memory grows
 	@$(GO) test -tags bench -run TestSoak -v -timeout 15m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'
