@@ -38,6 +38,9 @@ func DefaultConfig() Config {
 	g.Group, g.Topics = "wattledger-ingest", pipeline.Topics
 	g.FetchBytes = 1 << 20 // compressed: some ten times that in rows
 	g.FetchWait = 100 * time.Millisecond
+	// What the broker has removed nobody can bring back, and to stand still would lose what comes next as well. The loss is counted
+	// and logged, and the sequence numbers that are missing show whose it was.
+	g.AcceptLoss = true
 	return Config{Group: g, Grace: 5 * time.Second}
 }
 

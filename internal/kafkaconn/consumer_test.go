@@ -300,7 +300,7 @@ func TestRemovedRangeIsAnErrorWithBothOffsets(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	commitAt(10)
-	deleteBefore(t, conn, "t.v1", 30) // the broker removed what nobody had read
+	kafkatest.DeleteBefore(t, conn, "t.v1", 0, 30) // the broker removed what nobody had read
 	gap = nil
 	if err := run(); !errors.As(err, &gap) || gap.Wanted != 10 || gap.First != 30 || kafkaconn.Temporary(err) {
 		t.Errorf("got %v", err)
