@@ -20,7 +20,6 @@ import (
 	"github.com/wattledger/wattledger/internal/chconn"
 	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
 	schema "github.com/wattledger/wattledger/schemas/clickhouse"
-	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/record"
 )
 
@@ -260,11 +259,11 @@ func (s *storage) limit(f field) float64 {
 	h := func(x string) float64 {
 		var bits float64
 		// Steps of a device that are all different have at most log2(n) bits by counting: they are cut to their high bits first.
-		query := "SELECT avg(h) FROM (SELECT device, if(u < n / 6, e0 + (u - 1) / (2 * n * ln(2)), k + ek + (uk - 1) / (2 * n * ln(2))) AS h FROM (" +
+		query := "SELECT avg(h) FROM (SELECT device, if(u < n / 2, e0 + (u - 1) / (2 * n * ln(2)), k + ek + (uk - 1) / (2 * n * ln(2))) AS h FROM (" +
 			"SELECT device, count() AS n, uniqExact(x) AS u, entropy(x) AS e0, any(low) AS k, entropy(bitShiftRight(x, low)) AS ek, uniqExact(bitShiftRight(x, low)) AS uk FROM (" +
 			"SELECT device, x + 4611686018427387904 AS x, greatest(0, toInt64(ceil(log2(1 + max(x) OVER w - min(x) OVER w))) - 9) AS low FROM (" +
-			"SELECT device, tick, " + x + " AS x, row_number() OVER (PARTITION BY device ORDER BY tick) AS i FROM (SELECT device, tick, " + value + " AS v FROM day)) " +
-			"WHERE i > 1 WINDOW w AS (PARTITION BY device)) GROUP BY device))"
+			"SELECT device, if(max(abs(x % 100)) OVER w = 0, intDiv(x, 100), x) AS x FROM (SELECT device, tick, " + x + " AS x, row_number() OVER (PARTITION BY device ORDER BY tick) AS i FROM (SELECT device, tick, " + value + " AS v FROM day)) " +
+			"WHERE i > 1 WINDOW w AS (PARTITION BY device)) WINDOW w AS (PARTITION BY device)) GROUP BY device))"
 		if err := s.conn.QueryRow(s.t.Context(), query).Scan(&bits); err != nil {
 			s.t.Fatalf("entropy of %s: %v", f.name, err)
 		}

@@ -1,0 +1,227 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/wattledger/wattledger/ingest/rollup"
+	schema "github.com/wattledger/wattledger/schemas/clickhouse"
+	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
+	"github.com/wattledger/wattledger/schemas/wire"
+)
+
+// step is how many offsets of a partition are looked at between two notes of progress.
+const step = 200_000
+
+// Rollups is the database as ingest/rollup needs it.
+type Rollups struct{ store *Store }
+
+// NewRollups builds in the database of the store.
+func NewRollups(s *Store) Rollups { return Rollups{s} }
+
+// each opens a connection, and forgets it when it fails.
+func (r Rollups) with(ctx context.Context, do func(driver.Conn) error) error {
+	conn, err := r.store.open(ctx)
+	if err != nil {
+		return err
+	}
+	err = do(conn)
+	r.store.lost(conn, err)
+	return err
+}
+
+// Progress is what Advance noted last.
+func (r Rollups) Progress(ctx context.Context, level int) (rollup.Progress, error) {
+	p := rollup.Progress{Cursors: map[int32]rollup.Cursor{}}
+	err := r.with(ctx, func(conn driver.Conn) error {
+		rows, err := conn.Query(ctx, "SELECT kafka_partition, kafka_offset, toUnixTimestamp64Micro(received), toUnixTimestamp64Micro(at) FROM rollup_progress FINAL WHERE tier = ?", rollup.Levels[level].Name)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var partition int32
+			var c rollup.Cursor
+			var received, at int64
+			if err := rows.Scan(&partition, &c.Offset, &received, &at); err != nil {
+				return err
+			}
+			c.Received, p.At = unit.Micros(received), max(p.At, unit.Micros(at))
+			p.Cursors[partition] = c
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return p, fmt.Errorf("read the progress of rollups: %w", err)
+	}
+	return p, nil
+}
+
+// Touched reads the lines of messages beyond the progress. Lines are written after the rows they tell of, in the order of offsets.
+func (r Rollups) Touched(ctx context.Context, from rollup.Progress, within *rollup.Progress) ([]rollup.Touched, map[int32]rollup.Cursor, error) {
+	var touched []rollup.Touched
+	next := map[int32]rollup.Cursor{}
+	err := r.with(ctx, func(conn driver.Conn) error {
+		const lines = " FROM messages WHERE topic = '" + wire.TopicSample + "' AND "
+		rows, err := conn.Query(ctx, "SELECT kafka_partition, min(kafka_offset), max(kafka_offset), toUnixTimestamp64Micro(max(received))"+lines+beyond(from, within)+
+			" GROUP BY kafka_partition")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var partition int32
+			var first, last, received int64
+			if err := rows.Scan(&partition, &first, &last, &received); err != nil {
+				return err
+			}
+			had := from.Cursors[partition]
+			c := rollup.Cursor{Offset: max(last, had.Offset), Received: max(unit.Micros(received), had.Received)}
+			if last-first >= step {
+				// What lies beyond is found by its offset; the time of receipt is that of the part looked at, or less.
+				c = rollup.Cursor{Offset: max(first+step-1, had.Offset), Received: had.Received}
+			}
+			next[partition] = c
+		}
+		if err := rows.Err(); err != nil || len(next) == 0 {
+			return err
+		}
+		upTo := rollup.Progress{Cursors: next}
+		told, err := conn.Query(ctx, "SELECT site, source, toUnixTimestamp64Micro(min(first_tick)), toUnixTimestamp64Micro(max(last_tick))"+lines+
+			"rows > 0 AND "+beyond(from, &upTo)+" GROUP BY site, source, toStartOfHour(first_tick)")
+		if err != nil {
+			return err
+		}
+		defer told.Close()
+		for told.Next() {
+			var t rollup.Touched
+			var first, last int64
+			if err := told.Scan(&t.Site, &t.Node, &first, &last); err != nil {
+				return err
+			}
+			t.First, t.Last = unit.Micros(first), unit.Micros(last)
+			touched = append(touched, t)
+		}
+		return told.Err()
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("read which buckets were touched: %w", err)
+	}
+	return touched, next, nil
+}
+
+// beyond is the condition for lines after a progress and not after another.
+func beyond(from rollup.Progress, within *rollup.Progress) string {
+	moment := func(t unit.Micros) string { return "fromUnixTimestamp64Micro(" + strconv.FormatInt(int64(t), 10) + ")" }
+	after, known := make([]string, 0, len(from.Cursors)+1), make([]string, 0, len(from.Cursors))
+	for p, c := range from.Cursors {
+		after = append(after, fmt.Sprintf("kafka_partition = %d AND (kafka_offset > %d OR received > %s)", p, c.Offset, moment(c.Received)))
+		known = append(known, strconv.Itoa(int(p)))
+	}
+	if len(known) == 0 {
+		after = append(after, "1")
+	} else {
+		after = append(after, "kafka_partition NOT IN ("+strings.Join(known, ", ")+")")
+	}
+	condition := "(" + strings.Join(after, " OR ") + ")"
+	if within == nil {
+		return condition
+	}
+	until := []string{"0"}
+	for p, c := range within.Cursors {
+		until = append(until, fmt.Sprintf("kafka_partition = %d AND kafka_offset <= %d", p, c.Offset))
+	}
+	return condition + " AND (" + strings.Join(until, " OR ") + ")"
+}
+
+// Build builds the buckets of a window.
+func (r Rollups) Build(ctx context.Context, level int, w rollup.Window) (uint64, error) {
+	tier := schema.Tiers[level]
+	var n uint64
+	err := r.with(ctx, func(conn driver.Conn) error {
+		nodes := "'" + strings.Join(quoted(w.Nodes), "', '") + "'"
+		from, to := moments(w.From), moments(w.To)
+		if err := conn.Exec(ctx, "INSERT INTO "+tier.Table+" "+buildQuery(level, quoted([]string{w.Site})[0], nodes, from, to)); err != nil {
+			return err
+		}
+		return conn.QueryRow(ctx, fmt.Sprintf("SELECT count() FROM %s FINAL WHERE site = ? AND bucket >= %s AND bucket < %s AND node IN (%s)", tier.Table, from, to, nodes), w.Site).Scan(&n)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("build %s of %s from %d to %d: %w", tier.Table, w.Site, w.From, w.To, err)
+	}
+	return n, nil
+}
+
+func moments(t unit.Micros) string { return "toDateTime(" + strconv.FormatInt(int64(t/unit.Second), 10) + ", 'UTC')" }
+
+func quoted(names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(n)
+	}
+	return out
+}
+
+// buildQuery selects the rows of a level from the level below it. Sentinels take no part, and come back where there is nothing else:
+// the all-ones of a counter are more than any value and, one added, less.
+func buildQuery(level int, site, nodes, from, to string) string {
+	tier := schema.Tiers[level]
+	fine := level == 0
+	time, bucket := "bucket", fmt.Sprintf("toStartOfInterval(bucket, INTERVAL %d SECOND)", tier.Seconds)
+	source := tier.Source + " FINAL"
+	columns := []string{"site", "any(node)", "device", "run", "energy_epoch"}
+	least := func(name string) string { return name + "_min" }
+	most := func(name string) string { return name + "_max" }
+	if fine {
+		time, bucket, source = "tick", fmt.Sprintf("toDateTime(toStartOfInterval(tick, INTERVAL %d SECOND), 'UTC')", tier.Seconds), tier.Source
+		least = func(name string) string { return name }
+		most = least
+		columns = append(columns, bucket+" AS slot", "uniqExact(tick)", "min(tick)", "max(tick)", "min(energy_ts)", "max(energy_ts + 1) - 1", "max(received)")
+	} else {
+		columns = append(columns, bucket+" AS slot", "sum(ticks)", "min(first_tick)", "max(last_tick)", "min(first_energy_ts)", "max(last_energy_ts + 1) - 1", "max(received)")
+	}
+	for _, m := range record.Counters {
+		columns = append(columns, "min("+least(m.Name)+")", "max("+most(m.Name)+" + 1) - 1")
+	}
+	for _, m := range record.Gauges {
+		columns = append(columns, "ifNotFinite(min(ifNotFinite("+least(m.Name)+", inf)), nan)", "ifNotFinite(max(ifNotFinite("+most(m.Name)+", -inf)), nan)")
+	}
+	for _, m := range (schema.Flavour{}).Rolled() {
+		if m.Name == "clock_event_reasons" { // a mask
+			columns = append(columns, fmt.Sprintf("if(min(%[1]s) = 4294967295, 4294967295, groupBitOr(if(%[1]s = 4294967295, 0, %[1]s)))", m.Name))
+			continue
+		}
+		columns = append(columns, fmt.Sprintf("toUInt32(max(toUInt32(%s + 1)) - 1)", m.Name))
+	}
+	// The hour of a window's bounds is said apart, because the sorting keys begin with it.
+	return fmt.Sprintf("SELECT %s FROM %s WHERE site = '%s' AND %[4]s(%[5]s) >= %[4]s(%[6]s) AND %[4]s(%[5]s) <= %[4]s(%[7]s) AND %[5]s >= %[6]s AND %[5]s < %[7]s AND node IN (%[8]s) "+
+		"GROUP BY site, device, run, energy_epoch, slot", strings.Join(columns, ", "), source, site, coarse(level), time, from, to, nodes)
+}
+
+// coarse is the function of time that leads the sorting key of the table a level is built from.
+func coarse(level int) string {
+	if level == 0 {
+		return "toStartOfHour"
+	}
+	return schema.Tiers[level-1].Coarse
+}
+
+// Advance notes how far a level is.
+func (r Rollups) Advance(ctx context.Context, level int, cursors map[int32]rollup.Cursor, at unit.Micros) error {
+	out := make([]string, 0, len(cursors))
+	for p, c := range cursors {
+		out = append(out, fmt.Sprintf("('%s', %d, %d, fromUnixTimestamp64Micro(%d), fromUnixTimestamp64Micro(%d))", rollup.Levels[level].Name, p, c.Offset, c.Received, at))
+	}
+	err := r.with(ctx, func(conn driver.Conn) error {
+		return conn.Exec(ctx, "INSERT INTO rollup_progress (tier, kafka_partition, kafka_offset, received, at) SELECT t.1, t.2, t.3, t.4, t.5 FROM (SELECT arrayJoin(["+strings.Join(out, ", ")+"]) AS t)")
+	})
+	if err != nil {
+		return fmt.Errorf("note the progress of rollups: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package rollup
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+const (
+	// cell is how many buckets a window has at most. Cells lie on a grid of their own length, which divides a day for buckets of 10 s
+	// and a minute and is a day for an hour, so that a window lies in one partition of its table.
+	cell = 24
+	// maxNodes is how many nodes are built at once, which bounds the memory of it: a row of some 600 bytes for each device and bucket.
+	maxNodes = 1000
+	// grain is what the bounds of a window are rounded to, so that nodes that are all up to date share one.
+	grain = 60 * unit.Second
+)
+
+// Touched says that samples of a node came in. First and Last are ticks.
+type Touched struct {
+	Site, Node  string
+	First, Last unit.Micros
+}
+
+// Window is what is built at once: the buckets in [From, To) of some nodes.
+type Window struct {
+	Site     string
+	Nodes    []string
+	From, To unit.Micros
+}
+
+// Plan covers what was touched with windows: every bucket of the width that holds one of the ticks, for its node. Windows of one node
+// do not overlap. The order of touched does not matter.
+func Plan(width unit.Micros, touched []Touched) []Window {
+	type place struct {
+		site, node string
+		cell       unit.Micros
+	}
+	type span struct{ from, to unit.Micros }
+	step, length := max(width, grain), cell*width
+	hulls := map[place]span{}
+	for _, t := range touched {
+		from, to := floor(t.First, step), floor(t.Last, step)+step
+		for c := floor(from, length); c < to; c += length {
+			at, s := place{t.Site, t.Node, c}, span{max(from, c), min(to, c+length)}
+			if had, ok := hulls[at]; ok {
+				s = span{min(s.from, had.from), max(s.to, had.to)}
+			}
+			hulls[at] = s
+		}
+	}
+	type key struct {
+		site     string
+		from, to unit.Micros
+	}
+	groups := map[key][]string{}
+	for at, s := range hulls {
+		k := key{at.site, s.from, s.to}
+		groups[k] = append(groups[k], at.node)
+	}
+	keys := slices.SortedFunc(maps.Keys(groups), func(a, b key) int {
+		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to), cmp.Compare(a.site, b.site))
+	})
+	var out []Window
+	for _, k := range keys {
+		slices.Sort(groups[k])
+		for part := range slices.Chunk(groups[k], maxNodes) {
+			out = append(out, Window{k.site, part, k.from, k.to})
+		}
+	}
+	return out
+}
+
+// floor is the multiple of step at or before t, before 1970 too.
+func floor(t, step unit.Micros) unit.Micros {
+	m := t % step
+	if m < 0 {
+		m += step
+	}
+	return t - m
+}
