@@ -24,7 +24,7 @@ type Rollups struct{ store *Store }
 // NewRollups builds in the database of the store.
 func NewRollups(s *Store) Rollups { return Rollups{s} }
 
-// each opens a connection, and forgets it when it fails.
+// with opens a connection, and forgets one that is lost.
 func (r Rollups) with(ctx context.Context, do func(driver.Conn) error) error {
 	conn, err := r.store.open(ctx)
 	if err != nil {
@@ -68,32 +68,46 @@ func (r Rollups) Touched(ctx context.Context, from rollup.Progress, within *roll
 	next := map[int32]rollup.Cursor{}
 	err := r.with(ctx, func(conn driver.Conn) error {
 		const lines = " FROM messages WHERE topic = '" + wire.TopicSample + "' AND "
-		rows, err := conn.Query(ctx, "SELECT kafka_partition, min(kafka_offset), max(kafka_offset), toUnixTimestamp64Micro(max(received))"+lines+beyond(from, within)+
-			" GROUP BY kafka_partition")
+		first, err := conn.Query(ctx, "SELECT kafka_partition, min(kafka_offset)"+lines+beyond(from, within)+" GROUP BY kafka_partition")
 		if err != nil {
 			return err
 		}
-		defer rows.Close()
-		for rows.Next() {
+		defer first.Close()
+		part := map[int32]int64{} // the last offset of each partition to look at now
+		for first.Next() {
 			var partition int32
-			var first, last, received int64
-			if err := rows.Scan(&partition, &first, &last, &received); err != nil {
+			var offset int64
+			if err := first.Scan(&partition, &offset); err != nil {
 				return err
 			}
-			had := from.Cursors[partition]
-			c := rollup.Cursor{Offset: max(last, had.Offset), Received: max(unit.Micros(received), had.Received)}
-			if last-first >= step {
-				// What lies beyond is found by its offset; the time of receipt is that of the part looked at, or less.
-				c = rollup.Cursor{Offset: max(first+step-1, had.Offset), Received: had.Received}
-			}
-			next[partition] = c
+			part[partition] = offset + step - 1
 		}
-		if err := rows.Err(); err != nil || len(next) == 0 {
+		if err := first.Err(); err != nil || len(part) == 0 {
 			return err
 		}
-		upTo := rollup.Progress{Cursors: next}
+		now := beyond(from, within) + " AND " + upTo(part)
+		last, err := conn.Query(ctx, "SELECT kafka_partition, max(kafka_offset), toUnixTimestamp64Micro(max(received))"+lines+now+" GROUP BY kafka_partition")
+		if err != nil {
+			return err
+		}
+		defer last.Close()
+		for last.Next() {
+			var partition int32
+			var offset, received int64
+			if err := last.Scan(&partition, &offset, &received); err != nil {
+				return err
+			}
+			// Neither ever falls, or what is done would be found again.
+			had := from.Cursors[partition]
+			next[partition] = rollup.Cursor{Offset: max(offset, had.Offset), Received: max(unit.Micros(received), had.Received)}
+			part[partition] = offset // lines may have come since
+		}
+		if err := last.Err(); err != nil {
+			return err
+		}
+		now = beyond(from, within) + " AND " + upTo(part)
 		told, err := conn.Query(ctx, "SELECT site, source, toUnixTimestamp64Micro(min(first_tick)), toUnixTimestamp64Micro(max(last_tick))"+lines+
-			"rows > 0 AND "+beyond(from, &upTo)+" GROUP BY site, source, toStartOfHour(first_tick)")
+			"rows > 0 AND "+now+" GROUP BY site, source, toStartOfHour(first_tick)")
 		if err != nil {
 			return err
 		}
@@ -134,44 +148,46 @@ func beyond(from rollup.Progress, within *rollup.Progress) string {
 	}
 	until := []string{"0"}
 	for p, c := range within.Cursors {
-		until = append(until, fmt.Sprintf("kafka_partition = %d AND kafka_offset <= %d", p, c.Offset))
+		until = append(until, fmt.Sprintf("kafka_partition = %d AND kafka_offset <= %d AND received <= %s", p, c.Offset, moment(c.Received)))
 	}
 	return condition + " AND (" + strings.Join(until, " OR ") + ")"
 }
 
-// Build builds the buckets of a window.
-func (r Rollups) Build(ctx context.Context, level int, w rollup.Window) (uint64, error) {
-	tier := schema.Tiers[level]
-	var n uint64
-	err := r.with(ctx, func(conn driver.Conn) error {
-		nodes := "'" + strings.Join(quoted(w.Nodes), "', '") + "'"
-		from, to := moments(w.From), moments(w.To)
-		if err := conn.Exec(ctx, "INSERT INTO "+tier.Table+" "+buildQuery(level, quoted([]string{w.Site})[0], nodes, from, to)); err != nil {
-			return err
-		}
-		return conn.QueryRow(ctx, fmt.Sprintf("SELECT count() FROM %s FINAL WHERE site = ? AND bucket >= %s AND bucket < %s AND node IN (%s)", tier.Table, from, to, nodes), w.Site).Scan(&n)
-	})
-	if err != nil {
-		return 0, fmt.Errorf("build %s of %s from %d to %d: %w", tier.Table, w.Site, w.From, w.To, err)
+// upTo is the condition for lines up to an offset in each partition.
+func upTo(offsets map[int32]int64) string {
+	terms := make([]string, 0, len(offsets))
+	for p, offset := range offsets {
+		terms = append(terms, fmt.Sprintf("kafka_partition = %d AND kafka_offset <= %d", p, offset))
 	}
-	return n, nil
+	return "(" + strings.Join(terms, " OR ") + ")"
+}
+
+// Build builds the buckets of a window.
+func (r Rollups) Build(ctx context.Context, level int, w rollup.Window) error {
+	table := schema.Tiers[level].Table
+	statement := "INSERT INTO " + table + " " + buildQuery(level, w)
+	if err := r.with(ctx, func(conn driver.Conn) error { return conn.Exec(ctx, statement) }); err != nil {
+		return fmt.Errorf("build %s of %s from %d to %d: %w", table, w.Site, w.From, w.To, err)
+	}
+	return nil
 }
 
 func moments(t unit.Micros) string { return "toDateTime(" + strconv.FormatInt(int64(t/unit.Second), 10) + ", 'UTC')" }
 
-func quoted(names []string) []string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(n)
-	}
-	return out
+func quoted(name string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(name) + "'"
 }
 
-// buildQuery selects the rows of a level from the level below it. Sentinels take no part, and come back where there is nothing else:
-// the all-ones of a counter are more than any value and, one added, less.
-func buildQuery(level int, site, nodes, from, to string) string {
+// buildQuery selects the rows of a level from the level below it. Sentinels take no part, and come back where there is nothing else.
+// The all-ones of a counter are more than any value: a least value is right as it is.
+func buildQuery(level int, w rollup.Window) string {
 	tier := schema.Tiers[level]
 	fine := level == 0
+	from, to, site := moments(w.From), moments(w.To), quoted(w.Site)
+	nodes := make([]string, len(w.Nodes))
+	for i, n := range w.Nodes {
+		nodes[i] = quoted(n)
+	}
 	time, bucket := "bucket", fmt.Sprintf("toStartOfInterval(bucket, INTERVAL %d SECOND)", tier.Seconds)
 	source := tier.Source + " FINAL"
 	columns := []string{"site", "any(node)", "device", "run", "energy_epoch"}
@@ -181,26 +197,37 @@ func buildQuery(level int, site, nodes, from, to string) string {
 		time, bucket, source = "tick", fmt.Sprintf("toDateTime(toStartOfInterval(tick, INTERVAL %d SECOND), 'UTC')", tier.Seconds), tier.Source
 		least = func(name string) string { return name }
 		most = least
-		columns = append(columns, bucket+" AS slot", "uniqExact(tick)", "min(tick)", "max(tick)", "min(energy_ts)", "max(energy_ts + 1) - 1", "max(received)")
+		columns = append(columns, bucket+" AS slot", "uniqExact(tick)", "min(tick)", "max(tick)", "min(energy_ts)", greatest("energy_ts", "energy_ts", counterAbsent), "max(received)")
 	} else {
-		columns = append(columns, bucket+" AS slot", "sum(ticks)", "min(first_tick)", "max(last_tick)", "min(first_energy_ts)", "max(last_energy_ts + 1) - 1", "max(received)")
+		columns = append(columns, bucket+" AS slot", "sum(ticks)", "min(first_tick)", "max(last_tick)", "min(first_energy_ts)", greatest("first_energy_ts", "last_energy_ts", counterAbsent), "max(received)")
 	}
 	for _, m := range record.Counters {
-		columns = append(columns, "min("+least(m.Name)+")", "max("+most(m.Name)+" + 1) - 1")
+		columns = append(columns, "min("+least(m.Name)+")", greatest(least(m.Name), most(m.Name), counterAbsent))
 	}
 	for _, m := range record.Gauges {
 		columns = append(columns, "ifNotFinite(min(ifNotFinite("+least(m.Name)+", inf)), nan)", "ifNotFinite(max(ifNotFinite("+most(m.Name)+", -inf)), nan)")
 	}
 	for _, m := range (schema.Flavour{}).Rolled() {
 		if m.Name == "clock_event_reasons" { // a mask
-			columns = append(columns, fmt.Sprintf("if(min(%[1]s) = 4294967295, 4294967295, groupBitOr(if(%[1]s = 4294967295, 0, %[1]s)))", m.Name))
+			columns = append(columns, fmt.Sprintf("if(min(%[1]s) = %[2]s, %[2]s, groupBitOr(if(%[1]s = %[2]s, 0, %[1]s)))", m.Name, codeAbsent))
 			continue
 		}
-		columns = append(columns, fmt.Sprintf("toUInt32(max(toUInt32(%s + 1)) - 1)", m.Name))
+		columns = append(columns, greatest(m.Name, m.Name, codeAbsent))
 	}
 	// The hour of a window's bounds is said apart, because the sorting keys begin with it.
-	return fmt.Sprintf("SELECT %s FROM %s WHERE site = '%s' AND %[4]s(%[5]s) >= %[4]s(%[6]s) AND %[4]s(%[5]s) <= %[4]s(%[7]s) AND %[5]s >= %[6]s AND %[5]s < %[7]s AND node IN (%[8]s) "+
-		"GROUP BY site, device, run, energy_epoch, slot", strings.Join(columns, ", "), source, site, coarse(level), time, from, to, nodes)
+	return fmt.Sprintf("SELECT %s FROM %s WHERE site = %s AND %[4]s(%[5]s) >= %[4]s(%[6]s) AND %[4]s(%[5]s) <= %[4]s(%[7]s) AND %[5]s >= %[6]s AND %[5]s < %[7]s AND node IN (%[8]s) "+
+		"GROUP BY site, device, run, energy_epoch, slot", strings.Join(columns, ", "), source, site, coarse(level), time, from, to, strings.Join(nodes, ", "))
+}
+
+// The sentinels of schemas/record in SQL.
+const (
+	counterAbsent = "18446744073709551615"
+	codeAbsent    = "4294967295"
+)
+
+// greatest is the most of a column but for the sentinel; least is the column that is the sentinel only where nothing else was.
+func greatest(least, most, absent string) string {
+	return fmt.Sprintf("if(min(%[1]s) = %[3]s, %[3]s, max(if(%[2]s = %[3]s, 0, %[2]s)))", least, most, absent)
 }
 
 // coarse is the function of time that leads the sorting key of the table a level is built from.

@@ -62,9 +62,8 @@ type Store interface {
 	// Touched tells what messages beyond the progress brought, and how far that goes: not further than within, if it is given. No
 	// cursors mean that there was nothing. It may stop early, and goes on at the next call.
 	Touched(ctx context.Context, from Progress, within *Progress) ([]Touched, map[int32]Cursor, error)
-	// Build builds the buckets of a window from all that is stored of them, and says how many rows it wrote. Building twice is
-	// building once; building before more samples come is undone by building after.
-	Build(ctx context.Context, level int, w Window) (rows uint64, err error)
+	// Build builds the buckets of a window from all that is stored of them. Building twice is building once.
+	Build(ctx context.Context, level int, w Window) error
 	// Advance notes how far a level is.
 	Advance(ctx context.Context, level int, cursors map[int32]Cursor, at unit.Micros) error
 }
@@ -85,7 +84,6 @@ type Roller struct {
 	cfg      Config
 	store    Store
 	log      *slog.Logger
-	rows     *prometheus.CounterVec
 	windows  *prometheus.CounterVec
 	failures prometheus.Counter
 	last     *prometheus.GaugeVec
@@ -98,15 +96,14 @@ func New(cfg Config, store Store, log *slog.Logger, reg prometheus.Registerer) (
 	}
 	r := &Roller{
 		cfg: cfg, store: store, log: log,
-		rows:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattledger_ingest_rollup_rows_total", Help: "Rows of rollups written, those that replace others included."}, []string{"level"}),
-		windows:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattledger_ingest_rollup_windows_total", Help: "Stretches of buckets built."}, []string{"level"}),
+		windows:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattledger_ingest_rollup_windows_total", Help: "Stretches of at most 24 buckets of up to 1,000 nodes that were built."}, []string{"level"}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{Name: "wattledger_ingest_rollup_failures_total", Help: "Passes over rollups that ended with an error; the next goes on where the last rows were noted."}),
 		last: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "wattledger_ingest_rollup_received_timestamp_seconds", Help: "Time of receipt of the latest message that a level holds.",
 		}, []string{"level"}),
 	}
 	if reg != nil {
-		reg.MustRegister(r.rows, r.windows, r.failures, r.last)
+		reg.MustRegister(r.windows, r.failures, r.last)
 	}
 	return r, nil
 }
@@ -148,11 +145,9 @@ func (r *Roller) level(ctx context.Context, i int, now unit.Micros) error {
 			return err
 		}
 		for _, w := range Plan(level.Width, touched) {
-			rows, err := r.store.Build(ctx, i, w)
-			if err != nil {
+			if err := r.store.Build(ctx, i, w); err != nil {
 				return err
 			}
-			r.rows.WithLabelValues(level.Name).Add(float64(rows))
 			r.windows.WithLabelValues(level.Name).Inc()
 		}
 		// Rows first, progress second. A crash between the two builds the same rows again.
