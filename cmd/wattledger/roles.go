@@ -14,6 +14,7 @@ import (
 	"github.com/wattledger/wattledger/internal/embedded/kafka"
 	"github.com/wattledger/wattledger/internal/process"
 	"github.com/wattledger/wattledger/internal/progress"
+	schema "github.com/wattledger/wattledger/schemas/clickhouse"
 )
 
 // aggregateCmd runs the aggregator.
@@ -39,6 +40,9 @@ func (c *aggregateCmd) Run(ctx context.Context, env *process.Env) error {
 		return err
 	}
 	defer db.Close()
+	if err := schema.Check(ctx, func(ctx context.Context, query string) schema.Row { return db.QueryRow(ctx, query) }); err != nil {
+		return err
+	}
 	store, err := clickhouse.New(db)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wattledger/wattledger/ingest/pipeline"
 	"github.com/wattledger/wattledger/internal/chconn"
+	schema "github.com/wattledger/wattledger/schemas/clickhouse"
 )
 
 // Store reaches the database whenever it is there. It may be used by many goroutines.
@@ -79,9 +80,20 @@ func (s *Store) open(ctx context.Context) (driver.Conn, chconn.Config, error) {
 	return conn, cfg, nil
 }
 
+// Check says whether the database has the schema that this program writes; schema.ErrVersion if not.
+func (s *Store) Check(ctx context.Context) error {
+	conn, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	err = schema.Check(ctx, func(ctx context.Context, query string) schema.Row { return conn.QueryRow(ctx, query) })
+	s.lost(conn, err)
+	return err
+}
+
 // lost forgets a connection whose error was not an answer of the server's.
 func (s *Store) lost(conn driver.Conn, err error) {
-	if err == nil || chconn.Code(err) != 0 {
+	if err == nil || chconn.Code(err) != 0 || errors.Is(err, schema.ErrVersion) {
 		return
 	}
 	s.mu.Lock()

@@ -13,11 +13,14 @@ import (
 
 	"github.com/wattledger/wattledger/ingest/pipeline"
 	"github.com/wattledger/wattledger/internal/kafkaconn"
+	schema "github.com/wattledger/wattledger/schemas/clickhouse"
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
 // Recaller tells what is stored.
 type Recaller interface {
+	// Check says whether the database has our schema. schema.ErrVersion is for good.
+	Check(ctx context.Context) error
 	// Recall tells what is stored of a partition from about the committed offset on; −1 stands for no commit.
 	Recall(ctx context.Context, topic string, partition int, committed int64) ([]pipeline.Stored, error)
 	// Histories answers questions about runs.
@@ -79,8 +82,25 @@ func NewConsumer(conn kafkaconn.Config, cfg Config, batches pipeline.Config, sto
 	return c, err
 }
 
-// Run consumes until ctx ends. Kafka and the database may be away for as long as they like.
-func (c *Consumer) Run(ctx context.Context) error { return c.inner.Run(ctx) }
+// Run consumes until ctx ends. Kafka and the database may be away for as long as they like; a database of another schema is
+// an error, before anything is read.
+func (c *Consumer) Run(ctx context.Context) error {
+	var version error
+	err := c.persist(ctx, "schema", func() error {
+		err := c.store.Check(ctx)
+		if errors.Is(err, schema.ErrVersion) {
+			version, err = err, nil
+		}
+		return err
+	})
+	switch {
+	case version != nil:
+		return version
+	case err != nil:
+		return nil //nolint:nilerr // persist ends early with ctx alone, and being told to stop is no fault
+	}
+	return c.inner.Run(ctx)
+}
 
 // handle owns one partition for one generation.
 func (c *Consumer) handle(ctx context.Context, claim *kafkaconn.Claim) error {

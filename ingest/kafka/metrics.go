@@ -7,12 +7,13 @@ import (
 
 	"github.com/wattledger/wattledger/ingest/pipeline"
 	"github.com/wattledger/wattledger/schemas/unit"
+	"github.com/wattledger/wattledger/schemas/wire"
 )
 
 type metrics struct {
-	stored, repeats, missing, late, retries, incidents *prometheus.CounterVec
-	behind                                             *prometheus.GaugeVec
-	delay                                              *prometheus.HistogramVec
+	stored, repeats, missing, late, retries, incidents, newer *prometheus.CounterVec
+	behind                                                    *prometheus.GaugeVec
+	delay                                                     *prometheus.HistogramVec
 }
 
 func newMetrics(reg prometheus.Registerer, memory *pipeline.Memory) *metrics {
@@ -26,6 +27,7 @@ func newMetrics(reg prometheus.Registerer, memory *pipeline.Memory) *metrics {
 		missing:   vec("missing_total", "Sequence numbers of a run that were passed over.", "topic"),
 		late:      vec("late_total", "Messages that filled a hole counted as missing before.", "topic"),
 		retries:   vec("retries_total", "Things tried again because Kafka or the database was away or refused them, by what was tried.", "what"),
+		newer:     vec("newer_schema_total", "Messages of a newer schema version than ours, stored in what of them is known here.", "topic"),
 		incidents: vec("incidents_total", "Incidents of nodes stored, by kind: gap, loss, clock_step, epoch, restart.", "kind"),
 		behind: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "wattledger_ingest_lag_messages", Help: "Messages of a partition that are not read yet."},
 			[]string{"topic", "partition"}),
@@ -39,7 +41,7 @@ func newMetrics(reg prometheus.Registerer, memory *pipeline.Memory) *metrics {
 		}, func() float64 { return float64(memory.Used()) }), prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "wattledger_ingest_forgotten_runs_total", Help: "Runs forgotten to keep within remember_spans; the database is asked when they come again.",
 		}, func() float64 { return float64(memory.Forgotten()) }))
-		reg.MustRegister(m.stored, m.repeats, m.missing, m.late, m.retries, m.incidents, m.behind, m.delay)
+		reg.MustRegister(m.stored, m.repeats, m.missing, m.late, m.retries, m.incidents, m.newer, m.behind, m.delay)
 	}
 	return m
 }
@@ -61,6 +63,9 @@ func (m *metrics) count(b *pipeline.Batch, now unit.Micros) {
 	for _, e := range b.Entries {
 		if !e.Repeat && !e.Refused {
 			first++
+			if e.SchemaVersion > wire.SchemaVersion {
+				m.newer.WithLabelValues(b.Topic).Inc()
+			}
 			for _, i := range b.Incidents[e.Incidents.From:e.Incidents.To] {
 				m.incidents.WithLabelValues(string(i.Value.Kind)).Inc()
 			}

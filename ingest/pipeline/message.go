@@ -101,5 +101,25 @@ func peek(topic string, value []byte) (id identity, ok bool) {
 			value = value[n:]
 		}
 	}
-	return id, ok && id.run.Source != ""
+	return id, ok && id.run.Source != "" && len(id.run.Site) <= wire.MaxNameBytes && len(id.run.Source) <= wire.MaxNameBytes
+}
+
+// newer says whether a message was written by a newer version of the schema than ours. All messages have it in their first field.
+func newer(value []byte) bool {
+	for len(value) > 0 {
+		num, typ, n := protowire.ConsumeTag(value)
+		if n < 0 {
+			return false
+		}
+		value = value[n:]
+		if num == 1 && typ == protowire.VarintType {
+			v, n := protowire.ConsumeVarint(value)
+			return n > 0 && v > wire.SchemaVersion
+		}
+		if n = protowire.ConsumeFieldValue(num, typ, value); n < 0 {
+			return false
+		}
+		value = value[n:]
+	}
+	return false
 }

@@ -171,6 +171,9 @@ func (p *Pipeline) Offer(m Message, now unit.Micros) bool {
 		if errors.As(err, &refused) {
 			reason, detail = refused.Reason, refused.Detail
 		}
+		if reason != wire.ReasonUnknownTopic && reason != wire.ReasonUndecodable && newer(m.Value) {
+			reason, detail = wire.ReasonNewerSchema, fmt.Sprintf("%s: %s; it was written by a newer version: upgrade ingest, then replay it", reason, detail)
+		}
 		b.Refused = append(b.Refused, Refusal{Message: m, Reason: reason, Detail: detail})
 	}
 	return true

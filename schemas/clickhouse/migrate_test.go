@@ -1,6 +1,8 @@
 package clickhouse_test
 
 import (
+	"context"
+	"errors"
 	"io/fs"
 	"regexp"
 	"strings"
@@ -74,6 +76,42 @@ func TestAnOlderSamplesTableGetsItsEpochs(t *testing.T) {
 	if err := db.QueryRowContext(t.Context(), "SELECT countIf(energy_epoch IS NULL) FROM sample").Scan(&unknown); err != nil || unknown != 1 {
 		t.Errorf("%d rows of unknown epoch, want 1: %v", unknown, err)
 	}
+}
+
+func TestAnotherVersionIsAClearError(t *testing.T) {
+	cfg := chtest.Start(t)
+	db, err := chconn.OpenDB(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	f := func(what, want string) {
+		t.Helper()
+		err := clickhouse.Check(t.Context(), func(ctx context.Context, query string) clickhouse.Row { return db.QueryRowContext(ctx, query) })
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", what, err)
+		case want != "" && (!errors.Is(err, clickhouse.ErrVersion) || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: %v, want it to say %q", what, err, want)
+		}
+	}
+	exec := func(statement string) {
+		t.Helper()
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f("an empty database", "has no tables")
+	if _, err := clickhouse.Migrate(t.Context(), db, clickhouse.Flavour{}); err != nil {
+		t.Fatal(err)
+	}
+	f("after migration", "")
+	exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)")
+	f("a database of tomorrow", "it is at 999 and this program knows")
+	exec("ALTER TABLE goose_db_version DELETE WHERE version_id > 3 SETTINGS mutations_sync = 2")
+	f("a database of yesterday", "it is at 3 and this program needs")
+	exec("DROP TABLE goose_db_version")
+	f("another server of a cluster", "")
 }
 
 // The cluster flavour cannot run here: it needs Keeper. The engine's own parser reads every statement of it.

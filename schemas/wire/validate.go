@@ -20,6 +20,7 @@ const (
 	ReasonTime         Reason = "time"          // a tick out of order or outside any plausible time
 	ReasonInvalid      Reason = "invalid"       // a record inside breaks its own rules
 	ReasonUnknownTopic Reason = "unknown_topic" // nobody reads this topic
+	ReasonNewerSchema  Reason = "newer_schema"  // what this version cannot store was written by a newer one: upgrade, then replay it
 )
 
 // RefusedError says why a message cannot be accepted. The message goes to TopicRefused with it.
@@ -32,6 +33,22 @@ func (e *RefusedError) Error() string { return string(e.Reason) + ": " + e.Detai
 
 func refuse(r Reason, format string, args ...any) error {
 	return &RefusedError{Reason: r, Detail: fmt.Sprintf(format, args...)}
+}
+
+// MaxNameBytes is the most that the name of a site, a node or a source may have. Longer ones could not be asked about in a query.
+const MaxNameBytes = 1024
+
+// names says what is wrong with the names of an identity.
+func names(site, what, source string) error {
+	for _, n := range []struct{ what, name string }{{"site", site}, {what, source}} {
+		switch {
+		case n.name == "":
+			return refuse(ReasonNoIdentity, "%s is empty", n.what)
+		case len(n.name) > MaxNameBytes:
+			return refuse(ReasonNoIdentity, "%s has %d bytes; a name has at most %d", n.what, len(n.name), MaxNameBytes)
+		}
+	}
+	return nil
 }
 
 // RunBytes is the length of a run id and of a boot id.
@@ -52,8 +69,8 @@ func ValidateSamples(b *wl.SampleBatch) error {
 	if len(b.BootId) != RunBytes {
 		return refuse(ReasonNoIdentity, "boot_id has %d bytes, needs %d", len(b.BootId), RunBytes)
 	}
-	if b.Site == "" {
-		return refuse(ReasonNoIdentity, "site is empty")
+	if err := names(b.Site, "node", b.Node); err != nil {
+		return err
 	}
 	rows := len(b.TickUs)
 	if len(b.Device) != rows || len(b.EnergyTsUs) != rows {
@@ -163,6 +180,9 @@ func ValidateAllocations(b *wl.AllocationBatch) error {
 	if b.Source == "" || b.Site == "" || len(b.Run) != RunBytes {
 		return refuse(ReasonNoIdentity, "site is %q, source %q and run has %d bytes; a message needs all three", b.Site, b.Source, len(b.Run))
 	}
+	if err := names(b.Site, "source", b.Source); err != nil {
+		return err
+	}
 	if err := completeUpTo(b.CompleteUpToUs); err != nil {
 		return err
 	}
@@ -178,6 +198,9 @@ func ValidateAllocations(b *wl.AllocationBatch) error {
 func ValidateReadings(b *wl.ReadingBatch) error {
 	if b.Source == "" || b.Site == "" || len(b.Run) != RunBytes {
 		return refuse(ReasonNoIdentity, "site is %q, source %q and run has %d bytes; a message needs all three", b.Site, b.Source, len(b.Run))
+	}
+	if err := names(b.Site, "source", b.Source); err != nil {
+		return err
 	}
 	if err := completeUpTo(b.CompleteUpToUs); err != nil {
 		return err
