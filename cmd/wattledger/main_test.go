@@ -145,3 +145,17 @@ func TestClaim(t *testing.T) {
 		t.Errorf("another day in the same folder: %v", err)
 	}
 }
+
+// The schema is printed for one server or for a cluster, and nothing is reached for it.
+func TestSchemaIsPrinted(t *testing.T) {
+	f := func(want, unwanted string, args ...string) {
+		t.Helper()
+		code, out, errs := execute(t, append([]string{"schema"}, args...)...)
+		if code != process.ExitDone || !strings.Contains(out, want) || strings.Contains(out, unwanted) {
+			t.Errorf("schema %v ends with %d, want %q and no %q:\n%s%.500s", args, code, want, unwanted, errs, out)
+		}
+	}
+	f("CREATE TABLE samples\n", "CLUSTER")
+	f("CREATE TABLE samples_local ON CLUSTER 'main'\n", "ENGINE = MergeTree", "--cluster", "main")
+	f(`{"cluster":"main","migrations":[{"name":"00001_samples.sql"`, "ENGINE = MergeTree", "--cluster", "main", "--json")
+}

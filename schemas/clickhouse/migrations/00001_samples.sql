@@ -36,7 +36,7 @@ ORDER BY (site, toStartOfHour(tick), device, tick)
 TTL toDateTime(received) + INTERVAL 400 DAY
 {{.Settings "ttl_only_drop_parts = 1"}};
 -- +goose StatementEnd
-{{.Distributed "samples" "cityHash64(device)"}}
+{{.Distributed "samples" "cityHash64(node)"}}
 -- +goose StatementBegin
 CREATE VIEW sample {{.OnCluster}} AS
 SELECT site, node, device, run, seq, boot, driver, energy_source, tick, period_ms, received, kafka_partition, kafka_offset,
