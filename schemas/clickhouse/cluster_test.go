@@ -30,7 +30,7 @@ const clusterXML = `<clickhouse>
 </clickhouse>`
 
 // cluster is an engine that knows a cluster named main, with three databases: single has the migrations of a single server, cluster
-// those of a cluster with plain engines for Replicated ones, replicated the cluster's tables as they are created.
+// those of a cluster with plain engines for Replicated ones, replicated the tables of a cluster as they are created.
 type cluster struct {
 	*testing.T
 	db *sql.DB
@@ -126,7 +126,7 @@ func (c *cluster) exec(statement string) {
 	}
 }
 
-// lines are what a query with n columns of text answers, the columns joined by blanks.
+// lines are what a query with one column of text answers.
 func (c *cluster) lines(query string, args ...any) []string {
 	c.Helper()
 	rows, err := c.db.QueryContext(c.Context(), query, args...)
@@ -232,24 +232,27 @@ func TestClusterFlavourIsTheSingleOne(t *testing.T) {
 	if n := len(c.tables("cluster", "Distributed")); n < 10 {
 		t.Errorf("only %d tables were compared", n)
 	}
-	t.Run("Replicas", c.replicas)
-	t.Run("ShardingKeys", c.shardingKeys)
-	t.Run("Views", c.views)
-	t.Run("Mutations", c.mutations) // last: it damages the cluster
+	f := func(name string, check func(*cluster)) {
+		t.Run(name, func(t *testing.T) { check(&cluster{t, c.db}) })
+	}
+	f("Replicas", (*cluster).replicas)
+	f("ShardingKeys", (*cluster).shardingKeys)
+	f("Views", (*cluster).views)
+	f("Mutations", (*cluster).mutations) // last: it damages the cluster
 }
 
 // Every table has a path of its own in Keeper, which names the shard; the engine below is that of the single server.
-func (c *cluster) replicas(t *testing.T) {
+func (c *cluster) replicas() {
 	paths := c.lines("SELECT zookeeper_path FROM system.replicas WHERE database = 'replicated' ORDER BY 1")
 	if len(paths) == 0 || len(slices.Compact(slices.Clone(paths))) != len(paths) {
-		t.Errorf("paths in Keeper: %v; want one of its own for each table", paths)
+		c.Errorf("paths in Keeper: %v; want one of its own for each table", paths)
 	}
 	for _, table := range c.tables("replicated", "") {
 		want := c.lines("SELECT concat('Replicated', engine, ' /clickhouse/tables/1/wattledger/', name) FROM system.tables WHERE database = 'single' AND name = ?", strings.TrimSuffix(table, "_local"))
 		got := c.lines("SELECT concat(t.engine, ' ', r.zookeeper_path) FROM system.tables AS t INNER JOIN system.replicas AS r ON r.database = t.database AND r.table = t.name "+
 			"WHERE t.database = 'replicated' AND t.name = ?", table)
 		if !slices.Equal(got, want) {
-			t.Errorf("%s is %v, want %v", table, got, want)
+			c.Errorf("%s is %v, want %v", table, got, want)
 		}
 	}
 }
@@ -258,26 +261,26 @@ var distributedPattern = regexp.MustCompile(`^Distributed\('main', 'cluster', '(
 
 // Rows that replace one another meet on one shard only where the sharding key is part of what makes them equal. The rows of one message lie on
 // one shard, so that an insert that is cut off stores a message whole or not at all. Each key has its reason in docs/scale.md.
-func (c *cluster) shardingKeys(t *testing.T) {
+func (c *cluster) shardingKeys() {
 	page, err := os.ReadFile("../../docs/scale.md")
 	if err != nil {
-		t.Fatal(err)
+		c.Fatal(err)
 	}
 	word := regexp.MustCompile(`\w+`)
 	for _, engine := range c.lines("SELECT engine_full FROM system.tables WHERE database = 'cluster' AND engine = 'Distributed' ORDER BY name") {
 		m := distributedPattern.FindStringSubmatch(engine)
 		if m == nil {
-			t.Errorf("%s is not over a local table of the cluster with a sharding key", engine)
+			c.Errorf("%s is not over a local table of the cluster with a sharding key", engine)
 			continue
 		}
 		table, key := m[1], m[2]
 		if !strings.Contains(string(page), fmt.Sprintf("| `%s` | `%s` |", table, key)) {
-			t.Errorf("docs/scale.md does not say why %s is sharded by %s: add a line | `%s` | `%s` | and the reason", table, key, table, key)
+			c.Errorf("docs/scale.md does not say why %s is sharded by %s: add a line | `%s` | `%s` | and the reason", table, key, table, key)
 		}
 		of := c.lines("SELECT concat(engine, ' ', sorting_key) FROM system.tables WHERE database = 'single' AND name = ?", table)[0]
 		for _, column := range word.FindAllString(strings.TrimPrefix(key, "cityHash64"), -1) {
 			if strings.HasPrefix(of, "Replacing") && !slices.Contains(word.FindAllString(of, -1), column) {
-				t.Errorf("%s is sharded by %s, but rows that differ in %s replace one another: %s", table, key, column, of)
+				c.Errorf("%s is sharded by %s, but rows that differ in %s replace one another: %s", table, key, column, of)
 			}
 		}
 	}
@@ -285,29 +288,29 @@ func (c *cluster) shardingKeys(t *testing.T) {
 
 // A view that joins two Distributed tables is refused by servers as they come. With the setting that docs/scale.md asks for it goes as
 // far as dialling the shards.
-func (c *cluster) views(t *testing.T) {
-	if _, err := c.db.ExecContext(t.Context(), "SELECT * FROM cluster.entry"); chconn.Code(err) != 288 { // DISTRIBUTED_IN_JOIN_SUBQUERY_DENIED
-		t.Errorf("without the setting: %v; is it needed no more?", err)
+func (c *cluster) views() {
+	if _, err := c.db.ExecContext(c.Context(), "SELECT * FROM cluster.entry"); chconn.Code(err) != 288 { // DISTRIBUTED_IN_JOIN_SUBQUERY_DENIED
+		c.Errorf("without the setting: %v; is it needed no more?", err)
 	}
 	for _, view := range c.tables("cluster", "View") {
-		_, err := c.db.ExecContext(t.Context(), "SELECT * FROM cluster."+view+" SETTINGS distributed_product_mode = 'global'")
+		_, err := c.db.ExecContext(c.Context(), "SELECT * FROM cluster."+view+" SETTINGS distributed_product_mode = 'global'")
 		if chconn.Code(err) != 279 { // ALL_CONNECTION_TRIES_FAILED
-			t.Errorf("%s: %v; want that no shard answers", view, err)
+			c.Errorf("%s: %v; want that no shard answers", view, err)
 		}
 	}
 }
 
 // The comparison finds what a migration that forgot one flavour would leave.
-func (c *cluster) mutations(t *testing.T) {
+func (c *cluster) mutations() {
 	before := c.differences()
 	f := func(statement, want string) {
-		t.Helper()
+		c.Helper()
 		c.exec(statement)
 		after := c.differences()
 		fresh := slices.DeleteFunc(slices.Clone(after), func(d string) bool { return slices.Contains(before, d) })
 		before = after
 		if !slices.ContainsFunc(fresh, func(d string) bool { return strings.Contains(d, want) }) {
-			t.Errorf("%s: found %q, want %q among it", statement, fresh, want)
+			c.Errorf("%s: found %q, want %q among it", statement, fresh, want)
 		}
 	}
 	f("ALTER TABLE cluster.samples_local MODIFY COLUMN period_ms CODEC(NONE)", "samples_local: only in a cluster: `period_ms` UInt32 CODEC(NONE)")
