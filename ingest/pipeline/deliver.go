@@ -53,6 +53,7 @@ func (d *Deliverer) Deliver(ctx context.Context, b *Batch) error {
 	if err := d.rows(ctx, b, 0, len(b.Entries)); err != nil {
 		return err
 	}
+	b.refuseRepeats()
 	b.NoteRefused()
 	err := d.retry(ctx, "messages", b, func(ctx context.Context) error { return d.Store.InsertMessages(ctx, b) })
 	if err != nil {
@@ -105,4 +106,40 @@ func (d *Deliverer) retry(ctx context.Context, what string, b *Batch, do func(co
 			return fmt.Errorf("%s of %s partition %d before offset %d: %w (%w)", what, b.Topic, b.Partition, b.Next, err, ctx.Err())
 		}
 	}
+}
+
+// refuseRepeats puts aside the repeats of messages that the store refused. Their lines would say that the message is stored,
+// and it could never be replayed.
+func (b *Batch) refuseRepeats() {
+	type id struct {
+		run Run
+		seq uint64
+	}
+	var faults map[id]string
+	for _, e := range b.Entries {
+		if e.Refused && !e.Repeat {
+			if faults == nil {
+				faults = map[id]string{}
+			}
+			faults[id{e.Run, e.Seq}] = b.detail(e.Message.Offset)
+		}
+	}
+	for i := range b.Entries {
+		e := &b.Entries[i]
+		if fault, ok := faults[id{e.Run, e.Seq}]; ok && e.Repeat && !e.Refused {
+			e.Refused = true
+			b.Repeats--
+			b.Refused = append(b.Refused, Refusal{Message: e.Message, Reason: wire.ReasonInvalid, Detail: fault})
+		}
+	}
+}
+
+// detail is why the message at the offset is refused.
+func (b *Batch) detail(offset int64) string {
+	for _, r := range b.Refused {
+		if r.Message.Offset == offset {
+			return r.Detail
+		}
+	}
+	return ""
 }

@@ -118,7 +118,7 @@ func (p *Pipeline) Wait(now unit.Micros) time.Duration {
 // Batch is what waits to be stored. It is the pipeline's: after it took effect, or was given up, call Done.
 func (p *Pipeline) Batch() *Batch { return &p.batch }
 
-// Done empties the batch, which has taken effect.
+// Done empties the batch, which has taken effect. What the store refused is not stored: replayed later, it is new.
 func (p *Pipeline) Done() {
 	for i := range p.batch.Entries {
 		if e := &p.batch.Entries[i]; e.Refused && !e.Repeat {

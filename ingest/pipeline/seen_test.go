@@ -44,6 +44,10 @@ func TestSeenIsASet(t *testing.T) {
 			}
 			s.add(v)
 			set[v] = true
+			if rapid.IntRange(0, 3).Draw(t, "remove") == 0 {
+				s.remove(v - 1) // 0 − 1 is a number as well, which was never added
+				delete(set, v-1)
+			}
 		}
 		if want := spansOf(set); !slices.Equal(s.spans, want) {
 			t.Fatalf("spans %v, want %v", s.spans, want)
