@@ -26,7 +26,7 @@ func NewRollups(s *Store) Rollups { return Rollups{s} }
 
 // with opens a connection, and forgets one that is lost.
 func (r Rollups) with(ctx context.Context, do func(driver.Conn) error) error {
-	conn, err := r.store.open(ctx)
+	conn, _, err := r.store.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,9 @@ func (r Rollups) Build(ctx context.Context, level int, w rollup.Window) error {
 	return nil
 }
 
-func moments(t unit.Micros) string { return "toDateTime(" + strconv.FormatInt(int64(t/unit.Second), 10) + ", 'UTC')" }
+func moments(t unit.Micros) string {
+	return "toDateTime(" + strconv.FormatInt(int64(t/unit.Second), 10) + ", 'UTC')"
+}
 
 func quoted(name string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(name) + "'"

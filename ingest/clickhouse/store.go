@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -82,7 +83,7 @@ func (s *Store) open(ctx context.Context) (driver.Conn, chconn.Config, error) {
 
 // Check says whether the database has the schema that this program writes; schema.ErrVersion if not.
 func (s *Store) Check(ctx context.Context) error {
-	conn, err := s.open(ctx)
+	conn, _, err := s.open(ctx)
 	if err != nil {
 		return err
 	}

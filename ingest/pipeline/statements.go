@@ -50,6 +50,9 @@ func (p *Pipeline) takeReadings(m Message) error {
 	return nil
 }
 
+// inventorySource stands for the source of an inventory, which has none.
+const inventorySource = "inventory"
+
 func (p *Pipeline) takeInventory(m Message) error {
 	var msg wl.Inventory
 	if err := decode(m.Value, &msg); err != nil {
@@ -62,7 +65,7 @@ func (p *Pipeline) takeInventory(m Message) error {
 	sum := sha256.Sum256(m.Value)
 	site := wire.InventorySite(string(m.Key))
 	e := Entry{
-		Message: m, Run: Run{site, "inventory", [wire.RunBytes]byte(sum[:])}, SchemaVersion: msg.SchemaVersion,
+		Message: m, Run: Run{site, inventorySource, [wire.RunBytes]byte(sum[:])}, SchemaVersion: msg.SchemaVersion,
 		Rows: len(msg.Sites) + len(msg.Nodes) + len(msg.Devices) + len(msg.Tenants) + len(msg.Stays),
 	}
 	b := &p.batch

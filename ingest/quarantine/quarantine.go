@@ -75,6 +75,7 @@ func Encode(r pipeline.Refusal) ([]byte, error) {
 		Reason: string(r.Reason), Detail: valid(r.Detail), Key: r.Message.Key, Value: r.Message.Value, ReceivedUs: int64(r.Message.Received),
 	}
 	if len(m.Key)+len(m.Value) > maxKept {
+		m.KeyBytes, m.ValueBytes = uint64(len(m.Key)), uint64(len(m.Value))
 		m.Key = m.Key[:min(len(m.Key), 1<<10)]
 		m.Value = m.Value[:min(len(m.Value), maxKept-len(m.Key))]
 		m.Detail += fmt.Sprintf(" (the message has %d bytes; the first %d are kept here, all of them at its offset while the topic holds it)", len(r.Message.Value), len(m.Value))

@@ -71,7 +71,7 @@ func golden() map[string]proto.Message {
 		},
 		"refused": &wl.Refused{
 			SchemaVersion: 1, Topic: wire.TopicSample, Partition: 2, Offset: 11, Reason: string(wire.ReasonShape), Detail: "columns", Key: []byte("node-a"),
-			Value: []byte{0xff}, ReceivedUs: 1_767_268_800_000_000,
+			Value: []byte{0xff}, ReceivedUs: 1_767_268_800_000_000, KeyBytes: 6, ValueBytes: 1_000_000,
 		},
 	}
 }

@@ -1878,10 +1878,13 @@ type Refused struct {
 	// One of a closed list of words, used as the metric's label.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// What was wrong, where, and how to mend it.
-	Detail        string `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"`
-	Key           []byte `protobuf:"bytes,7,opt,name=key,proto3" json:"key,omitempty"`
-	Value         []byte `protobuf:"bytes,8,opt,name=value,proto3" json:"value,omitempty"`
-	ReceivedUs    int64  `protobuf:"fixed64,9,opt,name=received_us,json=receivedUs,proto3" json:"received_us,omitempty"`
+	Detail     string `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"`
+	Key        []byte `protobuf:"bytes,7,opt,name=key,proto3" json:"key,omitempty"`
+	Value      []byte `protobuf:"bytes,8,opt,name=value,proto3" json:"value,omitempty"`
+	ReceivedUs int64  `protobuf:"fixed64,9,opt,name=received_us,json=receivedUs,proto3" json:"received_us,omitempty"`
+	// How long key and value are where they had to be cut to fit in here; 0 where they are whole.
+	KeyBytes      uint64 `protobuf:"varint,10,opt,name=key_bytes,json=keyBytes,proto3" json:"key_bytes,omitempty"`
+	ValueBytes    uint64 `protobuf:"varint,11,opt,name=value_bytes,json=valueBytes,proto3" json:"value_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1975,6 +1978,20 @@ func (x *Refused) GetValue() []byte {
 func (x *Refused) GetReceivedUs() int64 {
 	if x != nil {
 		return x.ReceivedUs
+	}
+	return 0
+}
+
+func (x *Refused) GetKeyBytes() uint64 {
+	if x != nil {
+		return x.KeyBytes
+	}
+	return 0
+}
+
+func (x *Refused) GetValueBytes() uint64 {
+	if x != nil {
+		return x.ValueBytes
 	}
 	return 0
 }
@@ -2163,7 +2180,7 @@ const file_wattledger_v1_wattledger_proto_rawDesc = "" +
 	"size_class\x18\x04 \x01(\tR\tsizeClass\x12\x18\n" +
 	"\acountry\x18\x05 \x01(\tR\acountry\x12\x15\n" +
 	"\x06vat_id\x18\x06 \x01(\tR\x05vatId\x12+\n" +
-	"\x11allowed_countries\x18\a \x03(\tR\x10allowedCountries\"\xf5\x01\n" +
+	"\x11allowed_countries\x18\a \x03(\tR\x10allowedCountries\"\xb3\x02\n" +
 	"\aRefused\x12%\n" +
 	"\x0eschema_version\x18\x01 \x01(\rR\rschemaVersion\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x1c\n" +
@@ -2174,7 +2191,11 @@ const file_wattledger_v1_wattledger_proto_rawDesc = "" +
 	"\x03key\x18\a \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\b \x01(\fR\x05value\x12\x1f\n" +
 	"\vreceived_us\x18\t \x01(\x10R\n" +
-	"receivedUs*h\n" +
+	"receivedUs\x12\x1b\n" +
+	"\tkey_bytes\x18\n" +
+	" \x01(\x04R\bkeyBytes\x12\x1f\n" +
+	"\vvalue_bytes\x18\v \x01(\x04R\n" +
+	"valueBytes*h\n" +
 	"\n" +
 	"DeviceKind\x12\x1b\n" +
 	"\x17DEVICE_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
