@@ -98,6 +98,9 @@ func (d *describer) field(md protoreflect.MessageDescriptor, b []byte) (int, err
 	if tag < 0 {
 		return 0, protowire.ParseError(tag)
 	}
+	if num > protowire.MaxValidNumber {
+		return 0, fmt.Errorf("there is no field %d", num)
+	}
 	size := protowire.ConsumeFieldValue(num, typ, b[tag:])
 	if size < 0 {
 		err := protowire.ParseError(size)

@@ -95,37 +95,78 @@ const (
 	Unknown State = "unknown"
 )
 
+// Identity is what makes two messages one: it is stored once, however often it is published.
+type Identity struct {
+	Topic string
+	Run   pipeline.Run
+	Seq   uint64
+}
+
+// String names the message by who sent it.
+func (i Identity) String() string {
+	return fmt.Sprintf("%s/%s run %s sequence %d", i.Run.Site, i.Run.Source, i.Run.Hex(), i.Seq)
+}
+
+// Identity is that of the original, if its topic has a table and its bytes tell.
+func (k Kept) Identity() (Identity, bool) {
+	if !slices.Contains(pipeline.Topics, k.Topic) || k.Topic == wire.TopicInventory && k.Cut() {
+		return Identity{}, false // that of an inventory is the hash of all of it
+	}
+	run, seq, ok := pipeline.Identify(k.Topic, k.Key, k.Value)
+	return Identity{k.Topic, run, seq}, ok
+}
+
 // Histories answers which of the sequence numbers asked about are stored.
 type Histories func(topic string, asked []pipeline.Question) ([]pipeline.Answer, error)
 
-// States finds the state of each kept message. Identities are asked for by topic, all at once.
+// States finds the state of each kept message.
 func States(kept []Kept, stored Histories) ([]State, error) {
-	type message struct {
-		run pipeline.Run
-		seq uint64
+	var ids []Identity
+	for _, k := range kept {
+		if id, ok := k.Identity(); ok {
+			ids = append(ids, id)
+		}
 	}
-	byTopic := map[string]map[message][]int{} // where each message stands in kept
+	there, err := StoredOf(ids, stored)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]State, len(kept))
 	for i, k := range kept {
-		out[i] = Unknown
-		if run, seq, ok := k.identity(); ok {
-			if byTopic[k.Topic] == nil {
-				byTopic[k.Topic] = map[message][]int{}
-			}
-			m := message{run, seq}
-			byTopic[k.Topic][m] = append(byTopic[k.Topic][m], i)
+		id, ok := k.Identity()
+		switch {
+		case !ok:
+			out[i] = Unknown
+		case there[id]:
+			out[i] = Stored
+		default:
 			out[i] = Open
 		}
 	}
-	for topic, messages := range byTopic {
-		seqs := map[pipeline.Run][]uint64{}
-		for m := range messages {
-			seqs[m.run] = append(seqs[m.run], m.seq)
-		}
+	return out, nil
+}
+
+// StoredOf finds those that are stored, with one call per topic.
+func StoredOf(ids []Identity, stored Histories) (map[Identity]bool, error) {
+	out := map[Identity]bool{}
+	for _, topic := range pipeline.Topics {
 		var asked []pipeline.Question
-		for run, list := range seqs {
-			slices.Sort(list)
-			asked = append(asked, pipeline.Question{Run: run, Seqs: list})
+		at := map[pipeline.Run]int{} // of its question
+		for _, id := range ids {
+			if id.Topic != topic {
+				continue
+			}
+			i, ok := at[id.Run]
+			if !ok {
+				i = len(asked)
+				at[id.Run], asked = i, append(asked, pipeline.Question{Run: id.Run})
+			}
+			if !slices.Contains(asked[i].Seqs, id.Seq) {
+				asked[i].Seqs = append(asked[i].Seqs, id.Seq)
+			}
+		}
+		if len(asked) == 0 {
+			continue
 		}
 		found, err := stored(topic, asked)
 		if err != nil {
@@ -133,21 +174,11 @@ func States(kept []Kept, stored Histories) ([]State, error) {
 		}
 		for _, answer := range found {
 			for _, seq := range answer.Stored {
-				for _, at := range messages[message{answer.Run, seq}] {
-					out[at] = Stored
-				}
+				out[Identity{topic, answer.Run, seq}] = true
 			}
 		}
 	}
 	return out, nil
-}
-
-// identity is that of the original, if its topic has a table and its bytes tell.
-func (k Kept) identity() (run pipeline.Run, seq uint64, ok bool) {
-	if !slices.Contains(pipeline.Topics, k.Topic) || k.Topic == wire.TopicInventory && k.Cut() {
-		return run, 0, false // the identity of an inventory is the hash of all of it
-	}
-	return pipeline.Identify(k.Topic, k.Key, k.Value)
 }
 
 // Filter picks kept messages. A part left empty picks all.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -101,6 +102,22 @@ func quoted(s string) string {
 		return s
 	}
 	return strconv.Quote(s)
+}
+
+// Text is bytes that are meant to be text, as a key is, on one line: as hex if they are not, and cut to a length that fits.
+func Text(b []byte) string {
+	const most = 64
+	more := ""
+	if len(b) > most {
+		b, more = b[:most], "…"
+	}
+	switch {
+	case len(b) == 0:
+		return ""
+	case more == "" && !utf8.Valid(b):
+		return "0x" + hex.EncodeToString(b)
+	}
+	return quoted(strings.ToValidUTF8(string(b), "\uFFFD")) + more
 }
 
 // line is a record in one line: the fields that are set, in the order of their numbers.
