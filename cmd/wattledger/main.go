@@ -9,20 +9,21 @@ import (
 type commands struct {
 	process.Flags
 
-	Demo      demoCmd      `cmd:"" help:"Play a day of a fictional fleet through the whole pipeline, account it, and keep serving."`
-	Replay    replayCmd    `cmd:"" help:"Account recorded telemetry."`
-	Ingest    ingestCmd    `cmd:"" help:"Carry messages from Kafka to ClickHouse."`
-	Aggregate aggregateCmd `cmd:"" help:"Close hours: turn samples and allocations into the ledger."`
-	Status    statusCmd    `cmd:"" help:"Show lag, closed hours, open cuts and refused messages."`
-	Report    reportCmd    `cmd:"" help:"Write usage, power and carbon reports, invoices and sovereignty reports."`
-	Import    importCmd    `cmd:"" help:"State allocations or inventory from a file."`
-	Retire    retireCmd    `cmd:"" help:"Stop expecting a node or a device."`
-	Return    returnCmd    `cmd:"" help:"Expect a retired node or device again."`
-	Topics    topicsCmd    `cmd:"" help:"Show the topics as they are and as they should be, and make those that are missing."`
-	Migrate   migrateCmd   `cmd:"" help:"Bring the database to the newest schema."`
-	Schema    schemaCmd    `cmd:"" help:"Print the tables as SQL, for one server or a cluster."`
-	Embedded  embeddedCmd  `cmd:"" help:"Run Kafka or ClickHouse on this machine, without a server installed."`
-	Version   versionCmd   `cmd:"" help:"Print the version."`
+	Demo       demoCmd       `cmd:"" help:"Play a day of a fictional fleet through the whole pipeline, account it, and keep serving."`
+	Replay     replayCmd     `cmd:"" help:"Account recorded telemetry."`
+	Ingest     ingestCmd     `cmd:"" help:"Carry messages from Kafka to ClickHouse."`
+	Aggregate  aggregateCmd  `cmd:"" help:"Close hours: turn samples and allocations into the ledger."`
+	Status     statusCmd     `cmd:"" help:"Show lag, closed hours, open cuts and refused messages."`
+	Quarantine quarantineCmd `cmd:"" help:"Look at refused messages, and publish them again."`
+	Report     reportCmd     `cmd:"" help:"Write usage, power and carbon reports, invoices and sovereignty reports."`
+	Import     importCmd     `cmd:"" help:"State allocations or inventory from a file."`
+	Retire     retireCmd     `cmd:"" help:"Stop expecting a node or a device."`
+	Return     returnCmd     `cmd:"" help:"Expect a retired node or device again."`
+	Topics     topicsCmd     `cmd:"" help:"Show the topics as they are and as they should be, and make those that are missing."`
+	Migrate    migrateCmd    `cmd:"" help:"Bring the database to the newest schema."`
+	Schema     schemaCmd     `cmd:"" help:"Print the tables as SQL, for one server or a cluster."`
+	Embedded   embeddedCmd   `cmd:"" help:"Run Kafka or ClickHouse on this machine, without a server installed."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 var program = process.Program{

@@ -75,9 +75,9 @@ func TestAReaderReadsWhatIsThereAndNoMore(t *testing.T) {
 		t.Errorf("offset 5 is %d, %v", m.Offset, err)
 	}
 	if at != 0 {
-		t.Fatal("deleteBefore empties partition 0")
+		t.Fatal("DeleteBefore empties partition 0")
 	}
-	deleteBefore(t, conn, "t", 20)
+	kafkatest.DeleteBefore(t, conn, "t", 0, 20)
 	if _, err := r.At(t.Context(), "t", 0, 5); !errors.Is(err, kafkaconn.ErrNotHeld) || !strings.Contains(err.Error(), "from 20 to below") {
 		t.Errorf("a message that was removed: %v", err)
 	}
