@@ -18,6 +18,7 @@ import (
 	"github.com/wattledger/wattledger/internal/chconn"
 	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
 	"github.com/wattledger/wattledger/internal/embedded/kafka/kafkatest"
+	"github.com/wattledger/wattledger/internal/kafkaconn"
 	"github.com/wattledger/wattledger/internal/process"
 	schema "github.com/wattledger/wattledger/schemas/clickhouse"
 	"github.com/wattledger/wattledger/schemas/record"
@@ -26,9 +27,10 @@ import (
 
 // servers are a broker, an engine and an ingester between them.
 type servers struct {
-	t    *testing.T
-	args []string
-	conn driver.Conn
+	t      *testing.T
+	args   []string
+	conn   driver.Conn
+	broker kafkaconn.Config
 }
 
 func startServers(t *testing.T) *servers {
@@ -65,7 +67,7 @@ func startServers(t *testing.T) *servers {
 	set := func(key, value string) []string { return []string{"--set", key + "=" + value} }
 	args := append(set("clickhouse.addresses", "["+db.Addresses[0]+"]"), set("clickhouse.database", db.Database)...)
 	args = append(append(args, set("clickhouse.password_file", db.PasswordFile)...), set("kafka.brokers", "["+broker.Brokers[0]+"]")...)
-	return &servers{t: t, args: args, conn: conn}
+	return &servers{t, args, conn, broker}
 }
 
 func (s *servers) exec(format string, args ...any) {
