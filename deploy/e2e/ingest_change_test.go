@@ -15,7 +15,9 @@ import (
 )
 
 // Ingesters join and leave under load, in peace or not; the partitions pass between them.
-func TestIngestersComeAndGo(t *testing.T) { comeAndGo(t, 5, uint64(time.Now().UnixNano()), 5*time.Minute) }
+func TestIngestersComeAndGo(t *testing.T) {
+	comeAndGo(t, 5, uint64(time.Now().UnixNano()), 5*time.Minute)
+}
 
 func comeAndGo(t *testing.T, changes int, seed uint64, limit time.Duration) {
 	t.Helper()
