@@ -6,8 +6,6 @@ import (
 	"net"
 	"testing"
 
-	"github.com/segmentio/kafka-go"
-
 	"github.com/wattledger/wattledger/internal/kafkaconn"
 )
 
@@ -39,6 +37,6 @@ func DeleteBefore(t testing.TB, conn kafkaconn.Config, topic string, partition i
 		t.Fatal(err)
 	}
 	if code := binary.BigEndian.Uint16(resp[len(resp)-2:]); code != 0 {
-		t.Fatalf("delete records: %v", kafka.Error(code))
+		t.Fatalf("delete records before %d of %s partition %d: Kafka's error code %d", offset, topic, partition, code)
 	}
 }
