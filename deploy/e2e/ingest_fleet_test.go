@@ -219,6 +219,9 @@ func (p *plant) storedOnce(f *fleet) {
 	if stored != want || distinct != want {
 		p.t.Errorf("%d rows stored, %d of them distinct, want %d", stored, distinct, want)
 	}
+	if lines := p.number("SELECT count() FROM messages WHERE rows > 0"); lines != f.sent() {
+		p.t.Errorf("%d lines speak of rows, want one for each of %d messages", lines, f.sent())
+	}
 	p.accounted(f)
 }
 

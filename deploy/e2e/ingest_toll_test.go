@@ -21,6 +21,14 @@ type toll struct {
 
 	mu   sync.Mutex
 	next *hold // guarded by mu; takes the next insert that fits
+	most int64 // guarded by mu; offsets of the widest insert so far
+}
+
+// widest is how many offsets the widest insert spanned.
+func (to *toll) widest() int64 {
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	return to.most
 }
 
 // insert is one insert into one table, read from its token.
@@ -85,6 +93,7 @@ func (to *toll) pass(r *http.Request, answer bool) bool {
 		return true
 	}
 	to.mu.Lock()
+	to.most = max(to.most, i.last-i.first+1)
 	h := to.next
 	if h == nil || h.table != i.table || h.answer != answer {
 		to.mu.Unlock()
