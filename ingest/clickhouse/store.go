@@ -27,9 +27,12 @@ type Store struct {
 	seconds *prometheus.HistogramVec
 	rows    *prometheus.CounterVec
 
+	compacted *prometheus.CounterVec
+
 	mu   sync.Mutex
 	conn driver.Conn   // guarded by mu; nil while the database is not reached
 	cfg  chconn.Config // guarded by mu; of conn
+	left map[repeatedKey]uint64 // guarded by mu; what the last compaction did not remove
 }
 
 // New is inert: nothing is dialled before the first call. reach says where the database is, and is asked again after
@@ -42,9 +45,12 @@ func New(reach func() (chconn.Config, error), inserts int, reg prometheus.Regist
 			Name: "wattledger_ingest_insert_seconds", Help: "Time of one insert, failed ones included.", Buckets: prometheus.ExponentialBuckets(0.002, 2, 14),
 		}, []string{"table"}),
 		rows: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattledger_ingest_rows_total", Help: "Rows whose insert was acknowledged."}, []string{"table"}),
+		compacted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wattledger_ingest_compacted_total", Help: "Rows removed that stood twice, as an insert of a process that was cut off leaves them.",
+		}, []string{"table"}),
 	}
 	if reg != nil {
-		reg.MustRegister(s.seconds, s.rows)
+		reg.MustRegister(s.seconds, s.rows, s.compacted)
 	}
 	return s
 }

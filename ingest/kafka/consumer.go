@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,12 +16,15 @@ import (
 	"github.com/wattledger/wattledger/internal/kafkaconn"
 	schema "github.com/wattledger/wattledger/schemas/clickhouse"
 	"github.com/wattledger/wattledger/schemas/unit"
+	"github.com/wattledger/wattledger/schemas/wire"
 )
 
-// Recaller tells what is stored.
-type Recaller interface {
+// Database tells what is stored, and keeps it tidy.
+type Database interface {
 	// Check says whether the database has our schema. schema.ErrVersion is for good.
 	Check(ctx context.Context) error
+	// Compact removes rows that stand twice among what was received since then, and answers how many of which table.
+	Compact(ctx context.Context, since time.Time) (map[string]uint64, error)
 	// Recall tells what is stored of a partition from about the committed offset on; −1 stands for no commit.
 	Recall(ctx context.Context, topic string, partition int, committed int64) ([]pipeline.Stored, error)
 	// Histories answers questions about runs.
@@ -33,6 +37,9 @@ type Config struct {
 	// Grace is how long an insert under way may go on after the partition was taken away or the process was told to stop.
 	// It stays below the group's session timeout, so that what was stored can still be committed.
 	Grace time.Duration `yaml:"grace"`
+	// CompactEvery is how often the member that holds partition 0 of wl.sample.v1 looks for rows that stand twice among what was
+	// received since yesterday, and removes them. 0 leaves it to `wattledger compact`.
+	CompactEvery time.Duration `yaml:"compact_every"`
 }
 
 // DefaultConfig joins the group wattledger-ingest on all topics that have a table.
@@ -44,7 +51,7 @@ func DefaultConfig() Config {
 	// What the broker has removed nobody can bring back, and to stand still would lose what comes next as well. The loss is counted
 	// and logged, and the sequence numbers that are missing show whose it was.
 	g.AcceptLoss = true
-	return Config{Group: g, Grace: 5 * time.Second}
+	return Config{Group: g, Grace: 5 * time.Second, CompactEvery: time.Hour}
 }
 
 // Validate reports every fault at once.
@@ -53,6 +60,9 @@ func (c Config) Validate() error {
 	if c.Grace <= 0 || c.Grace >= c.Group.SessionTimeout {
 		err = errors.Join(err, fmt.Errorf("grace: %v; must lie between zero and the session timeout %v", c.Grace, c.Group.SessionTimeout))
 	}
+	if c.CompactEvery != 0 && c.CompactEvery < 100*time.Millisecond {
+		err = errors.Join(err, fmt.Errorf("compact_every: %v; must be 100ms or more, or 0 for never", c.CompactEvery))
+	}
 	return err
 }
 
@@ -60,7 +70,7 @@ func (c Config) Validate() error {
 type Consumer struct {
 	cfg     Config
 	batches pipeline.Config
-	store   Recaller
+	store   Database
 	deliver *pipeline.Deliverer
 	log     *slog.Logger
 	inner   *kafkaconn.Consumer
@@ -69,7 +79,7 @@ type Consumer struct {
 }
 
 // NewConsumer is inert; Run does the work. The deliverer's Retries are the consumer's own.
-func NewConsumer(conn kafkaconn.Config, cfg Config, batches pipeline.Config, store Recaller, deliver pipeline.Deliverer, log *slog.Logger, reg prometheus.Registerer) (*Consumer, error) {
+func NewConsumer(conn kafkaconn.Config, cfg Config, batches pipeline.Config, store Database, deliver pipeline.Deliverer, log *slog.Logger, reg prometheus.Registerer) (*Consumer, error) {
 	if err := errors.Join(cfg.Validate(), batches.Validate()); err != nil {
 		return nil, err
 	}
@@ -106,6 +116,13 @@ func (c *Consumer) Run(ctx context.Context) error {
 func (c *Consumer) handle(ctx context.Context, claim *kafkaconn.Claim) error {
 	topic, partition := claim.Topic(), claim.Partition()
 	defer c.metrics.forget(topic, partition)
+	if topic == wire.TopicSample && partition == 0 && c.cfg.CompactEvery > 0 {
+		ctx, cancel := context.WithCancel(ctx)
+		var tidying sync.WaitGroup
+		defer tidying.Wait()
+		defer cancel()
+		tidying.Go(func() { c.compact(ctx) })
+	}
 
 	var known []pipeline.Stored
 	err := c.persist(ctx, "recall", func() (err error) {
@@ -247,5 +264,23 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return true
 	case <-ctx.Done():
 		return false
+	}
+}
+
+// compact removes what stands twice, now and then, until ctx ends. It is done by one member at a time, as far as the group
+// knows; two at once do no harm.
+func (c *Consumer) compact(ctx context.Context) {
+	for sleep(ctx, c.cfg.CompactEvery) {
+		removed, err := c.store.Compact(ctx, time.Now().Add(-24*time.Hour))
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			c.metrics.Retried("compact")
+			c.log.Warn("rows that stand twice not removed, trying again later", "reason", "compact", "wait", c.cfg.CompactEvery, "error", err)
+		default:
+			for table, n := range removed {
+				c.log.Warn("rows that stood twice removed", "reason", "compact", "table", table, "rows", n)
+			}
+		}
 	}
 }
