@@ -16,7 +16,7 @@ say  = @printf '\n== %s\n'
 
 # What decides about energy, time and money, or shares memory between goroutines to do so: tested with -race too.
 CORE := $(addprefix ./,$(addsuffix /...,$(wildcard schemas/unit schemas/record schemas/wire collector/meter collector/agent \
-	collector/watchdog collector/message collector/nodemeter collector/spool collector/workload collector/exposition ingest/pipeline aggregator/window aggregator/attribution aggregator/closing aggregator/carbon \
+	collector/watchdog collector/message collector/nodemeter collector/spool collector/workload collector/exposition ingest/pipeline ingest/rollup aggregator/window aggregator/attribution aggregator/closing aggregator/carbon \
 	aggregator/sovereignty aggregator/tariff aggregator/ledger)))
 SIM  := $(wildcard collector/dcgm/sim/*)
 SIM_NVML := $(wildcard collector/nvml/sim/*)
@@ -163,6 +163,10 @@ bench-ingest: setup build ## Kafka to queryable rows: ours, ClickHouse's own Kaf
 .PHONY: bench-fleet
 bench-fleet: setup build ## 18,000 GPUs at 1 Hz through broker, ingest and engine: lag, CPU, the highest rate (BENCH_GPUS, BENCH_SECONDS=300)
 	@$(GO) test -tags bench -run 'TestFleet$$' -v -timeout 30m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'
+
+.PHONY: bench-storage
+bench-storage: setup ## What the table of samples takes with other codecs, orders and types, on a noisy hour (BENCH_SECONDS=60 for a look)
+	@$(GO) test -tags bench -run 'TestStorage$$' -v -timeout 30m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'
 
 .PHONY: soak
 soak: ## 36,000 ticks of the collector as fast as they go; fails when memory grows

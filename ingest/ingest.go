@@ -4,8 +4,8 @@
 // on wl.refused.v1 with its reason, and its offset is committed after that. Kafka and ClickHouse may go away and come back
 // at any time. It decides nothing about energy or money; the aggregator reads what it stores.
 //
-// Below it: pipeline (what a batch is; pure), clickhouse (writes and recalls), kafka (consumes and publishes), quarantine
-// (keeps what was refused), allocations and inventory (files that people import).
+// Below it: pipeline (what a batch is; pure), rollup (which buckets are built), clickhouse (writes, recalls and builds), kafka (consumes
+// and publishes), quarantine (keeps what was refused), allocations and inventory (files that people import).
 package ingest
 
 import (
@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,8 +22,11 @@ import (
 	"github.com/wattledger/wattledger/ingest/kafka"
 	"github.com/wattledger/wattledger/ingest/pipeline"
 	"github.com/wattledger/wattledger/ingest/quarantine"
+	"github.com/wattledger/wattledger/ingest/rollup"
 	"github.com/wattledger/wattledger/internal/chconn"
 	"github.com/wattledger/wattledger/internal/kafkaconn"
+	"github.com/wattledger/wattledger/internal/process"
+	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
 )
 
@@ -37,6 +41,8 @@ type Config struct {
 	Memory int64 `yaml:"memory"`
 	// Topics says how the topics have to be.
 	Topics TopicsConfig `yaml:"topics"`
+	// Rollup says how often the rollups are brought up to date.
+	Rollup rollup.Config `yaml:"rollup"`
 	// Inserts is how many inserts of this process run at once.
 	Inserts int `yaml:"inserts"`
 	// BackoffMax is the longest wait between two tries while something is away.
@@ -45,12 +51,12 @@ type Config struct {
 
 // DefaultConfig suits a laptop and a fleet.
 func DefaultConfig() Config {
-	return Config{Batch: pipeline.DefaultConfig(), Consumer: kafka.DefaultConfig(), Topics: DefaultTopicsConfig(), Memory: 512 << 20, Inserts: 4, BackoffMax: 5 * time.Second}
+	return Config{Batch: pipeline.DefaultConfig(), Consumer: kafka.DefaultConfig(), Topics: DefaultTopicsConfig(), Rollup: rollup.DefaultConfig(), Memory: 512 << 20, Inserts: 4, BackoffMax: 5 * time.Second}
 }
 
 // Validate reports every fault at once.
 func (c Config) Validate() error {
-	faults := []error{c.Batch.Validate(), c.Consumer.Validate(), c.Topics.Validate()}
+	faults := []error{c.Batch.Validate(), c.Consumer.Validate(), c.Topics.Validate(), c.Rollup.Validate()}
 	if c.Inserts < 1 || c.Inserts > 64 {
 		faults = append(faults, fmt.Errorf("inserts: %d; must lie between 1 and 64", c.Inserts))
 	}
@@ -71,6 +77,8 @@ type Ingester struct {
 	consumer *kafka.Consumer
 	store    *clickhouse.Store
 	refused  *kafka.Publisher
+	rollup   *rollup.Roller
+	every    time.Duration // between two passes of rollup; 0: none
 }
 
 // New is inert. database is asked where ClickHouse is before the first connection and after each loss of one.
@@ -91,13 +99,41 @@ func New(cfg Config, conn kafkaconn.Config, database func() (chconn.Config, erro
 	if err != nil {
 		return nil, fmt.Errorf("ingest: %w", err)
 	}
-	return &Ingester{consumer: consumer, store: store, refused: refused}, nil
+	roller, err := rollup.New(cfg.Rollup, clickhouse.NewRollups(store), log, reg)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: %w", err)
+	}
+	in := &Ingester{consumer: consumer, store: store, refused: refused, rollup: roller}
+	if cfg.Rollup.Enabled {
+		in.every = cfg.Rollup.Every
+	}
+	return in, nil
 }
 
 // Run ingests until ctx ends. It is called once.
 func (i *Ingester) Run(ctx context.Context) error {
-	err := i.consumer.Run(ctx)
+	err := process.Run(ctx, i.consumer.Run, i.rollUp)
 	return errors.Join(err, i.refused.Close(), i.store.Close())
+}
+
+// rollUp passes over the rollups now and then until ctx ends. A pass that failed is logged and counted; the next one goes on there.
+// Ingesters that start together begin apart, so that the second finds the work of the first done.
+func (i *Ingester) rollUp(ctx context.Context) error {
+	if i.every == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	timer := time.NewTimer(i.every/2 + rand.N(i.every/2+1))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-timer.C:
+			_ = i.rollup.Pass(ctx, unit.Micros(now.UnixMicro()))
+			timer.Reset(i.every)
+		}
+	}
 }
 
 // Topics are the topics that ingest reads and writes, for whoever creates them.

@@ -13,6 +13,7 @@ import (
 	"github.com/wattledger/wattledger/internal/embedded/kafka"
 	"github.com/wattledger/wattledger/internal/kafkaconn"
 	"github.com/wattledger/wattledger/internal/process"
+	schema "github.com/wattledger/wattledger/schemas/clickhouse"
 )
 
 // config is every role's configuration: one file and one environment serve them all.
@@ -22,8 +23,10 @@ type config struct {
 	Ingest     ingest.Config    `yaml:"ingest"`
 	Closer     closer.Config    `yaml:"closer"`
 	// Cluster is the ClickHouse cluster that migrations are for; empty is a single server.
-	Cluster  string   `yaml:"cluster"`
-	Embedded embedded `yaml:"embedded"`
+	Cluster string `yaml:"cluster"`
+	// Retention is how long rows are kept; wattledger migrate applies it.
+	Retention schema.Retention `yaml:"retention"`
+	Embedded  embedded         `yaml:"embedded"`
 }
 
 // embedded are the services of one machine.
@@ -35,6 +38,7 @@ type embedded struct {
 func defaultConfig(data string) config {
 	c := config{
 		ClickHouse: chconn.DefaultConfig(), Kafka: kafkaconn.DefaultConfig(), Ingest: ingest.DefaultConfig(), Closer: closer.DefaultConfig(),
+		Retention: schema.DefaultRetention(),
 		Embedded: embedded{ClickHouse: clickhouse.DefaultConfig(), Kafka: kafka.DefaultConfig()},
 	}
 	c.Embedded.ClickHouse.Data, c.Embedded.Kafka.DataDir = data, data

@@ -20,7 +20,8 @@ type migrateCmd struct {
 func (migrateCmd) Help() string {
 	return `Examples:
   wattledger migrate --config /etc/wattledger/wattledger.yaml
-  wattledger migrate --set cluster=main --dry-run`
+  wattledger migrate --set cluster=main --dry-run
+  wattledger migrate --set retention.samples_days=35`
 }
 
 // Run brings the database to the newest schema.
@@ -49,7 +50,7 @@ type migrated struct {
 	Newest  int64 `json:"newest"`
 }
 
-// migrate creates the database if need be and applies what is missing.
+// migrate creates the database if need be, applies what is missing and brings the tables to the configured retention.
 func migrate(ctx context.Context, cfg config, dryRun bool) (migrated, error) {
 	flavour := schema.Flavour{Cluster: cfg.Cluster}
 	if !dryRun {
@@ -69,6 +70,9 @@ func migrate(ctx context.Context, cfg config, dryRun bool) (migrated, error) {
 			return migrated{}, err
 		}
 		out.Applied = len(applied)
+		if _, err := schema.Retain(ctx, db, flavour, cfg.Retention); err != nil {
+			return migrated{}, err
+		}
 	}
 	out.Version, out.Newest, err = schema.Version(ctx, db, flavour)
 	return out, err

@@ -30,8 +30,9 @@ func (r Rollups) with(ctx context.Context, do func(driver.Conn) error) error {
 	if err != nil {
 		return err
 	}
-	err = do(conn)
-	r.store.lost(conn, err)
+	if err = do(conn); ctx.Err() == nil { // who is told to stop leaves the connection to the inserts that are still under way
+		r.store.lost(conn, err)
+	}
 	return err
 }
 

@@ -24,7 +24,7 @@ var pure = []string{
 }
 
 // core packages do no I/O and are handed their time. Pure ones are core, and these may besides wait and count what they do.
-var core = append([]string{"collector/agent", "collector/nodemeter", "collector/workload", "ingest/pipeline"}, pure...)
+var core = append([]string{"collector/agent", "collector/nodemeter", "collector/workload", "ingest/pipeline", "ingest/rollup"}, pure...)
 
 // accounts are the packages whose every figure ends in the ledger or on an invoice.
 var accounts = []string{

@@ -28,7 +28,7 @@ func Migrate(ctx context.Context, db *sql.DB, f Flavour) ([]Applied, error) {
 	for _, r := range results {
 		out = append(out, Applied{Version: r.Source.Version, Name: r.Source.Path})
 	}
-	return out, nil
+	return out, unmeasured(ctx, db, f)
 }
 
 // Version is the schema version of the database, and the newest one this program knows.

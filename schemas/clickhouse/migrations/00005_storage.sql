@@ -37,6 +37,10 @@ ALTER TABLE {{.Table "messages"}}
     MODIFY COLUMN kafka_offset CODEC(Delta, ZSTD(1)),
     ADD INDEX IF NOT EXISTS by_received received TYPE minmax GRANULARITY 1;
 -- +goose StatementEnd
+-- Lines go with whole parts, as samples do, and nothing is rewritten for it. How long they are kept is configured.
+-- +goose StatementBegin
+ALTER TABLE {{.Table "messages"}} MODIFY SETTING ttl_only_drop_parts = 1;
+-- +goose StatementEnd
 
 -- One row per device, run, energy epoch and bucket, built from all samples of the bucket that are stored. The row that knows most
 -- ticks counts, so it does not matter how often a bucket is built, nor in which order. A counter's first value in a bucket is its least.
