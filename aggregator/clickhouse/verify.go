@@ -294,7 +294,7 @@ func (a *Audit) Cuts(ctx context.Context, site string, p verify.Period) ([]recor
 func (a *Audit) Counts(ctx context.Context, p verify.Period) (verify.Counts, error) {
 	var c verify.Counts
 	// A message that lies across an edge of the period is not held to what it declared, and neither are rows whose line may be gone:
-	// lines are kept for less long than samples.
+	// lines may be kept for less long than samples, and go by parts.
 	err := a.conn.QueryRow(with(ctx, "from", p.From, "to", p.To), `
 		SELECT toInt64(sum(all_rows)), toInt64(sum(stored)), toInt64(sum(if(known = 1, declared, toInt64(0)))),
 		  toInt64(sum(multiIf(known = 0, stored, known = 1, toInt64(abs(declared - stored)), toInt64(0))))
@@ -302,7 +302,9 @@ func (a *Audit) Counts(ctx context.Context, p verify.Period) (verify.Counts, err
 		  SELECT run, seq, sum(r) AS all_rows, sum(s) AS stored, sum(d) AS declared, max(k) AS known
 		  FROM (
 		    SELECT run, seq, toInt64(count()) AS r, toInt64(uniqExact(device, tick)) AS s, toInt64(0) AS d,
-		      if(max(received) < (SELECT min(received) FROM messages WHERE topic = 'wl.sample.v1'), 2, 0) AS k FROM sample
+		      if(max(received) < (SELECT if(days = 0, toDateTime(0), now() - toIntervalDay(days)) FROM (
+		        SELECT max(toUInt32OrZero(extract(create_table_query, 'TTL toDateTime\\(received\\) \\+ toIntervalDay\\(([0-9]+)\\)'))) AS days FROM system.tables
+		        WHERE database = currentDatabase() AND name IN ('messages', 'messages_local'))), 2, 0) AS k FROM sample
 		    WHERE tick > fromUnixTimestamp64Micro({from:Int64}) AND tick <= fromUnixTimestamp64Micro({to:Int64}) GROUP BY run, seq
 		    UNION ALL
 		    SELECT run, seq, toInt64(0) AS r, toInt64(0) AS s, toInt64(any(rows)) AS d,

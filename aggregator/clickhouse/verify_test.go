@@ -152,3 +152,25 @@ func TestVerifyAgainstTheTruth(t *testing.T) {
 		t.Errorf("at another power: %+v", got)
 	}
 }
+
+// A sample without a line is a mismatch, unless it is older than lines are kept.
+func TestSamplesOutliveTheLinesOfTheirMessages(t *testing.T) {
+	_, conn := open(t)
+	if err := conn.Exec(t.Context(), "INSERT INTO samples (site, node, device, run, tick, received) SELECT 's', 'n', 'd', '', fromUnixTimestamp64Micro(?), now64(6) - INTERVAL 100 DAY", int64(hour0+1)); err != nil {
+		t.Fatal(err)
+	}
+	f := func(want int64) {
+		t.Helper()
+		c, err := NewAudit(conn).Counts(t.Context(), verify.Period{From: hour0, To: hour0 + unit.Hour})
+		if err != nil || c.Stored != 1 || c.Mismatched != want {
+			t.Errorf("counts %+v, %v; want %d mismatched", c, err, want)
+		}
+	}
+	f(1)
+	for days, want := range map[int]int64{62: 0, 200: 1} {
+		if err := conn.Exec(t.Context(), fmt.Sprintf("ALTER TABLE messages MODIFY TTL toDateTime(received) + toIntervalDay(%d)", days)); err != nil {
+			t.Fatal(err)
+		}
+		f(want)
+	}
+}

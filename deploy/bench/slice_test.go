@@ -34,6 +34,10 @@ type slice struct {
 
 const sliceDay = int64(1_767_225_600_000_000) // 2026-01-01
 
+const sliceSite = "fr-paris-1"
+
+func nodeName(n int) string { return fmt.Sprintf("gpu-%04d", n) }
+
 // sensors is the state of one device.
 type sensors struct {
 	r           *rand.Rand
@@ -170,7 +174,7 @@ func (s slice) play(put func(*columns) error) error {
 			for g := range s.perNode {
 				i := n*s.perNode + g
 				c.row(&devices[i], second, tick, s.jitter)
-				c.site, c.node = append(c.site, "fr-paris-1"), append(c.node, fmt.Sprintf("gpu-%04d", n))
+				c.site, c.node = append(c.site, sliceSite), append(c.node, nodeName(n))
 				c.device, c.run, c.boot, c.driver = append(c.device, uuids[i]), append(c.run, runs[n]), append(c.boot, boots[n]), append(c.driver, "580.95.05")
 				c.source, c.seq, c.period = append(c.source, 1), append(c.seq, uint64(second)), append(c.period, 1000)
 				c.tick, c.received = append(c.tick, time.UnixMicro(tick)), append(c.received, received)

@@ -17,16 +17,20 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
+	ingest "github.com/wattledger/wattledger/ingest/clickhouse"
+	"github.com/wattledger/wattledger/ingest/rollup"
 	"github.com/wattledger/wattledger/internal/chconn"
 	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
 	schema "github.com/wattledger/wattledger/schemas/clickhouse"
 	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
 )
 
 // storage is the engine with a slice of a day in memory.
 type storage struct {
 	t      *testing.T
 	engine *chtest.Process
+	cfg    chconn.Config
 	conn   driver.Conn
 	rows   float64
 	made   int
@@ -53,8 +57,8 @@ type weight struct {
 func startStorage(t *testing.T) *storage {
 	t.Helper()
 	s := &storage{t: t, engine: chtest.StartAt(t, t.TempDir())}
-	cfg := s.engine.Config(t)
-	db, err := chconn.OpenDB(t.Context(), cfg)
+	s.cfg = s.engine.Config(t)
+	db, err := chconn.OpenDB(t.Context(), s.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +66,7 @@ func startStorage(t *testing.T) *storage {
 	if _, err := schema.Migrate(t.Context(), db, schema.Flavour{}); err != nil {
 		t.Fatal(err)
 	}
-	if s.conn, err = chconn.Open(t.Context(), cfg); err != nil {
+	if s.conn, err = chconn.Open(t.Context(), s.cfg); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.conn.Close() })
@@ -292,9 +296,9 @@ type storageFigures struct {
 	JitterLimit    float64 `json:"jitter_entropy_bytes_per_row"`
 	MessagesBefore float64 `json:"messages_before_bytes_per_line"`
 	Messages       float64 `json:"messages_bytes_per_line"`
-	Rollup10s      float64 `json:"rollup_10s_bytes_per_bucket"`
-	Rollup1m       float64 `json:"rollup_1m_bytes_per_bucket"`
-	Rollup1h       float64 `json:"rollup_1h_bytes_per_bucket"`
+	// By level: 10 s, a minute, an hour. CPU is for a million samples.
+	RollupBytes [3]float64 `json:"rollup_bytes_per_bucket"`
+	RollupCPU   [3]float64 `json:"rollup_cpu_s_per_million_samples"`
 }
 
 // TestStorage prints what the layouts of samples come to on the same rows.
@@ -360,6 +364,10 @@ func TestStorage(t *testing.T) {
 	f.InsertRatio = wn.insert / ws.insert
 	f.MessagesBefore, f.Messages = s.messages()
 	fmt.Printf("\n  messages, bytes a line: before %.2f, shipped %.2f\n", f.MessagesBefore, f.Messages)
+	f.RollupBytes, f.RollupCPU = s.rollups(sl)
+	for i, level := range rollup.Levels {
+		fmt.Printf("  rollup of %-3s, bytes a bucket %.1f, CPU seconds a million samples %.2f\n", level.Name, f.RollupBytes[i], f.RollupCPU[i])
+	}
 
 	sl.jitter = 200
 	fmt.Printf("\nseed %d, the same with DCGM sampling up to ±%d µs off\n\n", sl.seed, sl.jitter)
@@ -427,4 +435,35 @@ func (s *storage) messages() (before, after float64) {
 	fields := s.fields("messages")
 	order := "(topic, site, source, complete_up_to)"
 	return s.weigh(layout{"messages", with(fields, "", func(field) bool { return true }), order}, "lines").bytes, s.weigh(layout{"messages", fields, order}, "lines").bytes
+}
+
+// rollups builds every level of the slice from samples that lie in one part.
+func (s *storage) rollups(sl slice) (bytes, cpu [3]float64) {
+	s.t.Helper()
+	s.exec("INSERT INTO samples SELECT * FROM day")
+	s.exec("OPTIMIZE TABLE samples FINAL")
+	store := ingest.New(func() (chconn.Config, error) { return s.cfg, nil }, 1, nil)
+	defer store.Close()
+	var touched []rollup.Touched
+	for n := range sl.nodes {
+		touched = append(touched, rollup.Touched{Site: sliceSite, Node: nodeName(n), First: unit.Micros(sliceDay), Last: unit.Micros(sliceDay + int64(sl.seconds-1)*1_000_000)})
+	}
+	for i, level := range rollup.Levels {
+		table := schema.Tiers[i].Table
+		begun := s.cpu()
+		for _, w := range rollup.Plan(level.Width, touched) {
+			if err := ingest.NewRollups(store).Build(s.t.Context(), i, w); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+		cpu[i] = (s.cpu() - begun).Seconds() / s.rows * 1e6
+		s.exec("OPTIMIZE TABLE " + table + " FINAL")
+		var size, rows uint64
+		err := s.conn.QueryRow(s.t.Context(), "SELECT sum(data_compressed_bytes + marks_bytes + primary_key_size), sum(rows) FROM system.parts WHERE active AND database = currentDatabase() AND table = '"+table+"'").Scan(&size, &rows)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		bytes[i] = float64(size) / float64(rows)
+	}
+	return bytes, cpu
 }
