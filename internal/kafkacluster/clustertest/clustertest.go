@@ -24,7 +24,7 @@ func Start(t testing.TB, cfg kafkacluster.Config) *kafkacluster.Cluster {
 		t.Fatal(err)
 	}
 	cfg.Jars, cfg.Dir = jars, t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	c, err := kafkacluster.Start(ctx, cfg)
 	if err != nil {
