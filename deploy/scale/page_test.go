@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"regexp"
@@ -13,7 +14,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/wattledger/wattledger/ingest"
 	"github.com/wattledger/wattledger/internal/process"
+	"github.com/wattledger/wattledger/schemas/clickhouse"
 )
 
 //go:generate go test -run TestScalePageIsCurrent -count 1 . -update
@@ -95,6 +98,25 @@ func TestScalePageIsCurrent(t *testing.T) {
 	}
 	if !bytes.Equal(there, want) {
 		t.Errorf("%s does not say what follows from %s; make generate rebuilds it", page, file)
+	}
+}
+
+// What the page calls shipped is what is shipped.
+func TestWhatIsChosenIsTheDefault(t *testing.T) {
+	f := read(t)
+	if want := ingest.DefaultConfig().Batch.BatchAge.Seconds(); f.Chosen["batch_age_min"].Value != want {
+		t.Errorf("%s: batch_age_min is %g, the shipped batch_age %g", file, f.Chosen["batch_age_min"].Value, want)
+	}
+	migrations, err := clickhouse.Render(clickhouse.Flavour{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := fs.ReadFile(migrations, "00001_samples.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("TTL toDateTime(received) + INTERVAL %g DAY", f.Chosen["raw_days"].Value); !strings.Contains(string(text), want) {
+		t.Errorf("%s: raw_days is %g, which is not the TTL of samples", file, f.Chosen["raw_days"].Value)
 	}
 }
 
