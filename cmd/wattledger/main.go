@@ -20,6 +20,7 @@ type commands struct {
 	Retire     retireCmd     `cmd:"" help:"Stop expecting a node or a device."`
 	Return     returnCmd     `cmd:"" help:"Expect a retired node or device again."`
 	Topics     topicsCmd     `cmd:"" help:"Show the topics as they are and as they should be, and make those that are missing."`
+	Compact    compactCmd    `cmd:"" help:"Remove rows that an ingester cut off in the middle of an insert left twice."`
 	Migrate    migrateCmd    `cmd:"" help:"Bring the database to the newest schema."`
 	Schema     schemaCmd     `cmd:"" help:"Print the tables as SQL, for one server or a cluster."`
 	Embedded   embeddedCmd   `cmd:"" help:"Run Kafka or ClickHouse on this machine, without a server installed."`
