@@ -39,7 +39,7 @@ func defaultConfig(data string) config {
 	c := config{
 		ClickHouse: chconn.DefaultConfig(), Kafka: kafkaconn.DefaultConfig(), Ingest: ingest.DefaultConfig(), Closer: closer.DefaultConfig(),
 		Retention: schema.DefaultRetention(),
-		Embedded: embedded{ClickHouse: clickhouse.DefaultConfig(), Kafka: kafka.DefaultConfig()},
+		Embedded:  embedded{ClickHouse: clickhouse.DefaultConfig(), Kafka: kafka.DefaultConfig()},
 	}
 	c.Embedded.ClickHouse.Data, c.Embedded.Kafka.DataDir = data, data
 	c.Embedded.Kafka.Topics = embeddedTopics(c.Ingest.Topics).Wanted(c.Kafka.MaxMessageBytes)

@@ -46,8 +46,8 @@ type sensors struct {
 	until       int
 	counters    []uint64
 	rest        []uint64 // of each counter, below one unit
-	power       uint64    // mW of the last second
-	phase       float64   // part of a second by which the energy counter is older than the tick
+	power       uint64   // mW of the last second
+	phase       float64  // part of a second by which the energy counter is older than the tick
 	clock, fb   float64
 	at          int64 // the last instant of DCGM's sampling
 }

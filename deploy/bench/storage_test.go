@@ -214,7 +214,9 @@ func isMetric(kinds ...record.Kind) func(field) bool {
 func isText(f field) bool { return f.typ == "LowCardinality(String)" }
 func isUUID(f field) bool { return slices.Contains([]string{"device", "run", "boot"}, f.name) }
 
-func isWatts(f field) bool { return strings.HasPrefix(f.name, "power_") && f.typ == "Float32" && f.name != "power_limit_w" }
+func isWatts(f field) bool {
+	return strings.HasPrefix(f.name, "power_") && f.typ == "Float32" && f.name != "power_limit_w"
+}
 
 func named(names ...string) func(field) bool {
 	return func(f field) bool { return slices.Contains(names, f.name) }

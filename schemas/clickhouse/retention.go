@@ -60,8 +60,13 @@ type kept struct {
 
 func (r Retention) days() []kept {
 	return []kept{
-		{"samples", r.Samples}, {"messages", r.Messages}, {"readings", r.Readings}, {"incidents", r.Incidents},
-		{"rollup_10s", r.Rollup10s}, {"rollup_1m", r.Rollup1m}, {"rollup_1h", r.Rollup1h},
+		{"samples", r.Samples},
+		{"messages", r.Messages},
+		{"readings", r.Readings},
+		{"incidents", r.Incidents},
+		{"rollup_10s", r.Rollup10s},
+		{"rollup_1m", r.Rollup1m},
+		{"rollup_1h", r.Rollup1h},
 	}
 }
 
