@@ -216,7 +216,7 @@ func watch(t testing.TB, rows int, count func() uint64, why func() string) float
 	t.Helper()
 	var first uint64
 	started, begun := time.Now(), time.Now()
-	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(25 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		n := count()
 		switch {
 		case first == 0 && n > 0:
