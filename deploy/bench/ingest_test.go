@@ -92,7 +92,7 @@ func TestIngest(t *testing.T) {
 	publishBacklog(t, s, messages)
 	s.startEngine(t)
 
-	ours := s.carry(t, rows, "bench-ours")
+	ours := s.carry(t, rows, "bench-ours", false)
 	f.Pipeline, f.IngestCPU, f.EngineCPU, f.PipelineCPU = ours.rate, ours.perMillion(ours.ingest), ours.perMillion(ours.engine), ours.perMillion(ours.ingest+ours.engine)
 	f.BrokerCPU, f.PipelineMergeCPU, f.PeakMiB = ours.perMillion(ours.broker), ours.perMillion(ours.after), mib(ours.peakIngest+ours.peakEngine)
 	ours.print("ours: Kafka, ingest, engine")
@@ -104,12 +104,11 @@ func TestIngest(t *testing.T) {
 	ceiling := s.ceiling(t, rows)
 	f.Ceiling, f.CeilingCPU = ceiling.rate, ceiling.perMillion(ceiling.engine)
 
-	if startRollups != nil {
+	if s.hasRollups(t) {
 		s.anew(t)
-		defer startRollups(t, s)()
-		rollups := s.carry(t, rows, "bench-rollups")
-		f.RollupsRows, f.RollupsCPU = rollups.rate, rollups.perMillion(rollups.ingest+rollups.engine+rollups.after)
-		rollups.print("ours with rollups")
+		rollups := s.carry(t, rows, "bench-rollups", true)
+		f.RollupsRows, f.RollupsCPU = rollups.rate, rollups.perMillion(rollups.ingest+rollups.engine)
+		rollups.print("ours, until the rollups have it all")
 	}
 
 	ddl := one[string](t, s, "SELECT create_table_query FROM system.tables WHERE database = 'wattledger' AND name = 'samples'")
@@ -140,10 +139,20 @@ func TestIngest(t *testing.T) {
 	fmt.Printf("%s\n", line)
 }
 
-// startRollups starts what builds rollups beside an ingester, and returns how to stop it. Rollups are made by the engine of what
-// it holds, so their cost is the engine's, and partly among what is left to do when the last row is seen. It is nil as long as
-// the shipped schema has none; then there is no fourth figure.
-var startRollups func(t testing.TB, s *stack) (stop func())
+// hasRollups says whether the shipped schema has rollups.
+func (s *stack) hasRollups(t testing.TB) bool {
+	t.Helper()
+	return one[uint64](t, s, "SELECT count() FROM system.tables WHERE database = 'wattledger' AND name = 'rollup_progress'") > 0
+}
+
+// rolledUp says whether every level of rollups holds all messages.
+func (s *stack) rolledUp(t testing.TB) bool {
+	t.Helper()
+	return one[uint64](t, s, `SELECT count() FROM
+		(SELECT kafka_partition, max(kafka_offset) AS last FROM wattledger.messages WHERE topic = '%s' GROUP BY kafka_partition) AS m
+		LEFT JOIN (SELECT kafka_partition, kafka_offset AS at FROM wattledger.rollup_progress FINAL WHERE tier = '1h') AS p USING (kafka_partition)
+		WHERE p.at < m.last`, wire.TopicSample) == 0
+}
 
 // publishBacklog encodes all messages in the three encodings and sends them, in the order of time.
 func publishBacklog(t testing.TB, s *stack, messages int) {
@@ -232,17 +241,30 @@ func watch(t testing.TB, rows int, count func() uint64, why func() string) float
 	}
 }
 
-// carry has an ingester of a new group take the backlog into empty tables.
-func (s *stack) carry(t testing.TB, rows int, group string, args ...string) cost {
+// carry has an ingester of a new group take the backlog into empty tables. Rollups are left out, or built every 10 s instead of every
+// minute and ten; then the cost is counted until they are complete, and the rate as ever.
+func (s *stack) carry(t testing.TB, rows int, group string, rollups bool) cost {
 	t.Helper()
+	args := []string{"--set", "ingest.consumer.group.group=" + group}
+	switch {
+	case rollups:
+		args = append(args, "--set", "ingest.rollup.every=10s", "--set", "ingest.rollup.every_hour=10s")
+	case s.hasRollups(t):
+		args = append(args, "--set", "ingest.rollup.enabled=false")
+	}
 	s.engine.forget(t)
 	engine, broker := s.engine.cpu(t), s.broker.cpu(t)
-	p := s.ingest(t, append([]string{"--set", "ingest.consumer.group.group=" + group}, args...)...)
+	p := s.ingest(t, args...)
 	c := cost{rows: float64(rows)}
 	c.rate = watch(t, rows, func() uint64 {
 		p.cpu(t) // says so when it is gone
 		return one[uint64](t, s, "SELECT count() FROM wattledger.samples")
 	}, func() string { return tail(p.log.String()) })
+	for deadline := time.Now().Add(2 * time.Minute); rollups && !s.rolledUp(t); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the rollups do not hold all after two minutes: %s", tail(p.log.String()))
+		}
+	}
 	c.ingest, c.engine, c.broker = p.cpu(t), s.engine.cpu(t)-engine, s.broker.cpu(t)-broker
 	c.peakIngest, c.peakEngine = p.peak(t), s.engine.peak(t)
 	p.stop()
