@@ -86,32 +86,7 @@ A key stands in the YAML file as ` + "`section: {key: value}`" + `. ` + "`agent.
 ` + "`" + process.EnvName("agent.period") + "`" + `; flags win over environment, environment over file. ` + "`list[].key`" + ` is a key of each element of a list. HOSTNAME is the
 name of the host, ` + "`/var/lib/wattledger`" + ` what ` + "`--data`" + ` says.
 `)
-	slices.SortStableFunc(keys, func(a, b reference.Key) int { return cmp.Compare(section(a.Path), section(b.Path)) })
-	before := "-"
-	for _, k := range keys {
-		if s := section(k.Path); s != before {
-			before = s
-			fmt.Fprintf(page, "\n### %s\n\n| key | default | meaning |\n| --- | --- | --- |\n", cmp.Or(s, "the node's devices"))
-		}
-		byDefault := ""
-		if k.Default != "" && k.Default != `""` {
-			byDefault = "`" + k.Default + "`"
-		}
-		fmt.Fprintf(page, "| `%s` | %s | %s |\n", k.Path, byDefault, cell(k.Comment))
-	}
-}
-
-// section is what a key lies in; empty for one that lies in none.
-func section(path string) string {
-	s, _, inside := strings.Cut(path, ".")
-	if !inside {
-		return ""
-	}
-	return s
-}
-
-func cell(text string) string {
-	return strings.NewReplacer("|", `\|`, "*", `\*`, "<", `\<`).Replace(text)
+	reference.WriteKeys(page, keys, "the node's devices")
 }
 
 func writeMetrics(t *testing.T, page *bytes.Buffer) {
@@ -127,14 +102,7 @@ Each part's are there when the part is in use. Beside them stand Go's own (` + "
 		if len(p.metrics) == 0 {
 			t.Errorf("%s has no metric", p.name)
 		}
-		fmt.Fprintf(page, "\n### %s\n\n| metric | labels | meaning |\n| --- | --- | --- |\n", p.name)
-		for _, m := range p.metrics {
-			labels := ""
-			if len(m.Labels) > 0 {
-				labels = "`" + strings.Join(m.Labels, "`, `") + "`"
-			}
-			fmt.Fprintf(page, "| `%s` | %s | %s |\n", m.Name, labels, cell(m.Help))
-		}
+		reference.WriteMetrics(page, p.name, p.metrics)
 	}
 	page.WriteString(`
 ### in dcgm-exporter's names
@@ -153,7 +121,7 @@ instance ` + "`GPU_I_PROFILE`, `GPU_I_ID`" + ` too, then the host's, those of ty
 		name, rest, ok := strings.Cut(line, ", ")
 		kind, help, _ := strings.Cut(rest, ", ")
 		if ok && !strings.HasPrefix(line, "#") {
-			fmt.Fprintf(page, "| `%s` | %s | %s |\n", name, kind, cell(help))
+			fmt.Fprintf(page, "| `%s` | %s | %s |\n", name, kind, reference.Cell(help))
 		}
 	}
 	page.WriteString(`
@@ -338,21 +306,11 @@ func simulatedNVML(t *testing.T) string {
 }
 
 // build are the metrics that every process of ours has, Go's own aside.
-func build(t *testing.T) (found []reference.Metric) {
+func build(t *testing.T) []reference.Metric {
 	t.Helper()
-	families, err := process.NewEnv(process.Flags{}, nil, nil, nil).Metrics.Gather()
+	found, err := reference.Gathered(process.NewEnv(process.Flags{}, nil, nil, nil).Metrics, "wattledger_")
 	if err != nil {
 		t.Fatal(err)
-	}
-	for _, f := range families {
-		if !strings.HasPrefix(f.GetName(), "wattledger_") {
-			continue
-		}
-		m := reference.Metric{Name: f.GetName(), Help: f.GetHelp()}
-		for _, l := range f.GetMetric()[0].GetLabel() {
-			m.Labels = append(m.Labels, l.GetName())
-		}
-		found = append(found, m)
 	}
 	return found
 }

@@ -120,10 +120,15 @@ func (s showing) print(env *process.Env) error {
 		return err
 	}
 	fmt.Fprintf(out, "Refused for %s: %s\n", e.Reason, e.Detail)
-	if s.Now == "" {
-		fmt.Fprintln(out, "This program would take it now: `wattledger quarantine replay "+e.Position.String()+"` publishes it again.")
-	} else if s.Now != e.Reason+": "+e.Detail {
-		fmt.Fprintln(out, "This program would refuse it for", s.Now)
+	switch {
+	case e.State == quarantine.Stored:
+		fmt.Fprintln(out, "A message of its identity is stored: nothing is left to be done.")
+	case s.Now == "":
+		fmt.Fprintln(out, "This program would take it now, if the engine does: `wattledger quarantine replay "+e.Position.String()+"` publishes it again.")
+	case s.Now == e.Reason+": "+e.Detail:
+		fmt.Fprintln(out, "It would be refused for that again: mend its bytes (--raw writes them), and replay it --with them.")
+	default:
+		fmt.Fprintln(out, "It would be refused now for "+s.Now)
 	}
 	fmt.Fprintln(out)
 	return s.printMessage(env)

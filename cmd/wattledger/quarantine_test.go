@@ -171,7 +171,7 @@ func TestARefusedMessageIsShown(t *testing.T) {
 	if code != process.ExitDone {
 		t.Fatalf("show ends with %d: %s", code, errs)
 	}
-	for _, want := range []string{"s/node-c run 30313233343536373839616263646566 sequence 7", "Refused for shape: ", "uuid=GPU-node-c", "tick_us", "2026-01-01T12:00:07Z", "open"} {
+	for _, want := range []string{"s/node-c run 30313233343536373839616263646566 sequence 7", "Refused for shape: ", "uuid=GPU-node-c", "tick_us", "2026-01-01T12:00:07Z", "open", "refused for that again"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("shown is no %q:\n%s", want, out)
 		}

@@ -207,7 +207,7 @@ func (st pipelineStatus) print(env *process.Env) error {
 		return err
 	}
 	if st.Refused > 0 {
-		_, err := fmt.Fprintf(env.Stdout, "%d messages refused: they are kept in topic %s with reason and origin\n", st.Refused, wire.TopicRefused)
+		_, err := fmt.Fprintf(env.Stdout, "%d messages refused: they are kept in topic %s with reason and origin; `wattledger quarantine list` shows them\n", st.Refused, wire.TopicRefused)
 		return err
 	}
 	_, err := fmt.Fprintln(env.Stdout, "No message refused.")

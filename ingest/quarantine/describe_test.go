@@ -157,8 +157,10 @@ func TestStates(t *testing.T) {
 	other := samples()
 	other.Sequence = 8
 	kept := []Kept{
-		{Topic: wire.TopicSample, Value: encode(t, samples())}, {Topic: wire.TopicSample, Value: encode(t, other)},
-		{Topic: wire.TopicSample, Value: []byte("garbage")}, {Topic: "elsewhere", Value: encode(t, samples())},
+		{Topic: wire.TopicSample, Value: encode(t, samples())},
+		{Topic: wire.TopicSample, Value: encode(t, other)},
+		{Topic: wire.TopicSample, Value: []byte("garbage")},
+		{Topic: "elsewhere", Value: encode(t, samples())},
 	}
 	asked := 0
 	got, err := States(kept, func(topic string, questions []pipeline.Question) ([]pipeline.Answer, error) {

@@ -20,7 +20,9 @@ type Config struct {
 	// Protocol is http, https or native. HTTP is what is tested most; native TCP with TLS when tls is set. Over native, an insert
 	// takes the memory of its rows once more, as the client keeps them until they are sent.
 	Protocol string `yaml:"protocol"`
+	// Database is the one that holds our tables.
 	Database string `yaml:"database"`
+	// Username is the name to log in with.
 	Username string `yaml:"username"`
 	// PasswordFile holds the password; blanks around it are cut. Empty: no password.
 	PasswordFile string `yaml:"password_file"`

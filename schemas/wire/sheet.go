@@ -27,34 +27,35 @@ const (
 	ColumnMetrics
 )
 
-// Columns are all columns of a sample message. columnOf gives the index into it, plus one, of a protobuf field's number.
-var (
-	Columns  []Column
-	columnOf [128]uint8
-)
+// Columns are all columns of a sample message.
+var Columns = allColumns()
 
-func init() {
-	fields := (&wl.SampleBatch{}).ProtoReflect().Descriptor().Fields()
-	put := func(name string, absent []byte) {
-		f := fields.ByName(protoreflect.Name(name))
-		Columns = append(Columns, Column{Name: name, Width: len(absent), Absent: absent})
-		columnOf[f.Number()] = uint8(len(Columns))
-	}
+// columnOf gives the index into Columns, plus one, of a protobuf field's number.
+var columnOf = fieldColumns()
+
+func allColumns() []Column {
 	ones := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
-	put("device", ones[:4])
-	put("tick_us", ones)
-	put("energy_ts_us", ones)
 	nan := order.AppendUint32(nil, math.Float32bits(float32(math.NaN())))
+	out := []Column{{"device", 4, ones[:4]}, {"tick_us", 8, ones}, {"energy_ts_us", 8, ones}}
 	for _, m := range record.Metrics {
 		switch m.Kind {
 		case record.Counter:
-			put(m.Name, ones)
+			out = append(out, Column{m.Name, 8, ones})
 		case record.Gauge:
-			put(m.Name, nan)
+			out = append(out, Column{m.Name, 4, nan})
 		case record.Code:
-			put(m.Name, ones[:4])
+			out = append(out, Column{m.Name, 4, ones[:4]})
 		}
 	}
+	return out
+}
+
+func fieldColumns() (out [128]uint8) {
+	fields := (&wl.SampleBatch{}).ProtoReflect().Descriptor().Fields()
+	for i, c := range Columns {
+		out[fields.ByName(protoreflect.Name(c.Name)).Number()] = uint8(i + 1)
+	}
+	return out
 }
 
 // Sheet is a valid sample message whose columns stay where they lie in the message's bytes. All that it holds aliases the

@@ -22,7 +22,7 @@ import (
 type Host struct {
 	cfg   Config
 	log   *slog.Logger
-	reg   prometheus.Registerer
+	seen  *metrics
 	ready chan struct{}
 
 	addr string // written before ready is closed
@@ -30,7 +30,7 @@ type Host struct {
 
 // New is inert: it touches no file and loads no library.
 func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) *Host {
-	return &Host{cfg: cfg, log: log, reg: reg, ready: make(chan struct{})}
+	return &Host{cfg: cfg, log: log, seen: newMetrics(reg), ready: make(chan struct{})}
 }
 
 // Ready is closed once the host answers queries. It stays open if Run fails before.
@@ -74,10 +74,6 @@ func (h *Host) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer listener.Close() // closed by the server when it stops; this is for the ways out before
-	m, err := newMetrics(h.reg)
-	if err != nil {
-		return fmt.Errorf("embedded clickhouse: metrics: %w", err)
-	}
 	args, err := h.configure(dir)
 	if err != nil {
 		return err
@@ -88,7 +84,7 @@ func (h *Host) Run(ctx context.Context) (err error) {
 	}
 	defer eng.close()
 	return h.serve(ctx, listener, &server{
-		engine: eng, password: password, metrics: m, log: h.log,
+		engine: eng, password: password, metrics: h.seen, log: h.log,
 		slots: make(chan struct{}, h.cfg.MaxQueries), budget: &budget{limit: h.cfg.MaxInsert},
 	})
 }

@@ -14,7 +14,7 @@ type metrics struct {
 	inserted   *prometheus.CounterVec
 }
 
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer) *metrics {
 	const prefix = "wattledger_embedded_clickhouse_"
 	m := &metrics{
 		queries: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -33,12 +33,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: prefix + "inserted_total", Help: "Rows and bytes that acknowledged statements wrote, as the engine counts them.",
 		}, []string{"unit"}),
 	}
-	for _, c := range []prometheus.Collector{m.queries, m.refused, m.exceptions, m.running, m.inserted} {
-		if err := reg.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+	reg.MustRegister(m.queries, m.refused, m.exceptions, m.running, m.inserted)
+	return m
 }
 
 // failed counts an exception where it belongs.
