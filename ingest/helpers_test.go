@@ -72,6 +72,7 @@ func quick() ingest.Config {
 }
 
 type running struct {
+	*ingest.Ingester
 	reg  *prometheus.Registry
 	stop func()
 }
@@ -94,7 +95,7 @@ func start(t testing.TB, cfg ingest.Config, conn kafkaconn.Config, database func
 		}
 	})
 	t.Cleanup(stop)
-	return &running{reg, stop}
+	return &running{in, reg, stop}
 }
 
 func fixed(cfg chconn.Config) func() (chconn.Config, error) {

@@ -136,5 +136,11 @@ func (i *Ingester) rollUp(ctx context.Context) error {
 	}
 }
 
+// Ready is nil while messages are carried, and says otherwise why they are not: what each partition that is held waits for.
+func (i *Ingester) Ready(context.Context) error { return i.consumer.Ready() }
+
+// Database is nil while the database answers and has our schema.
+func (i *Ingester) Database(ctx context.Context) error { return i.store.Check(ctx) }
+
 // Topics are the topics that ingest reads and writes, for whoever creates them.
 func Topics() []string { return append(append([]string(nil), pipeline.Topics...), wire.TopicRefused) }

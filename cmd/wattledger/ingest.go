@@ -41,6 +41,8 @@ func (c *ingestCmd) Run(ctx context.Context, env *process.Env) error {
 	}
 	env.ServeMetrics("127.0.0.1:9401")
 	env.Health.Add("kafka", func(ctx context.Context) error { return kafkaconn.Ping(ctx, cfg.Kafka) })
+	env.Health.Add("clickhouse", in.Database)
+	env.Health.Add("ingest", in.Ready)
 	return serve(ctx, env, "ingest", func(ctx context.Context) error {
 		if err := ingest.ReadyTopics(ctx, cfg.Ingest, cfg.Kafka, env.Log, env.Metrics); err != nil {
 			return err

@@ -35,7 +35,7 @@ func (r Repeated) key() repeatedKey { return repeatedKey{r.Table, r.Day, r.Parti
 // lines are counted against their offsets, and rows against what the lines say of them; lines are compared one by one only where
 // an offset comes twice. Rows beyond the last line are not looked at, as their lines may be on their way.
 func (s *Store) Repeats(ctx context.Context, since time.Time) ([]Repeated, error) {
-	conn, _, err := s.open(ctx)
+	conn, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (s *Store) Compact(ctx context.Context, since time.Time) (map[string]uint64
 	if len(days) == 0 {
 		return out, nil
 	}
-	conn, _, err := s.open(ctx)
+	conn, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}

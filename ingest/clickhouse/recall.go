@@ -21,7 +21,7 @@ import (
 // messages may be missing, and lines whose commit may be. A topic that was made anew counts its offsets from 0 again, so there
 // may be lines of its former life at these offsets: the latest are taken, as many as a batch may have.
 func (s *Store) Recall(ctx context.Context, topic string, partition int, committed int64) ([]pipeline.Stored, error) {
-	conn, _, err := s.open(ctx)
+	conn, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func (s *Store) Recall(ctx context.Context, topic string, partition int, committ
 }
 
 func (s *Store) recall(ctx context.Context, topic string, partition int, committed int64) ([]pipeline.Stored, error) {
-	conn, _, err := s.open(ctx)
+	conn, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (s *Store) recall(ctx context.Context, topic string, partition int, committ
 
 // Histories answers questions about runs. Runs of which nothing is stored are left out.
 func (s *Store) Histories(ctx context.Context, topic string, asked []pipeline.Question) ([]pipeline.Answer, error) {
-	conn, _, err := s.open(ctx)
+	conn, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func NewRollups(s *Store) Rollups { return Rollups{s} }
 
 // with opens a connection, and forgets one that is lost.
 func (r Rollups) with(ctx context.Context, do func(driver.Conn) error) error {
-	conn, _, err := r.store.open(ctx)
+	conn, err := r.store.open(ctx)
 	if err != nil {
 		return err
 	}

@@ -29,9 +29,10 @@ type Store struct {
 
 	compacted *prometheus.CounterVec
 
+	dialling chan struct{} // a place for the one who makes the connection
+
 	mu   sync.Mutex
-	conn driver.Conn   // guarded by mu; nil while the database is not reached
-	cfg  chconn.Config // guarded by mu; of conn
+	conn *connection            // guarded by mu; nil while the database is not reached
 	left map[repeatedKey]uint64 // guarded by mu; what the last compaction did not remove
 }
 
@@ -39,7 +40,7 @@ type Store struct {
 // every loss of the connection, because an embedded engine may come back on another port. At most inserts run at once.
 func New(reach func() (chconn.Config, error), inserts int, reg prometheus.Registerer) *Store {
 	s := &Store{
-		reach: reach, inserts: make(chan struct{}, max(1, inserts)),
+		reach: reach, inserts: make(chan struct{}, max(1, inserts)), dialling: make(chan struct{}, 1),
 		bodies: sync.Pool{New: func() any { return new([]byte) }},
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "wattledger_ingest_insert_seconds", Help: "Time of one insert, failed ones included.", Buckets: prometheus.ExponentialBuckets(0.002, 2, 14),
@@ -67,29 +68,50 @@ func (s *Store) Close() error {
 	return conn.Close()
 }
 
-func (s *Store) open(ctx context.Context) (driver.Conn, chconn.Config, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.conn != nil {
-		return s.conn, s.cfg, nil
+// connection is a connection with the configuration it was made by.
+type connection struct {
+	driver.Conn
+	cfg chconn.Config
+}
+
+func (s *Store) open(ctx context.Context) (*connection, error) {
+	if conn := s.connected(); conn != nil {
+		return conn, nil
+	}
+	select {
+	case s.dialling <- struct{}{}:
+		defer func() { <-s.dialling }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the connection is being made: %w", ctx.Err())
+	}
+	if conn := s.connected(); conn != nil {
+		return conn, nil // made meanwhile
 	}
 	cfg, err := s.reach()
 	if err != nil {
-		return nil, cfg, err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
 	defer cancel()
 	conn, err := chconn.Open(ctx, cfg)
 	if err != nil {
-		return nil, cfg, err
+		return nil, err
 	}
-	s.conn, s.cfg = conn, cfg
-	return conn, cfg, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn = &connection{conn, cfg}
+	return s.conn, nil
+}
+
+func (s *Store) connected() *connection {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conn
 }
 
 // Check says whether the database has the schema that this program writes; schema.ErrVersion if not.
 func (s *Store) Check(ctx context.Context) error {
-	conn, _, err := s.open(ctx)
+	conn, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -99,7 +121,7 @@ func (s *Store) Check(ctx context.Context) error {
 }
 
 // lost forgets a connection whose error was not an answer of the server's.
-func (s *Store) lost(conn driver.Conn, err error) {
+func (s *Store) lost(conn *connection, err error) {
 	if err == nil || chconn.Code(err) != 0 || errors.Is(err, schema.ErrVersion) {
 		return
 	}
@@ -212,7 +234,7 @@ func (s *Store) insert(ctx context.Context, table string, b *block, token string
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	conn, cfg, err := s.open(ctx)
+	conn, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -235,7 +257,7 @@ func (s *Store) insert(ctx context.Context, table string, b *block, token string
 		// A server that gathers inserts would merge ours with others', and know nothing of their tokens.
 		"async_insert": 0,
 	}
-	data, compressed := cfg.Compress(body)
+	data, compressed := conn.cfg.Compress(body)
 	if compressed {
 		settings["decompress"] = 1
 	}

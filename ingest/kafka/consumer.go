@@ -96,7 +96,7 @@ func NewConsumer(conn kafkaconn.Config, cfg Config, batches pipeline.Config, sto
 // an error, before anything is read.
 func (c *Consumer) Run(ctx context.Context) error {
 	var version error
-	err := c.persist(ctx, "schema", func() error {
+	err := c.persist(ctx, place{}, "schema", func() error {
 		err := c.store.Check(ctx)
 		if errors.Is(err, schema.ErrVersion) {
 			version, err = err, nil
@@ -112,6 +112,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 	return c.inner.Run(ctx)
 }
 
+// Ready is nil while every partition of this member is carried on, and says otherwise what is waited for.
+func (c *Consumer) Ready() error { return c.metrics.state.ready() }
+
 // handle owns one partition for one generation.
 func (c *Consumer) handle(ctx context.Context, claim *kafkaconn.Claim) error {
 	topic, partition := claim.Topic(), claim.Partition()
@@ -125,7 +128,7 @@ func (c *Consumer) handle(ctx context.Context, claim *kafkaconn.Claim) error {
 	}
 
 	var known []pipeline.Stored
-	err := c.persist(ctx, "recall", func() (err error) {
+	err := c.persist(ctx, place{topic, partition}, "recall", func() (err error) {
 		known, err = c.store.Recall(ctx, topic, partition, claim.Committed())
 		return err
 	})
@@ -154,7 +157,7 @@ func (c *Consumer) take(ctx context.Context, claim *kafkaconn.Claim, p *pipeline
 				return err
 			}
 		}
-		if err := c.learn(ctx, claim.Topic(), p, part); err != nil {
+		if err := c.learn(ctx, place{claim.Topic(), claim.Partition()}, p, part); err != nil {
 			return err
 		}
 		for _, m := range part {
@@ -175,11 +178,11 @@ func (c *Consumer) take(ctx context.Context, claim *kafkaconn.Claim, p *pipeline
 }
 
 // learn asks the database for what the pipeline does not know of the messages.
-func (c *Consumer) learn(ctx context.Context, topic string, p *pipeline.Pipeline, msgs []pipeline.Message) error {
+func (c *Consumer) learn(ctx context.Context, at place, p *pipeline.Pipeline, msgs []pipeline.Message) error {
 	for asked := p.Ask(msgs); len(asked) > 0; asked = p.Ask(msgs) {
 		var found []pipeline.Answer
-		err := c.persist(ctx, "history", func() (err error) {
-			found, err = c.store.Histories(ctx, topic, asked)
+		err := c.persist(ctx, at, "history", func() (err error) {
+			found, err = c.store.Histories(ctx, at.topic, asked)
 			return err
 		})
 		if err != nil {
@@ -227,7 +230,8 @@ func (c *Consumer) count(b *pipeline.Batch) {
 }
 
 // persist does it until it is done or ctx ends: what is away comes back.
-func (c *Consumer) persist(ctx context.Context, what string, do func() error) error {
+func (c *Consumer) persist(ctx context.Context, at place, what string, do func() error) error {
+	defer c.metrics.state.resume(at.topic, at.partition)
 	for wait := c.deliver.Backoff; ; wait = min(2*wait, c.deliver.BackoffMax) {
 		err := do()
 		if err == nil {
@@ -236,7 +240,8 @@ func (c *Consumer) persist(ctx context.Context, what string, do func() error) er
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		c.metrics.Retried(what)
+		c.metrics.retries.WithLabelValues(what).Inc()
+		c.metrics.state.wait(at.topic, at.partition, what, err)
 		c.log.Warn("database not read, trying again", "reason", what, "wait", wait, "error", err)
 		if !sleep(ctx, wait) {
 			return ctx.Err()
@@ -275,7 +280,7 @@ func (c *Consumer) compact(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			c.metrics.Retried("compact")
+			c.metrics.retries.WithLabelValues("compact").Inc()
 			c.log.Warn("rows that stand twice not removed, trying again later", "reason", "compact", "wait", c.cfg.CompactEvery, "error", err)
 		default:
 			for table, n := range removed {

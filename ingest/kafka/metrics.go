@@ -14,6 +14,7 @@ type metrics struct {
 	stored, repeats, missing, late, retries, incidents, newer *prometheus.CounterVec
 	behind                                                    *prometheus.GaugeVec
 	delay                                                     *prometheus.HistogramVec
+	state                                                     *state
 }
 
 func newMetrics(reg prometheus.Registerer, memory *pipeline.Memory) *metrics {
@@ -21,6 +22,7 @@ func newMetrics(reg prometheus.Registerer, memory *pipeline.Memory) *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattledger_ingest_" + name, Help: help}, labels)
 	}
 	m := &metrics{
+		state:  newState(reg),
 		stored: vec("messages_total", "Messages stored for the first time.", "topic"),
 		repeats: vec("repeats_total", "Deliveries beyond the first that were passed over: of kind offset when a commit was lost, of kind identity when a producer sent again.",
 			"topic", "kind"),
@@ -46,8 +48,14 @@ func newMetrics(reg prometheus.Registerer, memory *pipeline.Memory) *metrics {
 	return m
 }
 
-// Retried counts what was tried again.
-func (m *metrics) Retried(what string) { m.retries.WithLabelValues(what).Inc() }
+// Retried counts what is tried again, and says what the partition waits for.
+func (m *metrics) Retried(what string, b *pipeline.Batch, err error) {
+	m.retries.WithLabelValues(what).Inc()
+	m.state.wait(b.Topic, b.Partition, what, err)
+}
+
+// Resumed says that the partition waits no more.
+func (m *metrics) Resumed(b *pipeline.Batch) { m.state.resume(b.Topic, b.Partition) }
 
 func (m *metrics) lag(topic string, partition int, n int64) {
 	m.behind.WithLabelValues(topic, strconv.Itoa(partition)).Set(float64(max(0, n)))

@@ -30,7 +30,10 @@ type Quarantine interface {
 
 // Retries is told of everything that is tried again.
 type Retries interface {
-	Retried(what string)
+	// Retried says that something failed and is tried again: rows, messages or refused of a batch.
+	Retried(what string, b *Batch, err error)
+	// Resumed says that it went through after all.
+	Resumed(b *Batch)
 }
 
 // Deliverer brings batches into effect. It is used by many goroutines.
@@ -90,19 +93,25 @@ func (d *Deliverer) rows(ctx context.Context, b *Batch, from, to int) error {
 
 // retry does it until it is done, ctx ends, or the rows are at fault.
 func (d *Deliverer) retry(ctx context.Context, what string, b *Batch, do func(context.Context) error) error {
+	waited := false
 	for wait := d.Backoff; ; wait = min(2*wait, d.BackoffMax) {
 		err := do(ctx)
+		if waited && (err == nil || errors.Is(err, ErrRows) || ctx.Err() != nil) {
+			d.Retries.Resumed(b)
+		}
 		if err == nil || errors.Is(err, ErrRows) && what == "rows" {
 			return err
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s of %s partition %d before offset %d: %w", what, b.Topic, b.Partition, b.Next, err)
 		}
-		d.Retries.Retried(what)
+		d.Retries.Retried(what, b, err)
+		waited = true
 		d.Log.Warn("not stored, trying again", "reason", what, "topic", b.Topic, "partition", b.Partition, "next", b.Next, "wait", wait, "error", err)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
+			d.Retries.Resumed(b) // nobody waits any more
 			return fmt.Errorf("%s of %s partition %d before offset %d: %w (%w)", what, b.Topic, b.Partition, b.Next, err, ctx.Err())
 		}
 	}

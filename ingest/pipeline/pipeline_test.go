@@ -226,8 +226,9 @@ func (c *choosy) Keep(_ context.Context, refused []Refusal) error {
 	return nil
 }
 
-func (c *choosy) stumbles() bool { c.calls++; return c.calls%3 == c.stumble }
-func (c *choosy) Retried(string) {}
+func (c *choosy) stumbles() bool                { c.calls++; return c.calls%3 == c.stumble }
+func (c *choosy) Retried(string, *Batch, error) {}
+func (c *choosy) Resumed(*Batch)                {}
 
 func TestTheMessageAtFaultIsFound(t *testing.T) {
 	f := func(n int, bad ...int64) {
