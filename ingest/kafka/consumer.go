@@ -206,7 +206,7 @@ func (c *Consumer) flush(ctx context.Context, claim *kafkaconn.Claim, p *pipelin
 
 	b := p.Batch()
 	deliver := *c.deliver
-	deliver.Store = fence{deliver.Store, claim, cancel}
+	deliver.Fence = claim.Held
 	if err := deliver.Deliver(work, b); err != nil {
 		return err
 	}

@@ -42,6 +42,8 @@ type Deliverer struct {
 	Quarantine Quarantine
 	Retries    Retries
 	Log        *slog.Logger
+	// Fence, unless it is nil, is asked before each try; after an error of its the batch is no longer ours to store.
+	Fence func() error
 	// Backoff is the first wait after a failure; it doubles up to BackoffMax.
 	Backoff, BackoffMax time.Duration
 }
@@ -95,6 +97,12 @@ func (d *Deliverer) rows(ctx context.Context, b *Batch, from, to int) error {
 func (d *Deliverer) retry(ctx context.Context, what string, b *Batch, do func(context.Context) error) error {
 	waited := false
 	for wait := d.Backoff; ; wait = min(2*wait, d.BackoffMax) {
+		if d.Fence != nil {
+			if err := d.Fence(); err != nil {
+				d.Retries.Resumed(b)
+				return fmt.Errorf("%s of %s partition %d before offset %d: %w", what, b.Topic, b.Partition, b.Next, err)
+			}
+		}
 		err := do(ctx)
 		if waited && (err == nil || errors.Is(err, ErrRows) || ctx.Err() != nil) {
 			d.Retries.Resumed(b)

@@ -279,6 +279,31 @@ func TestDeliverEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// A process that was stopped and woke up stores nothing of what it held.
+func TestAFencedBatchIsNotStored(t *testing.T) {
+	f := func(rows, noted, tries int) {
+		t.Helper()
+		c := &choosy{stumble: -1, stored: map[int64]int{}, noted: map[int64]int{}}
+		p := New(DefaultConfig(), wire.TopicSample, 0, nil)
+		offer(t, p, message(0, samples(0, 1)))
+		over := errors.New("the claim is over")
+		d := Deliverer{Store: c, Quarantine: c, Retries: c, Log: slog.New(slog.DiscardHandler), Backoff: time.Microsecond, BackoffMax: time.Microsecond, Fence: func() error {
+			if tries--; tries < 0 {
+				return over
+			}
+			return nil
+		}}
+		if err := d.Deliver(t.Context(), p.Batch()); !errors.Is(err, over) {
+			t.Errorf("ends with %v", err)
+		}
+		if c.stored[0] != rows || c.noted[0] != noted {
+			t.Errorf("stored %d and noted %d times, want %d and %d", c.stored[0], c.noted[0], rows, noted)
+		}
+	}
+	f(0, 0, 0)
+	f(1, 0, 1)
+}
+
 // Whatever comes lands in exactly one place, and batches keep equal columns.
 func FuzzOffer(f *testing.F) {
 	for i, m := range []proto.Message{
