@@ -52,17 +52,19 @@ func TestTheOnlyBrokerIsKilledUnderLoad(t *testing.T) {
 	for _, name := range []string{"n3", "n4", "n5", "n6", "n7", "n8", "n9"} {
 		nodes = append(nodes, startNode(t, name, conn, 50*time.Millisecond))
 	}
-	grown := func() (l kafkaconn.PartitionLag) {
-		lag, err := kafkaconn.Lag(t.Context(), conn, cfg.Consumer.Group.Group, []string{wire.TopicSample})
-		if err != nil {
-			t.Fatal(err)
+	grown := func(is func(kafkaconn.PartitionLag) bool) func() bool {
+		return func() bool {
+			lag, err := kafkaconn.Lag(t.Context(), conn, cfg.Consumer.Group.Group, []string{wire.TopicSample})
+			if err != nil && !kafkaconn.Temporary(err) {
+				t.Fatal(err)
+			}
+			return err == nil && is(lag[3])
 		}
-		return lag[3]
 	}
-	until(t, "the new partition fills", func() bool { return grown().End > 0 })
+	until(t, "the new partition fills", grown(func(l kafkaconn.PartitionLag) bool { return l.End > 0 }))
 	// A node that moves to another partition seems to have a gap there until the rest of it is read, which is counted: not asked here.
 	settled(t, rows, nodes)
-	until(t, "all is committed", func() bool { return grown().Messages() == 0 })
+	until(t, "all is committed", grown(func(l kafkaconn.PartitionLag) bool { return l.Messages() == 0 }))
 }
 
 func TestOneOfThreeBrokersIsKilledUnderLoad(t *testing.T) {

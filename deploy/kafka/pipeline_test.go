@@ -252,7 +252,9 @@ func settled(t testing.TB, db driver.Conn, nodes []*node) {
 		}
 	}
 	until(t, "all is stored", func() bool { return one(t, db, "SELECT uniqExact(run, seq, device, tick) FROM samples") >= sent })
-	until(t, "all has its line", func() bool { return one(t, db, "SELECT sum(rows) FROM messages WHERE topic = '"+wire.TopicSample+"'") >= sent })
+	until(t, "all has its line", func() bool {
+		return one(t, db, "SELECT sum(rows) FROM messages WHERE topic = '"+wire.TopicSample+"'") >= sent
+	})
 	stored, distinct := one(t, db, "SELECT count() FROM samples"), one(t, db, "SELECT uniqExact(run, seq, device, tick) FROM samples")
 	if stored != sent || distinct != sent {
 		t.Errorf("%d rows sent, %d stored, %d of them distinct", sent, stored, distinct)

@@ -118,6 +118,15 @@ func (c *Cluster) Conn(user string) kafkaconn.Config {
 	return conn
 }
 
+// BrokerConn reaches a secure cluster by certificate, as its brokers reach one another.
+func (c *Cluster) BrokerConn() kafkaconn.Config {
+	conn := kafkaconn.DefaultConfig()
+	conn.Brokers = []string{c.brokers[0].internal}
+	both := filepath.Join(c.cfg.Dir, "broker.pem")
+	conn.TLS = kafkaconn.TLS{Enabled: true, CAFile: c.CAFile(), CertFile: both, KeyFile: both}
+	return conn
+}
+
 // Close stops all brokers and waits for them.
 func (c *Cluster) Close() error {
 	return c.each(func(b *Broker) error { b.Stop(); return nil })

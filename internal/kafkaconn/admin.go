@@ -50,7 +50,9 @@ func (t Topic) entries() (out []kafka.ConfigEntry) {
 	return out
 }
 
-func (c Config) client() (*kafka.Client, func(), error) {
+// client speaks about these topics, or about any. Where it knows which, a topic that we have no right to see is an error; among
+// all topics it would just not be there.
+func (c Config) client(topics ...string) (*kafka.Client, func(), error) {
 	if err := c.Validate(); err != nil {
 		return nil, nil, fmt.Errorf("kafka: %w", err)
 	}
@@ -59,6 +61,7 @@ func (c Config) client() (*kafka.Client, func(), error) {
 		return nil, nil, err
 	}
 	tr.MetadataTTL = 250 * time.Millisecond // who asks here waits for something to change
+	tr.MetadataTopics = topics
 	return &kafka.Client{Addr: kafka.TCP(c.Brokers...), Timeout: c.RequestTimeout, Transport: tr}, tr.CloseIdleConnections, nil
 }
 
@@ -81,7 +84,11 @@ func EnsureTopics(ctx context.Context, cfg Config, topics []Topic) error {
 	if len(topics) == 0 {
 		return nil
 	}
-	client, done, err := cfg.client()
+	names := make([]string, len(topics))
+	for i, t := range topics {
+		names[i] = t.Name
+	}
+	client, done, err := cfg.client(names...)
 	if err != nil {
 		return err
 	}
@@ -101,9 +108,7 @@ func EnsureTopics(ctx context.Context, cfg Config, topics []Topic) error {
 		return fmt.Errorf("create topics on %v: %w", cfg.Brokers, err)
 	}
 	var faults []error
-	names := make([]string, 0, len(topics))
 	for _, t := range topics {
-		names = append(names, t.Name)
 		if err := resp.Errors[t.Name]; err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
 			faults = append(faults, fmt.Errorf("create topic %s: %w", t.Name, err))
 		}
@@ -135,6 +140,9 @@ func missingTopics(ctx context.Context, client *kafka.Client, names []string) ([
 	}
 	missing := slices.Clone(names)
 	for _, t := range meta.Topics {
+		if errors.Is(t.Error, kafka.TopicAuthorizationFailed) {
+			return names, fmt.Errorf("topic %s: %w", t.Name, t.Error)
+		}
 		ready := t.Error == nil && len(t.Partitions) > 0
 		for _, p := range t.Partitions {
 			ready = ready && p.Error == nil
@@ -163,7 +171,7 @@ func (l PartitionLag) Messages() int64 { return max(0, l.End-max(l.Committed, l.
 // Lag tells where the group stands, by topic and partition in that order. A topic that does not
 // exist has no lines.
 func Lag(ctx context.Context, cfg Config, group string, topics []string) ([]PartitionLag, error) {
-	client, done, err := cfg.client()
+	client, done, err := cfg.client(topics...)
 	if err != nil {
 		return nil, err
 	}

@@ -270,7 +270,7 @@ func (c *Consumer) start(ctx context.Context, gen *kafka.Generation, dialer *kaf
 // waitForTopics keeps a member from joining before its topics exist: kafka-go ends every generation
 // at once, without a pause, when a topic it watches is unknown.
 func (c *Consumer) waitForTopics(ctx context.Context) error {
-	client, done, err := c.conn.client()
+	client, done, err := c.conn.client(c.cfg.Topics...)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,8 @@ func NewProducer(cfg Config, topic string, reg prometheus.Registerer) (*Producer
 	if err != nil {
 		return nil, err
 	}
+	// Asked for by name, a topic that we may not see says so; it would just be missing among all topics.
+	tr.MetadataTopics = []string{topic}
 	p := &Producer{
 		topic: topic,
 		tr:    tr,

@@ -38,7 +38,7 @@ type TopicState struct {
 
 // DescribeTopics tells what there is of each topic, in the order asked. It needs the right to describe topics and their configuration.
 func DescribeTopics(ctx context.Context, cfg Config, names []string) ([]TopicState, error) {
-	client, done, err := cfg.client()
+	client, done, err := cfg.client(names...)
 	if err != nil {
 		return nil, err
 	}
