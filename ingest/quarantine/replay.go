@@ -2,6 +2,7 @@ package quarantine
 
 import (
 	"context"
+	"slices"
 
 	"github.com/wattledger/wattledger/ingest/pipeline"
 	"github.com/wattledger/wattledger/schemas/unit"
@@ -63,31 +64,35 @@ type Replayer struct {
 
 // Replay publishes the messages in order and tells of each what was done. The error is of a store that could not be asked.
 func (r *Replayer) Replay(ctx context.Context, kept []Kept, now unit.Micros) ([]Outcome, error) {
+	kept = slices.Clone(kept)
+	out := make([]Outcome, len(kept))
+	for i, k := range kept {
+		out[i] = Outcome{Position: k.Position, Topic: k.Topic}
+		if !k.Cut() {
+			continue
+		}
+		whole, err := r.Originals.Original(ctx, k)
+		if err != nil {
+			out[i].Done, out[i].Detail = DoneLost, err.Error()
+		}
+		kept[i] = whole
+	}
 	states, err := States(kept, r.Stored)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Outcome, len(kept))
 	var topics []string
 	send := map[string][]pipeline.Message{}
 	of := map[string][]int{}
 	for i, k := range kept {
 		o := &out[i]
-		*o = Outcome{Position: k.Position, Topic: k.Topic}
+		o.identify(k)
 		if states[i] == Stored {
-			o.identify(k)
-			o.Done = DoneBefore
+			o.Done, o.Detail = DoneBefore, ""
+		}
+		if o.Done != "" {
 			continue
 		}
-		if k.Cut() {
-			whole, err := r.Originals.Original(ctx, k)
-			if err != nil {
-				o.Done, o.Detail = DoneLost, err.Error()
-				continue
-			}
-			k = whole
-		}
-		o.identify(k)
 		m := k.Message(now)
 		if refusal := pipeline.Judge(m); refusal != nil && (!r.Force || k.Topic == "") {
 			o.Done, o.Detail = DoneFaulty, string(refusal.Reason)+": "+refusal.Detail
