@@ -107,7 +107,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	case version != nil:
 		return version
 	case err != nil:
-		return nil //nolint:nilerr // persist ends early with ctx alone, and being told to stop is no fault
+		return nil // persist ends early with ctx alone, and being told to stop is no fault
 	}
 	return c.inner.Run(ctx)
 }
