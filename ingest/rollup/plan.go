@@ -14,8 +14,6 @@ const (
 	cell = 24
 	// maxNodes is how many nodes are built at once, which bounds the memory of it: a row of some 600 bytes for each device and bucket.
 	maxNodes = 1000
-	// grain is what the bounds of a window are rounded to, so that nodes that are all up to date share one.
-	grain = 60 * unit.Second
 )
 
 // Touched says that samples of a node came in. First and Last are ticks.
@@ -39,10 +37,10 @@ func Plan(width unit.Micros, touched []Touched) []Window {
 		cell       unit.Micros
 	}
 	type span struct{ from, to unit.Micros }
-	step, length := max(width, grain), cell*width
+	length := cell * width
 	hulls := map[place]span{}
 	for _, t := range touched {
-		from, to := floor(t.First, step), floor(t.Last, step)+step
+		from, to := floor(t.First, width), floor(t.Last, width)+width
 		for c := floor(from, length); c < to; c += length {
 			at, s := place{t.Site, t.Node, c}, span{max(from, c), min(to, c+length)}
 			if had, ok := hulls[at]; ok {

@@ -22,12 +22,12 @@ func TestPlan(t *testing.T) {
 	s := unit.Second
 	f(10*s, nil)
 	// Nodes that are up to date share a window.
-	f(10*s, []rollup.Touched{{"a", "n2", 61 * s, 70 * s}, {"a", "n1", 65 * s, 119 * s}}, rollup.Window{"a", []string{"n1", "n2"}, minute, 2 * minute})
+	f(10*s, []rollup.Touched{{"a", "n2", 61 * s, 70 * s}, {"a", "n1", 65 * s, 79 * s}}, rollup.Window{"a", []string{"n1", "n2"}, minute, minute + 20*s})
 	// A late one has its own, and costs the others nothing.
 	f(10*s, []rollup.Touched{{"a", "n1", 3601 * s, 3602 * s}, {"a", "n2", 5 * s, 5 * s}},
-		rollup.Window{"a", []string{"n2"}, 0, minute}, rollup.Window{"a", []string{"n1"}, unit.Hour, unit.Hour + minute})
+		rollup.Window{"a", []string{"n2"}, 0, 10 * s}, rollup.Window{"a", []string{"n1"}, unit.Hour, unit.Hour + 10*s})
 	// No window crosses the grid of cells, hence neither a day.
-	f(10*s, []rollup.Touched{{"a", "n1", 239 * s, 241 * s}}, rollup.Window{"a", []string{"n1"}, 3 * minute, 4 * minute}, rollup.Window{"a", []string{"n1"}, 4 * minute, 5 * minute})
+	f(10*s, []rollup.Touched{{"a", "n1", 239 * s, 241 * s}}, rollup.Window{"a", []string{"n1"}, 230 * s, 240 * s}, rollup.Window{"a", []string{"n1"}, 240 * s, 250 * s})
 	f(unit.Hour, []rollup.Touched{{"a", "n1", 24*unit.Hour - 1, 24 * unit.Hour}},
 		rollup.Window{"a", []string{"n1"}, 23 * unit.Hour, 24 * unit.Hour}, rollup.Window{"a", []string{"n1"}, 24 * unit.Hour, 25 * unit.Hour})
 	// What a node brought in two messages is one window.
