@@ -30,7 +30,7 @@ func TestTheOnlyBrokerIsKilledUnderLoad(t *testing.T) {
 	create(t, cfg, conn)
 	db, rows := database(t)
 	in := startIngest(t, cfg, conn, db)
-	nodes := []*node{startNode(t, "n1", conn, 20*time.Millisecond), startNode(t, "n2", conn, 20*time.Millisecond)}
+	nodes := []*node{startNode(t, "n1", conn, 50*time.Millisecond), startNode(t, "n2", conn, 50*time.Millisecond)}
 	for range 2 {
 		flows(t, rows, "rows flow before the kill")
 		cluster.Broker(0).Kill()
@@ -76,7 +76,7 @@ func TestOneOfThreeBrokersIsKilledUnderLoad(t *testing.T) {
 	create(t, cfg, conn) // which also checks: three copies, two of which have to acknowledge
 	db, rows := database(t)
 	first, second := startIngest(t, cfg, conn, db), startIngest(t, cfg, conn, db)
-	nodes := []*node{startNode(t, "n1", conn, 20*time.Millisecond), startNode(t, "n2", conn, 20*time.Millisecond), startNode(t, "n3", conn, 20*time.Millisecond)}
+	nodes := []*node{startNode(t, "n1", conn, 50*time.Millisecond), startNode(t, "n2", conn, 50*time.Millisecond), startNode(t, "n3", conn, 50*time.Millisecond)}
 	flows(t, rows, "rows flow before the kill")
 	victim := cluster.Broker(coordinator(t, conn, cfg))
 	victim.Kill()

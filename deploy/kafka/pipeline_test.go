@@ -33,11 +33,11 @@ var quiet = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: 
 // noon is a fixed instant that readings start from.
 const noon = int64(1_767_268_800_000_000) // 2026-01-01T12:00:00Z
 
-// config is the default with batches as small as they are frequent, and topics of three partitions.
+// config is the default with small batches and topics of three partitions.
 func config(replicas int) ingest.Config {
 	c := ingest.DefaultConfig()
 	c.Topics.Partitions, c.Topics.Replicas = 3, replicas
-	c.Batch.BatchAge = 100 * time.Millisecond
+	c.Batch.BatchAge = 250 * time.Millisecond
 	c.BackoffMax = time.Second
 	g := &c.Consumer.Group
 	g.SessionTimeout, g.HeartbeatInterval = 6*time.Second, 300*time.Millisecond // the least that a broker grants
@@ -214,7 +214,7 @@ func (n *node) drained(t testing.TB) {
 // until polls until cond holds. Only a test that fails waits for its whole limit.
 func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for limit := time.Now().Add(4 * time.Minute); !cond(); time.Sleep(50 * time.Millisecond) {
+	for limit := time.Now().Add(4 * time.Minute); !cond(); time.Sleep(150 * time.Millisecond) {
 		if time.Now().After(limit) {
 			t.Fatalf("%s: it did not happen", what)
 		}

@@ -78,7 +78,7 @@ func TestEachPartHasTheRightsItNeedsAndNoOthers(t *testing.T) {
 	// What each part does.
 	db, rows := database(t)
 	in := startIngest(t, cfg, as("ingest"), db)
-	n := startNode(t, "n1", as("collector"), 20*time.Millisecond)
+	n := startNode(t, "n1", as("collector"), 50*time.Millisecond)
 	flows(t, rows, "rows flow")
 	publish(t, as("import"), wire.TopicInventory, "no inventory") // poison: ingest has to put it aside
 	publish(t, as("quarantine"), wire.TopicAllocation, "no allocations")
