@@ -269,12 +269,13 @@ func watchRows(t testing.TB, s *stack) *eyes {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for next := time.Now(); ctx.Err() == nil; time.Sleep(time.Until(next)) {
-			next = time.Now().Add(100 * time.Millisecond)
+		for ctx.Err() == nil {
+			next := time.Now().Add(100 * time.Millisecond)
 			if err := look(ctx); err != nil && !errors.Is(err, context.Canceled) {
 				t.Error(err)
 				return
 			}
+			time.Sleep(time.Until(next))
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-done })

@@ -220,24 +220,30 @@ func (c cost) print(what string) {
 		c.perMillion(c.ingest+c.engine), c.perMillion(c.ingest), c.perMillion(c.engine), c.perMillion(c.after), c.perMillion(c.broker))
 }
 
-// watch waits until count says that all rows are there, and returns how many a second came after the first that were seen.
+// watch waits until count says that all rows are there, and returns how many a second came after the first that were seen. Asking
+// costs the engine some milliseconds, so it asks seldom until the end is near.
 func watch(t testing.TB, rows int, count func() uint64, why func() string) float64 {
 	t.Helper()
 	var first uint64
 	started, begun := time.Now(), time.Now()
-	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; {
 		n := count()
+		rate := float64(n-first) / time.Since(begun).Seconds()
+		pause := 100 * time.Millisecond
 		switch {
-		case first == 0 && n > 0:
-			first, begun = n, time.Now()
+		case n >= uint64(rows) && first == 0:
+			return float64(n) / time.Since(started).Seconds()
 		case n >= uint64(rows):
-			if n == first || first == 0 {
-				return float64(n) / time.Since(started).Seconds()
-			}
-			return float64(n-first) / time.Since(begun).Seconds()
+			return rate
 		case time.Now().After(deadline):
 			t.Fatalf("%d of %d rows after three minutes: %s", n, rows, why())
+		case first == 0:
+			first, begun = n, time.Now()
+		case rate > 0:
+			left := time.Duration((float64(rows) - float64(n)) / rate * float64(time.Second))
+			pause = min(max(left/4, 25*time.Millisecond), 500*time.Millisecond)
 		}
+		time.Sleep(pause)
 	}
 }
 

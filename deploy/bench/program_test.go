@@ -85,12 +85,10 @@ func (p *program) cpu(t testing.TB) time.Duration {
 	return time.Duration(number(t, fields[11])+number(t, fields[12])) * 10 * time.Millisecond
 }
 
-// peak is the most memory that was resident since forget, in bytes (VmHWM); resident is what is now.
-func (p *program) peak(t testing.TB) int64     { t.Helper(); return p.status(t, "VmHWM:") }
-func (p *program) resident(t testing.TB) int64 { t.Helper(); return p.status(t, "VmRSS:") }
-
-func (p *program) status(t testing.TB, name string) int64 {
+// peak is the most memory that was resident since forget, in bytes.
+func (p *program) peak(t testing.TB) int64 {
 	t.Helper()
+	const name = "VmHWM:"
 	for line := range strings.Lines(p.proc(t, "status")) {
 		if f := strings.Fields(line); len(f) > 1 && f[0] == name {
 			return number(t, f[1]) * 1024

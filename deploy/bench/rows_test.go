@@ -145,8 +145,13 @@ type rowColumn struct{ name, protobuf, sql string }
 var rowColumns = func() []rowColumn {
 	word := func(name string) rowColumn { return rowColumn{name, "string", "LowCardinality(String)"} }
 	out := []rowColumn{
-		word("site"), word("node"), word("device"), word("run"), {"seq", "uint64", "UInt64"}, word("boot"), word("driver"),
-		{"energy_source", "uint32", "Int8"}, {"tick", "sfixed64", "Int64"}, {"energy_ts", "fixed64", "UInt64"}, {"period_ms", "uint32", "UInt32"},
+		word("site"), word("node"), word("device"), word("run"),
+		{"seq", "uint64", "UInt64"},
+		word("boot"), word("driver"),
+		{"energy_source", "uint32", "Int8"},
+		{"tick", "sfixed64", "Int64"},
+		{"energy_ts", "fixed64", "UInt64"},
+		{"period_ms", "uint32", "UInt32"},
 	}
 	for _, m := range record.Counters {
 		out = append(out, rowColumn{m.Name, "fixed64", "UInt64"})
