@@ -48,9 +48,9 @@ type fleetFigures struct {
 
 // TestFleet plays a fleet of nodes with the collector's default message size through broker, ingest and engine as shipped.
 //
-// Lag is measured row by row: every 100 ms a query asks the engine for the rows it has not been seen to hold yet, by partition and
+// Lag is measured row by row: every 200 ms a query asks the engine for the rows it has not been seen to hold yet, by partition and
 // offset, and the lag of those rows is the time at which the answer was here less the energy counter's own time stamp, which stands in
-// the row. So it includes the up to one second that a row waits on its node for the message to fill, and up to 100 ms of this
+// the row. So it includes the up to one second that a row waits on its node for the message to fill, and up to 200 ms of this
 // measurement. In the end the rows seen are counted against those sent. The queries' cost is in the engine's CPU.
 //
 // All nodes read at the same instant, as collectors do that have no phase configured, and send at once.
@@ -270,7 +270,7 @@ func watchRows(t testing.TB, s *stack) *eyes {
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			next := time.Now().Add(100 * time.Millisecond)
+			next := time.Now().Add(200 * time.Millisecond)
 			if err := look(ctx); err != nil && !errors.Is(err, context.Canceled) {
 				t.Error(err)
 				return
