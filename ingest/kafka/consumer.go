@@ -96,18 +96,15 @@ func NewConsumer(conn kafkaconn.Config, cfg Config, batches pipeline.Config, sto
 // an error, before anything is read.
 func (c *Consumer) Run(ctx context.Context) error {
 	var version error
-	err := c.persist(ctx, place{}, "schema", func() error {
+	_ = c.persist(ctx, place{}, "schema", func() error { // ends early with ctx alone, and being told to stop is no fault
 		err := c.store.Check(ctx)
 		if errors.Is(err, schema.ErrVersion) {
 			version, err = err, nil
 		}
 		return err
 	})
-	switch {
-	case version != nil:
+	if version != nil || ctx.Err() != nil {
 		return version
-	case err != nil:
-		return nil // persist ends early with ctx alone, and being told to stop is no fault
 	}
 	return c.inner.Run(ctx)
 }
