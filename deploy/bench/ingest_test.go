@@ -81,7 +81,7 @@ const engineSettings = "kafka_num_consumers = 2, kafka_thread_per_consumer = 1, 
 	"kafka_flush_interval_ms = 3000, kafka_poll_timeout_ms = 100"
 
 // TestIngest measures what a backlog costs on its way from Kafka to rows that a query sees: ours, the Kafka engine's, and
-// what the engine alone takes for the same rows. Rates count from the first rows seen, so that joining the group is in none.
+// what the engine alone takes for the same rows. Rates leave out the joining of the group.
 func TestIngest(t *testing.T) {
 	messages := max(1, setting(t, "BENCH_ROWS", 1_200_000)/(backlogNodes*backlogTicks*gpus))
 	rows := messages * backlogNodes * backlogTicks * gpus
@@ -92,10 +92,18 @@ func TestIngest(t *testing.T) {
 	publishBacklog(t, s, messages)
 	s.startEngine(t)
 
-	ours := s.carry(t, rows, "bench-ours", false)
+	rounds := setting(t, "BENCH_ROUNDS", 2)
+	var ours cost
+	for round := range rounds {
+		if round > 0 {
+			s.anew(t)
+		}
+		c := s.carry(t, rows, fmt.Sprint("bench-ours-", round), false)
+		c.print("ours: Kafka, ingest, engine")
+		ours = ours.cheaper(c)
+	}
 	f.Pipeline, f.IngestCPU, f.EngineCPU, f.PipelineCPU = ours.rate, ours.perMillion(ours.ingest), ours.perMillion(ours.engine), ours.perMillion(ours.ingest+ours.engine)
 	f.BrokerCPU, f.PipelineMergeCPU, f.PeakMiB = ours.perMillion(ours.broker), ours.perMillion(ours.after), mib(ours.peakIngest+ours.peakEngine)
-	ours.print("ours: Kafka, ingest, engine")
 	fmt.Printf("  %-34s ingest %.0f MiB at most, engine %.0f MiB; %.0f parts, %.1f bytes a row\n", "", mib(ours.peakIngest), mib(ours.peakEngine),
 		one[float64](t, s, "SELECT toFloat64(count()) FROM system.parts WHERE active AND database = 'wattledger' AND table = 'samples'"),
 		one[float64](t, s, "SELECT sum(data_compressed_bytes) / sum(rows) FROM system.parts WHERE active AND database = 'wattledger' AND table = 'samples'"))
@@ -116,9 +124,9 @@ func TestIngest(t *testing.T) {
 
 	settings := cmp.Or(os.Getenv("BENCH_KAFKA_ENGINE"), engineSettings)
 	fmt.Printf("the Kafka engine: %s\n", settings)
-	protobuf := kafkaEngine(t, s, ddl, topicProtobuf, "Protobuf", settings, rows, sum)
+	protobuf := kafkaEngine(t, s, ddl, topicProtobuf, "Protobuf", settings, rows, rounds, sum)
 	f.ProtobufRows, f.ProtobufCPU, f.ProtobufPeakMiB = protobuf.rate, protobuf.perMillion(protobuf.engine), mib(protobuf.peakEngine)
-	asJSON := kafkaEngine(t, s, ddl, topicJSON, "JSONEachRow", settings, rows, sum)
+	asJSON := kafkaEngine(t, s, ddl, topicJSON, "JSONEachRow", settings, rows, rounds, sum)
 	f.JSONRows, f.JSONCPU, f.JSONPeakMiB = asJSON.rate, asJSON.perMillion(asJSON.engine), mib(asJSON.peakEngine)
 
 	f.Ratio, f.CPUProtobuf, f.CPUJSON = f.Pipeline/f.Ceiling, f.ProtobufCPU/f.PipelineCPU, f.JSONCPU/f.PipelineCPU
@@ -215,31 +223,37 @@ type cost struct {
 
 func (c cost) perMillion(d time.Duration) float64 { return d.Seconds() / c.rows * 1e6 }
 
+// cheaper is the one of two runs that took less CPU. The first run of a process pays for a cold engine, in ours and in its peers'.
+func (c cost) cheaper(other cost) cost {
+	if c.rows == 0 || other.ingest+other.engine < c.ingest+c.engine {
+		return other
+	}
+	return c
+}
+
 func (c cost) print(what string) {
 	fmt.Printf("  %-34s %8.0f rows/s   CPU-seconds per million rows: %5.2f (ingest %.2f, engine %.2f), merges after %.2f; broker %.2f\n", what, c.rate,
 		c.perMillion(c.ingest+c.engine), c.perMillion(c.ingest), c.perMillion(c.engine), c.perMillion(c.after), c.perMillion(c.broker))
 }
 
-// watch waits until count says that all rows are there, and returns how many a second came after the first that were seen. Asking
-// costs the engine some milliseconds, so it asks seldom until the end is near.
-func watch(t testing.TB, rows int, count func() uint64, why func() string) float64 {
+// watch waits until count says that all rows are there, and returns how many a second came: after the first that were seen, or all from
+// the moment at which reading says that it has begun. Asking costs the engine some milliseconds, so it asks seldom until the end is near.
+func watch(t testing.TB, rows int, count func() uint64, reading func() bool, why func() string) float64 {
 	t.Helper()
 	var first uint64
-	started, begun := time.Now(), time.Now()
+	begun, began := time.Now(), false
 	for deadline := time.Now().Add(3 * time.Minute); ; {
 		n := count()
 		rate := float64(n-first) / time.Since(begun).Seconds()
 		pause := 100 * time.Millisecond
 		switch {
-		case n >= uint64(rows) && first == 0:
-			return float64(n) / time.Since(started).Seconds()
 		case n >= uint64(rows):
 			return rate
 		case time.Now().After(deadline):
 			t.Fatalf("%d of %d rows after three minutes: %s", n, rows, why())
-		case first == 0:
-			first, begun = n, time.Now()
-		case rate > 0:
+		case !began && (n > 0 || reading != nil && reading()):
+			first, begun, began = n, time.Now(), true
+		case began && rate > 0:
 			left := time.Duration((float64(rows) - float64(n)) / rate * float64(time.Second))
 			pause = min(max(left/4, 25*time.Millisecond), 500*time.Millisecond)
 		}
@@ -265,7 +279,7 @@ func (s *stack) carry(t testing.TB, rows int, group string, rollups bool) cost {
 	c.rate = watch(t, rows, func() uint64 {
 		p.cpu(t) // says so when it is gone
 		return one[uint64](t, s, "SELECT count() FROM wattledger.samples")
-	}, func() string { return tail(p.log.String()) })
+	}, nil, func() string { return tail(p.log.String()) })
 	for deadline := time.Now().Add(2 * time.Minute); rollups && !s.rolledUp(t); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the rollups do not hold all after two minutes: %s", tail(p.log.String()))
@@ -331,7 +345,7 @@ func checksum() string {
 }
 
 // kafkaEngine has ClickHouse's own Kafka engine take the same rows from the same broker into the same table.
-func kafkaEngine(t testing.TB, s *stack, ddl, topic, format, settings string, rows int, sum uint64) cost {
+func kafkaEngine(t testing.TB, s *stack, ddl, topic, format, settings string, rows, rounds int, sum uint64) (best cost) {
 	t.Helper()
 	e := startBareEngine(t)
 	defer e.stop()
@@ -356,12 +370,6 @@ func kafkaEngine(t testing.TB, s *stack, ddl, topic, format, settings string, ro
 	if format == "Protobuf" {
 		schema = ", kafka_schema = 'bench:Row'"
 	}
-	e.ask(t, "CREATE TABLE wattledger.source (%s) ENGINE = Kafka SETTINGS kafka_broker_list = '%s', kafka_topic_list = '%s', kafka_group_name = '%s', kafka_format = '%s'%s, %s",
-		strings.Join(columns, ", "), s.conn.Brokers[0], topic, topic, format, schema, settings)
-	e.forget(t)
-	engine, broker := e.cpu(t), s.broker.cpu(t)
-	e.ask(t, "CREATE MATERIALIZED VIEW wattledger.carry TO wattledger.samples AS SELECT %s, _timestamp_ms AS received, toInt32(_partition) AS kafka_partition, toInt64(_offset) AS kafka_offset FROM wattledger.source",
-		strings.Join(selected, ", "))
 	ask := func(sql string) uint64 {
 		n, err := strconv.ParseUint(strings.TrimSpace(e.ask(t, "%s", sql)), 10, 64)
 		if err != nil {
@@ -369,19 +377,32 @@ func kafkaEngine(t testing.TB, s *stack, ddl, topic, format, settings string, ro
 		}
 		return n
 	}
-	c := cost{rows: float64(rows)}
-	c.rate = watch(t, rows, func() uint64 { return ask("SELECT count() FROM wattledger.samples") }, func() string {
-		return e.ask(t, "SELECT num_messages_read, num_rebalance_assignments, substring(exceptions.text[-1], 1, 300) FROM system.kafka_consumers") + tail(e.log.String())
-	})
-	c.engine, c.broker, c.peakEngine = e.cpu(t)-engine, s.broker.cpu(t)-broker, e.peak(t)
-	e.ask(t, "DROP VIEW wattledger.carry SYNC")
-	before := e.cpu(t)
-	time.Sleep(2 * time.Second)
-	c.after = e.cpu(t) - before
-	c.print("Kafka engine, " + format)
-	fmt.Printf("  %-34s engine %.0f MiB at most; %d parts made\n", "", mib(c.peakEngine), ask("SELECT uniqExact(name) FROM system.parts WHERE database = 'wattledger' AND table = 'samples' AND level = 0"))
-	if got := ask("SELECT " + checksum() + " FROM wattledger.samples"); got != sum {
-		t.Errorf("the Kafka engine with %s stored other rows than we did: checksum %d, want %d", format, got, sum)
+	for round := range rounds {
+		e.ask(t, "CREATE TABLE wattledger.source (%s) ENGINE = Kafka SETTINGS kafka_broker_list = '%s', kafka_topic_list = '%s', kafka_group_name = '%s', kafka_format = '%s'%s, %s",
+			strings.Join(columns, ", "), s.conn.Brokers[0], topic, fmt.Sprint(topic, "-", round), format, schema, settings)
+		e.forget(t)
+		engine, broker := e.cpu(t), s.broker.cpu(t)
+		e.ask(t, "CREATE MATERIALIZED VIEW wattledger.carry TO wattledger.samples AS SELECT %s, _timestamp_ms AS received, toInt32(_partition) AS kafka_partition, toInt64(_offset) AS kafka_offset FROM wattledger.source",
+			strings.Join(selected, ", "))
+		c := cost{rows: float64(rows)}
+		c.rate = watch(t, rows, func() uint64 { return ask("SELECT count() FROM wattledger.samples") }, func() bool {
+			return ask("SELECT sum(num_messages_read) FROM system.kafka_consumers") > 0 // its blocks are too few to count from the first
+		}, func() string {
+			return e.ask(t, "SELECT num_messages_read, num_rebalance_assignments, substring(exceptions.text[-1], 1, 300) FROM system.kafka_consumers") + tail(e.log.String())
+		})
+		c.engine, c.broker, c.peakEngine = e.cpu(t)-engine, s.broker.cpu(t)-broker, e.peak(t)
+		e.ask(t, "DROP VIEW wattledger.carry SYNC")
+		before := e.cpu(t)
+		time.Sleep(2 * time.Second)
+		c.after = e.cpu(t) - before
+		c.print("Kafka engine, " + format)
+		fmt.Printf("  %-34s engine %.0f MiB at most; %d parts made\n", "", mib(c.peakEngine), ask("SELECT uniqExact(name) FROM system.parts WHERE database = 'wattledger' AND table = 'samples' AND level = 0"))
+		if got := ask("SELECT " + checksum() + " FROM wattledger.samples"); got != sum {
+			t.Errorf("the Kafka engine with %s stored other rows than we did: checksum %d, want %d", format, got, sum)
+		}
+		e.ask(t, "DROP TABLE wattledger.source SYNC")
+		e.ask(t, "TRUNCATE TABLE wattledger.samples")
+		best = best.cheaper(c)
 	}
-	return c
+	return best
 }
