@@ -15,8 +15,11 @@ import (
 	"github.com/wattledger/wattledger/schemas/wire"
 )
 
-// step is how many offsets of a partition are looked at between two notes of progress.
-const step = 200_000
+// How much of a partition is looked at between two notes of progress: so many offsets, and messages until so many rows are reached.
+const (
+	stepOffsets = 20_000
+	stepRows    = 200_000
+)
 
 // Rollups is the database as ingest/rollup needs it.
 type Rollups struct{ store *Store }
@@ -81,13 +84,15 @@ func (r Rollups) Touched(ctx context.Context, from rollup.Progress, within *roll
 			if err := first.Scan(&partition, &offset); err != nil {
 				return err
 			}
-			part[partition] = offset + step - 1
+			part[partition] = offset + stepOffsets - 1
 		}
 		if err := first.Err(); err != nil || len(part) == 0 {
 			return err
 		}
 		now := beyond(from, within) + " AND " + upTo(part)
-		last, err := conn.Query(ctx, "SELECT kafka_partition, max(kafka_offset), toUnixTimestamp64Micro(max(received))"+lines+now+" GROUP BY kafka_partition")
+		last, err := conn.Query(ctx, "SELECT kafka_partition, max(kafka_offset), toUnixTimestamp64Micro(max(received)) FROM ("+
+			"SELECT kafka_partition, kafka_offset, received, sum(rows) OVER (PARTITION BY kafka_partition ORDER BY kafka_offset) - rows AS before"+lines+now+
+			") WHERE before < ? GROUP BY kafka_partition", stepRows)
 		if err != nil {
 			return err
 		}
