@@ -64,7 +64,9 @@ func withStack(ctx context.Context, env *process.Env, data string, l listens, us
 	}
 	ingest, err := child(env, data, logs, "ingest", "ingest", "--embedded", "--data", data, "--metrics-listen", "127.0.0.1:0",
 		// Large batches: a day arrives in seconds, and nobody waits for the last of it.
-		"--set", "ingest.batch.batch_age=2s", "--set", "ingest.consumer.group.session_timeout=3s", "--set", "ingest.consumer.grace=2s")
+		"--set", "ingest.batch.batch_age=2s", "--set", "ingest.consumer.group.session_timeout=3s", "--set", "ingest.consumer.grace=2s",
+		// Its ticks are as far apart as the finest buckets, and nothing here reads rollups.
+		"--set", "ingest.rollup.enabled=false")
 	if err != nil {
 		return err
 	}
