@@ -49,6 +49,7 @@ clickhouse: {addresses: [%q], password_file: %q, compression: none}
 kafka: {brokers: [%q]}
 ingest:
   backoff_max: 300ms
+  topics: {at_start: off} # the broker's topics are those of a laptop
   batch: {batch_age: 50ms}
   consumer:
     grace: 800ms

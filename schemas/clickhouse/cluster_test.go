@@ -104,6 +104,11 @@ func startCluster(t *testing.T) *cluster {
 				c.exec(statement)
 			}
 		}
+		if database == "cluster" { // as Migrate does after the migrations
+			for _, table := range clickhouse.Unmeasured() {
+				c.exec("ALTER TABLE " + table + "_local MODIFY SETTING auto_statistics_types = ''")
+			}
+		}
 	}
 	t.Cleanup(func() { _ = c.db.Close() }) // the engine is killed after
 	return c

@@ -126,11 +126,7 @@ func unmeasured(ctx context.Context, db *sql.DB, f Flavour) error {
 	if known == 0 {
 		return nil
 	}
-	tables := []string{"samples", "messages"}
-	for _, t := range Tiers {
-		tables = append(tables, t.Table)
-	}
-	for _, table := range tables {
+	for _, table := range unmeasuredTables() {
 		text, err := f.created(ctx, db, table)
 		if err != nil {
 			return err
@@ -143,4 +139,12 @@ func unmeasured(ctx context.Context, db *sql.DB, f Flavour) error {
 		}
 	}
 	return nil
+}
+
+func unmeasuredTables() []string {
+	tables := []string{"samples", "messages"}
+	for _, t := range Tiers {
+		tables = append(tables, t.Table)
+	}
+	return tables
 }

@@ -218,7 +218,8 @@ func (s *Sheet) readIncidents() error {
 
 // valid says whether ValidateSamples has nothing against the message; the incidents are left to readIncidents.
 func (s *Sheet) valid() bool {
-	if len(s.Node) == 0 || len(s.Run) != RunBytes || len(s.BootID) != RunBytes || len(s.Site) == 0 {
+	if len(s.Node) == 0 || len(s.Node) > MaxNameBytes || len(s.Site) == 0 || len(s.Site) > MaxNameBytes ||
+		len(s.Run) != RunBytes || len(s.BootID) != RunBytes {
 		return false
 	}
 	s.Rows = len(s.Columns[ColumnTick]) / 8

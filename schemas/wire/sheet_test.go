@@ -129,7 +129,7 @@ func TestASheetReadsWhatTheDecoderReads(t *testing.T) {
 		for range rapid.IntRange(0, 3).Draw(t, "changes") {
 			i := rapid.IntRange(0, len(list)-1).Draw(t, "field")
 			num, typ, n := protowire.ConsumeTag(list[i])
-			switch rapid.IntRange(0, 6).Draw(t, "change") {
+			switch rapid.IntRange(0, 7).Draw(t, "change") {
 			case 0: // left out
 				list[i] = nil
 			case 1: // twice
@@ -149,6 +149,11 @@ func TestASheetReadsWhatTheDecoderReads(t *testing.T) {
 				}
 			case 5: // a field that we do not know, or one of a type that we do not expect
 				list = append(list, protowire.AppendVarint(protowire.AppendTag(nil, protowire.Number(rapid.IntRange(1, 200).Draw(t, "number")), protowire.VarintType), 5))
+			case 7: // a text at the most that it may have, or beyond
+				if typ == protowire.BytesType && num <= 12 {
+					text := bytes.Repeat([]byte("x"), wire.MaxNameBytes+rapid.IntRange(0, 1).Draw(t, "over"))
+					list[i] = protowire.AppendBytes(protowire.AppendTag(nil, num, typ), text)
+				}
 			case 6: // a byte changed
 				if len(list[i]) > 0 {
 					changed := bytes.Clone(list[i])
