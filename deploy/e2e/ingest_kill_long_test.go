@@ -56,7 +56,8 @@ func TestAnInsertThatComesLateChangesNoAccount(t *testing.T) {
 	}, inAccounts)
 }
 
-// inAccounts is for a sleeper that may have had an insert before it: that one may repeat rows, and no other.
+// inAccounts is for a sleeper that may have had an insert before it: that one may repeat rows, and no other, until they are
+// compacted.
 func inAccounts(p *plant, f *fleet, sleeper *ingester) {
 	p.t.Helper()
 	f.stop()
@@ -68,6 +69,13 @@ func inAccounts(p *plant, f *fleet, sleeper *ingester) {
 	}
 	if most := sleeper.toll.widest() * fleetTicks * fleetDevices; repeated > most {
 		p.t.Errorf("%d rows stand twice, and one insert of the sleeper had %d at most", repeated, most)
+	}
+	p.accounted(f)
+	if code := p.run("compact").wait(); code != 0 {
+		p.t.Errorf("compact ended with %d", code)
+	}
+	if rows, lines := p.number("SELECT count() - uniqExact(run, seq, device, tick) FROM samples"), p.number("SELECT count() - uniqExact(topic, run, seq, kafka_offset) FROM messages"); rows != 0 || lines != 0 {
+		p.t.Errorf("compacted, %d rows and %d lines stand twice", rows, lines)
 	}
 	p.accounted(f)
 }

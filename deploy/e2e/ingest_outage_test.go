@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -117,6 +118,10 @@ func (p *plant) waitedOut(lasting time.Duration, why string, begin, end func()) 
 	said := regexp.MustCompile(`trying again.*(` + why + `)`)
 	in.until("ingest says why it waits", time.Minute, func() bool { return said.MatchString(in.err.String()) })
 	in.until("it is counted", time.Minute, func() bool { return in.metric("wattledger_ingest_retries_total") > 0 })
+	in.until("readiness says what is waited for", time.Minute, func() bool {
+		status, body := get(fmt.Sprintf("http://%s/readyz", in.address()))
+		return status == http.StatusServiceUnavailable && strings.Contains(body, `"ingest":`)
+	})
 	first := in.metric("wattledger_ingest_retries_total")
 	at := committed()
 	time.Sleep(lasting)
