@@ -37,6 +37,11 @@ ALTER TABLE {{.Table "messages"}}
     MODIFY COLUMN kafka_offset CODEC(Delta, ZSTD(1)),
     ADD INDEX IF NOT EXISTS by_received received TYPE minmax GRANULARITY 1;
 -- +goose StatementEnd
+-- A part that one insert makes has one file for all columns; a file for each of fifty columns would cost more than to write them.
+-- Merges soon make large parts, and those have a file for each column, which queries of few columns want.
+-- +goose StatementBegin
+ALTER TABLE {{.Table "samples"}} MODIFY SETTING min_bytes_for_wide_part = 268435456;
+-- +goose StatementEnd
 -- Lines go with whole parts, as samples do, and nothing is rewritten for it. How long they are kept is configured.
 -- +goose StatementBegin
 ALTER TABLE {{.Table "messages"}} MODIFY SETTING ttl_only_drop_parts = 1;
