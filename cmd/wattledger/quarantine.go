@@ -226,6 +226,10 @@ func eachKept(ctx context.Context, env *process.Env, archive *kafka.Archive, spa
 }
 
 func (q quarantined) print(env *process.Env) error {
+	if q.Total == 0 {
+		_, err := fmt.Fprintln(env.Stdout, "No message refused.")
+		return err
+	}
 	if q.Picked == 0 {
 		_, err := fmt.Fprintf(env.Stdout, "No message of %d in %s fits.\n", q.Total, wire.TopicRefused)
 		return err

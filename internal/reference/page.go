@@ -1,14 +1,33 @@
 package reference
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wattledger/wattledger/internal/process"
 )
+
+// Current compares the page's file with what the code says now, and writes it anew where update asks for that.
+func Current(file string, page []byte, update bool) error {
+	if update {
+		return process.WriteFile(file, page, 0o644)
+	}
+	there, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(there, page) {
+		return fmt.Errorf("%s does not say what the code does; make generate rebuilds it", file)
+	}
+	return nil
+}
 
 // WriteKeys writes a table per section; top is the heading of the keys that lie in none.
 func WriteKeys(w io.Writer, keys []Key, top string) {
