@@ -86,7 +86,7 @@ $(KAFKA):
 
 .PHONY: kafka
 kafka: kafka-jars ## Run Apache Kafka on loopback until Ctrl-C (ARGS='-brokers 3 -secure'; ARGS=-help lists more)
-	@$(GO) run ./internal/kafkacluster/kafkarun $(ARGS)
+	@$(GO) build -o .cache/kafkarun ./internal/kafkacluster/kafkarun && exec .cache/kafkarun $(ARGS)
 
 .PHONY: build
 build: ## Build bin/wattledger and bin/wattledger-collector
