@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wattledger/wattledger/aggregator/attribution"
+	"github.com/wattledger/wattledger/aggregator/carbon"
 	"github.com/wattledger/wattledger/aggregator/ledger"
 	"github.com/wattledger/wattledger/aggregator/window"
 	"github.com/wattledger/wattledger/schemas/factor"
@@ -25,6 +26,9 @@ type Hour struct {
 	Start unit.Micros
 	Nodes []Node
 	Grid  factor.Grid
+	// Factors are the editions chosen for the hour, Readings those of the site's own meters around it.
+	Factors  carbon.Factors
+	Readings []record.Reading
 	// Strays are allocations in the hour of devices that the site's inventory does not have. They hold nothing and are named.
 	Strays []record.Allocation
 }
@@ -36,6 +40,8 @@ func (h Hour) End() unit.Micros { return h.Start + unit.Hour }
 type Node struct {
 	record.Node
 	Devices []Device
+	// Readings are those of the node's own meters around the hour.
+	Readings []record.Reading
 }
 
 // Device is what is known of one device for the hour.
@@ -66,6 +72,8 @@ type Work struct {
 type Result struct {
 	Entries []record.Entry
 	Cuts    []record.Cut
+	// DeviceHours is what is known about the quality of the hour: a line a device, and one for each meter.
+	DeviceHours []record.DeviceHour
 	// Refused names allocations that asked for more of a device than was free, or for one that cannot be held.
 	Refused []attribution.Overbooked
 	// ClockSteps and Resets count what the counters did besides rising.

@@ -152,12 +152,12 @@ func (e Entry) Validate() error {
 		f.add("kind is %q", e.Kind)
 	}
 	switch e.Account {
-	case AccountTenant:
+	case AccountTenant, AccountHeldIdle:
 		f.need("tenant", e.Tenant)
 		f.need("device", e.Device)
-	case AccountUnallocated:
+	case AccountUnallocated, AccountPlatform:
 		if e.Tenant != "" {
-			f.add("unallocated energy names the tenant %s", e.Tenant)
+			f.add("%s energy names the tenant %s", e.Account, e.Tenant)
 		}
 	default:
 		f.add("account is %q", e.Account)
@@ -165,8 +165,8 @@ func (e Entry) Validate() error {
 	if sum := e.Measured + e.Estimated + e.Modelled; sum != e.Total() {
 		f.add("measured, estimated and modelled sum to %d mJ, the components to %d mJ", sum, e.Total())
 	}
-	if e.BoundLow < 0 || e.BoundHigh < 0 {
-		f.add("its bounds are %d and %d mJ; they are distances, and not negative", e.BoundLow, e.BoundHigh)
+	if e.Kind == Closing && (e.BoundLow < 0 || e.BoundHigh < 0 || e.Uncertainty < 0) {
+		f.add("its bounds are %d and %d mJ and its uncertainty %d mJ; they are distances, and not negative", e.BoundLow, e.BoundHigh, e.Uncertainty)
 	}
 	if e.Kind == Closing && (e.DeviceTime < 0 || e.Unavailable < 0 || e.Unavailable > e.DeviceTime) {
 		f.add("unavailable time %d is not within device time %d", e.Unavailable, e.DeviceTime)

@@ -23,6 +23,9 @@ type Micros int64
 // MicrogramsCO2e is a mass of greenhouse gases as CO2 equivalents.
 type MicrogramsCO2e int64
 
+// Microlitres is water.
+type Microlitres int64
+
 // Milliseconds is device time.
 type Milliseconds int64
 
@@ -73,6 +76,9 @@ func (m MicrogramsCO2e) String() string {
 	}
 	return fmt.Sprintf("%.3f gCO2e", m.Grams())
 }
+
+// Litres is the volume in litres, for display only.
+func (v Microlitres) Litres() float64 { return float64(v) / 1e6 }
 
 // Watts is the power in watts, for display only.
 func (p Milliwatts) Watts() float64 { return float64(p) / 1e3 }
