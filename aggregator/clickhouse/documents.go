@@ -45,8 +45,7 @@ func (s *Store) Tenants(ctx context.Context) ([]record.Tenant, error) {
 // Seals are all seals in the order of the log: by hour, site and batch.
 func (s *Store) Seals(ctx context.Context) ([]record.Seal, error) {
 	rows, err := s.conn.Query(ctx,
-		`SELECT site, batch, root, previous, hour, entries, measured_mj, estimated_mj, modelled_mj, device_time, carbon_ug, closing, reason, rules
-		 FROM seals FINAL ORDER BY hour, site, batch`)
+		"SELECT "+sealColumns+" FROM seals FINAL ORDER BY hour, site, batch")
 	if err != nil {
 		return nil, fmt.Errorf("read seals: %w", err)
 	}
@@ -55,15 +54,16 @@ func (s *Store) Seals(ctx context.Context) ([]record.Seal, error) {
 	for rows.Next() {
 		var l record.Seal
 		var hour time.Time
-		var entries uint32
-		var measured, estimated, modelled, held, carbon int64
-		if err := rows.Scan(&l.Site, &l.Batch, &l.Root, &l.Previous, &hour, &entries, &measured, &estimated, &modelled, &held, &carbon,
-			&l.Closing, &l.Reason, &l.Rules); err != nil {
+		var entries, adjustments uint32
+		var measured, estimated, modelled, held, carbon, market, embodied, water int64
+		if err := rows.Scan(&l.Site, &l.Batch, &l.Root, &l.Previous, &hour, &entries, &adjustments, &measured, &estimated, &modelled, &held,
+			&carbon, &market, &embodied, &water, &l.Cuts, &l.DeviceHours, &l.Samples, &l.SampleRows, &l.Closing, &l.Reason, &l.Rules, &l.Inputs); err != nil {
 			return nil, fmt.Errorf("read seals: %w", err)
 		}
-		l.Hour, l.Entries = unit.MicrosOf(hour), int(entries)
+		l.Hour, l.Entries, l.Adjustments = unit.MicrosOf(hour), int(entries), int(adjustments)
 		l.Measured, l.Estimated, l.Modelled = unit.Millijoules(measured), unit.Millijoules(estimated), unit.Millijoules(modelled)
-		l.DeviceTime, l.Carbon = unit.DeviceTime(held), unit.MicrogramsCO2e(carbon)
+		l.DeviceTime, l.Water = unit.DeviceTime(held), unit.Microlitres(water)
+		l.Carbon, l.CarbonMarket, l.CarbonEmbodied = unit.MicrogramsCO2e(carbon), unit.MicrogramsCO2e(market), unit.MicrogramsCO2e(embodied)
 		out = append(out, l)
 	}
 	if err := rows.Err(); err != nil {
@@ -76,7 +76,7 @@ func (s *Store) Seals(ctx context.Context) ([]record.Seal, error) {
 const entriesSQL = `
 SELECT site, batch, id, canonical FROM entry
 WHERE ({site:String} = '' OR site = {site:String})
-  AND ({tenant:String} = '' OR (account = 'tenant' AND tenant = {tenant:String}))
+  AND ({tenant:String} = '' OR (tenant = {tenant:String}))
   AND ({all:UInt8} = 1 OR batch < transform(site, {sites:Array(String)}, {batches:Array(UInt64)}, toUInt64(0)))
   AND ((hour >= toDateTime({from:Int64}, 'UTC') AND hour < toDateTime({to:Int64}, 'UTC'))
     OR ({whole:UInt8} = 1 AND (site, batch) IN (

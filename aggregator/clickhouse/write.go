@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -24,13 +25,17 @@ func (s *Store) Append(ctx context.Context, seal record.Seal, lines []ledger.Lin
 	if err := s.unsealed(ctx, seal); err != nil {
 		return err
 	}
-	return s.insert(ctx, "seals (site, batch, root, previous, hour, entries, measured_mj, estimated_mj, modelled_mj, device_time, carbon_ug, closing, reason, rules)",
-		token(seal), 1, func(b driver.Batch, _ int) error {
-			return b.Append(seal.Site, seal.Batch, seal.Root, seal.Previous, seal.Hour.Time(), uint32(seal.Entries),
-				int64(seal.Measured), int64(seal.Estimated), int64(seal.Modelled), int64(seal.DeviceTime), int64(seal.Carbon),
-				seal.Closing, seal.Reason, seal.Rules)
-		})
+	return s.insert(ctx, "seals ("+sealColumns+")", token(seal), 1, func(b driver.Batch, _ int) error {
+		return b.Append(seal.Site, seal.Batch, seal.Root, seal.Previous, seal.Hour.Time(), uint32(seal.Entries), uint32(seal.Adjustments),
+			int64(seal.Measured), int64(seal.Estimated), int64(seal.Modelled), int64(seal.DeviceTime),
+			int64(seal.Carbon), int64(seal.CarbonMarket), int64(seal.CarbonEmbodied), int64(seal.Water),
+			seal.Cuts, seal.DeviceHours, seal.Samples, seal.SampleRows, seal.Closing, seal.Reason, seal.Rules, seal.Inputs)
+	})
 }
+
+// sealColumns names the columns in the order in which Append fills them and Seals reads them.
+const sealColumns = "site, batch, root, previous, hour, entries, adjustments, measured_mj, estimated_mj, modelled_mj, device_time, carbon_ug, " +
+	"carbon_market_ug, carbon_embodied_ug, water_ul, cuts, device_hours, samples, sample_rows, closing, reason, rules, inputs"
 
 // ErrSealed means that the batch has been sealed with another root: another closer is at work on this ledger. What it sealed
 // stays; end one of the two.
@@ -63,16 +68,69 @@ func (s *Store) insertCuts(ctx context.Context, seal record.Seal, cuts []record.
 	})
 }
 
+// entryColumns names the columns in the order in which insertEntries fills them, so that a migration may add others.
+const entryColumns = "id, site, batch, root, position, hour, kind, account, node, device, device_kind, model, tenant, project, allocation, " +
+	"workload, model_id, purpose, from_us, to_us, device_time, unavailable_time, gpu_mj, cpu_mj, node_rest_mj, it_shared_mj, facility_mj, " +
+	"measured_mj, estimated_mj, modelled_mj, interpolated_mj, bound_low_mj, bound_high_mj, uncertainty_mj, sm_active_us, idle_limit, " +
+	"ticks_expected, ticks_read, carbon_ug, carbon_market_ug, carbon_embodied_ug, water_ul, heat_reused_mj, rules, split, rest_source, " +
+	"it_shared_source, facility_source, water_source, heat_source, factor, factor_market, factor_embodied, flags, corrects, reason, canonical"
+
 func (s *Store) insertEntries(ctx context.Context, seal record.Seal, lines []ledger.Line) error {
-	return s.insert(ctx, "entries", token(seal), len(lines), func(b driver.Batch, i int) error {
+	return s.insert(ctx, "entries ("+entryColumns+")", token(seal), len(lines), func(b driver.Batch, i int) error {
 		l := lines[i]
-		return b.Append(l.ID, l.Site, seal.Batch, seal.Root, uint32(i), seal.Hour.Time(), string(l.Kind), string(l.Account),
+		hour, err := time.Parse(time.RFC3339, l.Hour)
+		if err != nil {
+			return fmt.Errorf("hour %q is not an RFC 3339 time", l.Hour)
+		}
+		return b.Append(l.ID, l.Site, seal.Batch, seal.Root, uint32(i), hour, string(l.Kind), string(l.Account),
 			l.Node, l.Device, l.DeviceKind, l.Model, l.Tenant, l.Project, l.Allocation, l.Workload, l.ModelID, l.Purpose,
 			int64(l.From), int64(l.To), int64(l.DeviceTime), int64(l.Unavailable),
 			int64(l.GPU), int64(l.CPU), int64(l.NodeRest), int64(l.ITShared), int64(l.Facility),
 			int64(l.Measured), int64(l.Estimated), int64(l.Modelled), int64(l.Interpolated), int64(l.BoundLow), int64(l.BoundHigh),
-			int64(l.SMActive), l.TicksExpected, l.TicksRead, int64(l.Carbon),
-			l.Rules, l.Split, l.Factor, append([]string{}, l.Flags...), l.Corrects, l.Reason, string(l.Canonical))
+			int64(l.Uncertainty), int64(l.SMActive), int64(l.IdleLimit), l.TicksExpected, l.TicksRead,
+			int64(l.Carbon), int64(l.CarbonMarket), int64(l.CarbonEmbodied), int64(l.Water), int64(l.HeatReused),
+			l.Rules, l.Split, l.RestSource, l.SharedSource, l.FacilitySource, l.WaterSource, l.HeatSource,
+			l.Factor, l.FactorMarket, l.FactorEmbodied, append([]string{}, l.Flags...), l.Corrects, l.Reason, string(l.Canonical))
+	})
+}
+
+// deviceHourColumns names the columns in the order in which insertDeviceHours fills them.
+const deviceHourColumns = "site, hour, node, device, kind, model, counter_mj, estimated_mj, interpolated_mj, integral_mj, excess_mj, " +
+	"bound_low_mj, bound_high_mj, present_us, covered_us, ticks_expected, ticks_read, allocated_time, unallocated_time, unavailable_time, " +
+	"resets, clock_steps, sensor, flags, batch, root"
+
+func (s *Store) insertDeviceHours(ctx context.Context, seal record.Seal, list []record.DeviceHour) error {
+	return s.insert(ctx, "device_hours ("+deviceHourColumns+")", token(seal), len(list), func(b driver.Batch, i int) error {
+		h := list[i]
+		hour, err := time.Parse(time.RFC3339, h.Hour)
+		if err != nil {
+			return fmt.Errorf("hour %q is not an RFC 3339 time", h.Hour)
+		}
+		return b.Append(h.Site, hour, h.Node, h.Device, h.Kind, h.Model,
+			int64(h.Counter), int64(h.Estimated), int64(h.Interpolated), int64(h.Integral), int64(h.Excess),
+			int64(h.BoundLow), int64(h.BoundHigh), int64(h.Present), int64(h.Covered), h.TicksExpected, h.TicksRead,
+			int64(h.Allocated), int64(h.Unallocated), int64(h.Unavailable), int32(h.Resets), int32(h.ClockSteps),
+			h.Sensor, append([]string{}, h.Flags...), seal.Batch, seal.Root)
+	})
+}
+
+// subtotalColumns names the columns in the order in which insertSubtotals fills them.
+const subtotalColumns = "site, hour, account, tenant, entries, tree, device_time, unavailable_time, gpu_mj, cpu_mj, node_rest_mj, " +
+	"it_shared_mj, facility_mj, measured_mj, estimated_mj, modelled_mj, interpolated_mj, bound_low_mj, bound_high_mj, uncertainty_mj, " +
+	"sm_active_us, ticks_expected, ticks_read, carbon_ug, carbon_market_ug, carbon_embodied_ug, water_ul, heat_reused_mj, batch, root"
+
+func (s *Store) insertSubtotals(ctx context.Context, seal record.Seal, list []record.Subtotal) error {
+	return s.insert(ctx, "subtotals ("+subtotalColumns+")", token(seal), len(list), func(b driver.Batch, i int) error {
+		t := list[i]
+		hour, err := time.Parse(time.RFC3339, t.Hour)
+		if err != nil {
+			return fmt.Errorf("hour %q is not an RFC 3339 time", t.Hour)
+		}
+		return b.Append(t.Site, hour, string(t.Account), t.Tenant, uint32(t.Entries), t.Root, int64(t.DeviceTime), int64(t.Unavailable),
+			int64(t.GPU), int64(t.CPU), int64(t.NodeRest), int64(t.ITShared), int64(t.Facility),
+			int64(t.Measured), int64(t.Estimated), int64(t.Modelled), int64(t.Interpolated), int64(t.BoundLow), int64(t.BoundHigh), int64(t.Uncertainty),
+			int64(t.SMActive), t.TicksExpected, t.TicksRead, int64(t.Carbon), int64(t.CarbonMarket), int64(t.CarbonEmbodied),
+			int64(t.Water), int64(t.HeatReused), seal.Batch, seal.Root)
 	})
 }
 

@@ -72,6 +72,12 @@ func Seal(lines []Line, site string, batch uint64, previous string) record.Seal 
 		s.Modelled += l.Modelled
 		s.DeviceTime += l.DeviceTime
 		s.Carbon += l.Carbon
+		s.CarbonMarket += l.CarbonMarket
+		s.CarbonEmbodied += l.CarbonEmbodied
+		s.Water += l.Water
+		if l.Kind == record.Adjustment {
+			s.Adjustments++
+		}
 	}
 	root := RootHash(leaves)
 	s.Root = hex.EncodeToString(root[:])

@@ -29,7 +29,9 @@ func entries() []record.Entry {
 			DeviceKind: "gpu", Model: "NVIDIA B200", Tenant: "tenant-a", Project: `p "<&>"`, Allocation: "a1", Workload: "é\u2028\t", ModelID: "m",
 			Purpose: "fine-tuning", From: 1_769_900_400_000_001, To: 1_769_904_000_000_000, DeviceTime: 3_599_999_250, Unavailable: 0,
 			GPU: 9_007_199_254_740_993, CPU: 2, NodeRest: 3, ITShared: 4, Facility: -5, Measured: 9_007_199_254_740_994, Estimated: 1, Modelled: 2,
-			Interpolated: 7, BoundLow: 8, BoundHigh: 9, SMActive: 10, TicksExpected: 11, TicksRead: 12, Carbon: 13, Rules: "2026-11", Split: "slots",
+			Interpolated: 7, BoundLow: 8, BoundHigh: 9, Uncertainty: 14, SMActive: 10, IdleLimit: 15, TicksExpected: 11, TicksRead: 12, Carbon: 13, CarbonMarket: 16, CarbonEmbodied: 17, Water: 18, HeatReused: 19,
+			Rules: "2026-11", Split: "slots", RestSource: "meter bmc", SharedSource: "meter net", FacilitySource: "declared PUE 1200",
+			WaterSource: "meter w", HeatSource: "meter h", FactorMarket: "PPA", FactorEmbodied: "PCF",
 			Factor: "Ember 2024 FR lifecycle yearly 44180000µg/kWh", Flags: []string{"interpolated", "rest_modelled"},
 		},
 		{
