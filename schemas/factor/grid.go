@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-//go:embed ember_2024.csv models.csv
+//go:embed ember_2024.csv embodied.csv models.csv sensors.csv
 var tables embed.FS
 
 // Grid is the carbon intensity of a zone's electricity for a year.
