@@ -78,8 +78,10 @@ type Edition struct {
 	// Life is the lifetime that embodied emissions are spread over.
 	Life unit.Milliseconds
 	// Sequence orders editions: of two that say something about the same hour, the higher one counts. It is the store's to give;
-	// 0 is what stands in the committed tables.
+	// 0 is what stands in the committed tables and in no store.
 	Sequence uint64
+	// Committed says that it comes from the committed tables, which count after all else whatever their sequence.
+	Committed bool
 }
 
 // most is how large a value of a kind may be: one beyond is a wrong unit.
@@ -244,9 +246,8 @@ func (e Edition) Ref() string {
 	return strings.Join(kept, " ")
 }
 
-// ID is the SHA-256 of the edition's content in hex. The sequence is no content: the same words said twice have one ID.
+// ID is the SHA-256 of the edition's content in hex. Sequence and Committed are no content: the same words said twice have one ID.
 func (e Edition) ID() string {
-	e.Sequence = 0
 	// A list of strings and numbers: no field order, no float, no omission that could make two editions look alike.
 	b, err := json.Marshal([]any{
 		"wattledger factor 1", e.Kind, e.Key, e.From, e.To, e.Value, e.Boundary, e.Resolution, e.Method, e.Estimated,
