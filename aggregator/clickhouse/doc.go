@@ -15,6 +15,8 @@ type Store struct {
 	conn   driver.Conn
 	models map[string]factor.Model
 	grids  map[string]factor.Grid
+	// chains say which editions of factors count; without one a zone has factor.DefaultChain.
+	chains []factor.Chain
 }
 
 // New makes a store over an open connection, which stays the caller's to close.
