@@ -168,6 +168,31 @@ func (m *Meter) Slots(ranges []Range, slots int64, a, b unit.Micros) (Part, erro
 	return part, nil
 }
 
+// Below is what the slots below slot had from the hour's start up to t: a virtual counter that begins at 0. Differences of it
+// are what Slots tells of a holder.
+func (m *Meter) Below(slot, slots int64, t unit.Micros) (unit.Millijoules, error) {
+	var sum unit.Millijoules
+	if slot == 0 {
+		return 0, nil
+	}
+	for i := range m.epochs {
+		from, err := m.cut(i, m.start)
+		if err != nil {
+			return 0, err
+		}
+		to, err := m.cut(i, t)
+		if err != nil {
+			return 0, err
+		}
+		d, err := virtualDiff(from.C, to.C, slot, slots)
+		if err != nil {
+			return 0, err
+		}
+		sum += d
+	}
+	return sum, nil
+}
+
 func virtualDiff(from, to unit.Millijoules, slot, slots int64) (unit.Millijoules, error) {
 	a, err := unit.FloorMulDiv(int64(from), slot, slots)
 	if err != nil {
@@ -243,8 +268,8 @@ func (m *Meter) AllCuts() ([]record.Cut, error) {
 	return out, nil
 }
 
-// Covered is how many milliseconds of [a, b) lie between two samples of an epoch, or after the stored cut of one.
-func (m *Meter) Covered(a, b unit.Micros) unit.Milliseconds {
+// Covered is how much of [a, b) lies between two samples of an epoch, or after the stored cut of one.
+func (m *Meter) Covered(a, b unit.Micros) unit.Micros {
 	var sum unit.Micros
 	for _, e := range m.epochs {
 		from, to := max(a, e.First().T), min(b, e.Last().T)
@@ -252,5 +277,5 @@ func (m *Meter) Covered(a, b unit.Micros) unit.Milliseconds {
 			sum += to - from
 		}
 	}
-	return unit.Milliseconds(sum / unit.Millisecond)
+	return sum
 }

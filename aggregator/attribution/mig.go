@@ -2,8 +2,8 @@ package attribution
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/wattledger/wattledger/aggregator/window"
@@ -36,164 +36,210 @@ type Partition struct {
 
 	meter     *Meter
 	instances []Instance
-	// cumulative[k] holds, for each measured or estimated epoch, what instances 0..k−1 had of it since the hour's start.
-	cumulative [][]window.Epoch
+	curves    []curves // one for each epoch of the meter
+
+	// What one interval is split by; kept here so that an hour of seconds allocates nothing.
+	slices, active, remainders []uint64
+	parts                      []unit.Millijoules
+	left, right                []int // of each instance, the readings of its activity around the interval
+}
+
+// curves are the cumulative virtual counters of an epoch: sums[k] is what instances 0..k−1 had of it by times, since the
+// hour's start.
+type curves struct {
+	estimated bool
+	times     []unit.Micros
+	sums      [][]unit.Millijoules
+}
+
+// at is counter k at t, on the line between the times around it and held at the outer ones.
+func (c curves) at(k int, t unit.Micros) (unit.Millijoules, error) {
+	i, exact := slices.BinarySearch(c.times, t)
+	switch {
+	case exact:
+		return c.sums[k][i], nil
+	case i == 0:
+		return c.sums[k][0], nil
+	case i == len(c.times):
+		return c.sums[k][i-1], nil
+	}
+	return window.Value(c.times[i-1], c.times[i], c.sums[k][i-1], c.sums[k][i], t)
 }
 
 // NewPartition splits the hour of a MIG GPU. idle is P_idle.
 func NewPartition(m *Meter, instances []Instance, idle unit.Milliwatts) (*Partition, error) {
-	p := &Partition{meter: m, instances: slices.Clone(instances)}
+	n := len(instances)
+	p := &Partition{
+		meter: m, instances: slices.Clone(instances), slices: make([]uint64, n+1), active: make([]uint64, n),
+		parts: make([]unit.Millijoules, n+1), remainders: make([]uint64, n+1), left: make([]int, n), right: make([]int, n),
+	}
 	slices.SortFunc(p.instances, func(a, b Instance) int { return cmp.Compare(a.UUID, b.UUID) })
 	var sum int64
-	for _, in := range p.instances {
+	for k, in := range p.instances {
 		sum += in.Slices
+		p.slices[k] = uint64(in.Slices)
 	}
 	if sum > MIGSlices {
 		return nil, fmt.Errorf("MIG instances hold %d compute slices, a GPU has %d: mend the inventory", sum, MIGSlices)
 	}
-	p.cumulative = make([][]window.Epoch, len(p.instances)+1)
+	p.slices[n] = uint64(MIGSlices - sum)
 	for i, e := range m.epochs {
-		if err := p.addEpoch(i, e, idle); err != nil {
+		c, err := p.split(i, e, idle)
+		if err != nil {
 			return nil, err
 		}
+		p.curves = append(p.curves, c)
 	}
 	return p, nil
 }
 
-func (p *Partition) addEpoch(i int, e window.Epoch, idle unit.Milliwatts) error {
-	points, err := p.meter.within(i, e)
+// split makes the virtual counters of an epoch, interval by interval.
+func (p *Partition) split(i int, e window.Epoch, idle unit.Milliwatts) (curves, error) {
+	from, err := p.meter.cut(i, p.meter.start)
 	if err != nil {
-		return err
+		return curves{}, err
 	}
-	at := make([]window.Epoch, len(p.cumulative))
-	sums := make([]unit.Millijoules, len(p.cumulative))
-	for k := range at {
-		at[k] = window.Epoch{ID: e.ID, Estimated: e.Estimated, Points: []window.Point{{T: points[0].T}}}
+	to, err := p.meter.cut(i, p.meter.end)
+	if err != nil {
+		return curves{}, err
 	}
-	for j := 1; j < len(points); j++ {
-		a, b := points[j-1], points[j]
-		weights, read := p.activity(e, a.T, b.T)
-		if !read {
+	first, last := max(p.meter.start, e.First().T), min(p.meter.end, e.Last().T)
+	l, exact := slices.BinarySearchFunc(e.Points, first, func(p window.Point, t unit.Micros) int { return cmp.Compare(p.T, t) })
+	if !exact {
+		l-- // the sample before the hour's start
+	}
+	c := p.begin(e.Estimated, first, len(e.Points)-l+1)
+	at := window.Point{T: first, C: from.C}
+	for at.T < last {
+		r := min(l+1, len(e.Points)-1)
+		next := e.Points[r]
+		if next.T >= last {
+			next = window.Point{T: last, C: to.C}
+		}
+		if !p.activity(e.Points[l].T, e.Points[r].T) {
 			p.BySlices++
 		}
-		parts, err := p.split(b.C-a.C, b.T-a.T, idle, weights)
-		if err != nil {
-			return err
+		if err := p.interval(next.C-at.C, next.T-at.T, idle); err != nil {
+			return curves{}, err
 		}
+		c.times = append(c.times, next.T)
+		var sum unit.Millijoules
+		end := len(c.sums[0]) - 1
+		c.sums[0] = append(c.sums[0], 0)
 		for k := range p.instances {
-			for after := k + 1; after < len(sums); after++ {
-				sums[after] += parts[k]
-			}
+			sum += p.parts[k]
+			c.sums[k+1] = append(c.sums[k+1], c.sums[k+1][end]+sum)
 		}
-		for k := range at {
-			at[k].Points = append(at[k].Points, window.Point{T: b.T, C: sums[k]})
-		}
+		at, l = next, r
 	}
-	for k := range at {
-		p.cumulative[k] = append(p.cumulative[k], at[k])
+	return c, nil
+}
+
+// begin are curves that begin at first, with room for n times.
+func (p *Partition) begin(estimated bool, first unit.Micros, n int) curves {
+	c := curves{estimated: estimated, times: make([]unit.Micros, 1, n), sums: make([][]unit.Millijoules, len(p.instances)+1)}
+	c.times[0] = first
+	values := make([]unit.Millijoules, n*len(c.sums))
+	for k := range c.sums {
+		c.sums[k] = values[k*n : k*n+1 : (k+1)*n]
 	}
+	for k := range p.instances { // the activity of an epoch is looked for from its beginning
+		p.left[k], p.right[k] = 0, 0
+	}
+	return c
+}
+
+// interval divides one interval's energy over the instances into p.parts, by p.active; what is left of it belongs to slices
+// without an instance.
+func (p *Partition) interval(energy unit.Millijoules, span unit.Micros, idle unit.Milliwatts) error {
+	least, err := unit.FloorMulDiv(int64(idle), int64(span), 1_000_000)
+	if err != nil {
+		return fmt.Errorf("idle energy: %w", err)
+	}
+	clear(p.parts)
+	base := min(energy, unit.Millijoules(least))
+	hamilton(base, p.slices, p.parts, p.remainders)
+	weights := p.active
+	if !slices.ContainsFunc(weights, func(w uint64) bool { return w > 0 }) {
+		weights = p.slices[:len(p.instances)]
+	}
+	// If no instance has a size the rest stays with the slices that have none.
+	hamilton(energy-base, weights, p.parts, p.remainders)
 	return nil
 }
 
-// within is the epoch's readings inside the hour, with the cuts at its edges as the outer ones.
-func (m *Meter) within(i int, e window.Epoch) ([]window.Point, error) {
-	from, err := m.cut(i, m.start)
-	if err != nil {
-		return nil, err
+// hamilton adds to parts what Split makes of amount, without allocating: the weights are few and sum to less than 2^63. It adds
+// nothing when every weight is zero.
+func hamilton(amount unit.Millijoules, weights []uint64, parts []unit.Millijoules, remainders []uint64) {
+	var total uint64
+	for _, w := range weights {
+		total += w
 	}
-	to, err := m.cut(i, m.end)
-	if err != nil {
-		return nil, err
+	if total == 0 || amount == 0 {
+		return
 	}
-	first, last := max(m.start, e.First().T), min(m.end, e.Last().T)
-	out := []window.Point{{T: first, C: from.C}}
-	for _, pt := range e.Points {
-		if pt.T > first && pt.T < last {
-			out = append(out, pt)
+	size, sign := uint64(amount), unit.Millijoules(1)
+	if amount < 0 { // a late sample can lie below the cut that the hour before has sealed
+		size, sign = -size, -1
+	}
+	left := size
+	for i, w := range weights {
+		hi, lo := bits.Mul64(size, w)
+		q, r := bits.Div64(hi, lo, total)
+		parts[i] += sign * unit.Millijoules(q)
+		left -= q
+		remainders[i] = r
+	}
+	for ; left > 0; left-- {
+		best := 0
+		for i, r := range remainders[:len(weights)] {
+			if r > remainders[best] {
+				best = i
+			}
 		}
+		parts[best] += sign
+		remainders[best] = 0 // a remainder of 0 gets no unit: those left over are fewer than the other remainders
 	}
-	if last > first {
-		out = append(out, window.Point{T: last, C: to.C})
-	}
-	return out, nil
-}
-
-// split divides one interval's energy over the instances; what is left of it belongs to slices without an instance.
-func (p *Partition) split(energy unit.Millijoules, span unit.Micros, idle unit.Milliwatts, active []uint64) ([]unit.Millijoules, error) {
-	least, err := unit.FloorMulDiv(int64(idle), int64(span), 1_000_000)
-	if err != nil {
-		return nil, fmt.Errorf("idle energy: %w", err)
-	}
-	base := min(energy, unit.Millijoules(least))
-	bySlices := make([]uint64, len(p.instances)+1)
-	free := uint64(MIGSlices)
-	var anyActive bool
-	for k, in := range p.instances {
-		bySlices[k] = uint64(in.Slices)
-		free -= uint64(in.Slices)
-		anyActive = anyActive || active[k] > 0
-	}
-	bySlices[len(p.instances)] = free
-	parts, err := Split(base, bySlices)
-	if err != nil {
-		return nil, err
-	}
-	if !anyActive {
-		active = bySlices[:len(p.instances)]
-	}
-	rest, err := Split(energy-base, active)
-	if errors.Is(err, ErrNoWeight) {
-		return parts, nil // no instance has a size: the rest stays with the slices that have none
-	}
-	if err != nil {
-		return nil, err
-	}
-	for k := range rest {
-		parts[k] += rest[k]
-	}
-	return parts, nil
 }
 
 // mostActive is 285 years: an activity counter that rises by more between two samples has not been read.
 const mostActive unit.Micros = 1 << 53
 
-// activity is activity × slices of every instance over the sample interval that holds [a, b), and whether all could be read.
-func (p *Partition) activity(e window.Epoch, a, b unit.Micros) ([]uint64, bool) {
-	left, right := enclosing(e.Points, a, b)
-	weights := make([]uint64, len(p.instances))
-	for k, in := range p.instances {
-		x, okX := readingAt(in.Activity, left)
-		y, okY := readingAt(in.Activity, right)
+// activity writes activity × slices of every instance between the samples at left and right into p.active, and says whether
+// all could be read. The samples come in order.
+func (p *Partition) activity(left, right unit.Micros) bool {
+	for k := range p.instances {
+		in := &p.instances[k]
+		x, okX := reading(in.Activity, &p.left[k], left)
+		p.right[k] = max(p.right[k], p.left[k])
+		y, okY := reading(in.Activity, &p.right[k], right)
 		if !okX || !okY || x.Run != y.Run || y.Active < x.Active || y.Active-x.Active > mostActive {
-			return make([]uint64, len(p.instances)), false
+			clear(p.active)
+			return false
 		}
-		weights[k] = uint64(y.Active-x.Active) * uint64(in.Slices)
+		p.active[k] = uint64(y.Active-x.Active) * uint64(in.Slices)
 	}
-	return weights, true
+	return true
 }
 
-// enclosing are the samples around [a, b): the last at or before a, the first at or after b.
-func enclosing(points []window.Point, a, b unit.Micros) (left, right unit.Micros) {
-	byTime := func(p window.Point, t unit.Micros) int { return cmp.Compare(p.T, t) }
-	i, exact := slices.BinarySearchFunc(points, a, byTime)
-	if !exact {
-		i--
+// reading is the one at t, sought from *at on, which is left there.
+func reading(readings []Reading, at *int, t unit.Micros) (*Reading, bool) {
+	if i := *at; i < len(readings) && readings[i].T < t && (i+1 >= len(readings) || readings[i+1].T < t) {
+		more, _ := slices.BinarySearchFunc(readings[i:], t, func(r Reading, t unit.Micros) int { return cmp.Compare(r.T, t) })
+		*at = i + more
 	}
-	j, _ := slices.BinarySearchFunc(points, b, byTime)
-	return points[max(i, 0)].T, points[min(j, len(points)-1)].T
-}
-
-func readingAt(readings []Reading, t unit.Micros) (Reading, bool) {
-	i, ok := slices.BinarySearchFunc(readings, t, func(r Reading, t unit.Micros) int { return cmp.Compare(r.T, t) })
-	if !ok {
-		return Reading{}, false
+	for *at < len(readings) && readings[*at].T < t {
+		*at++
 	}
-	return readings[i], true
+	if *at == len(readings) || readings[*at].T != t {
+		return nil, false
+	}
+	return &readings[*at], true
 }
 
 // Instance is what instance uuid gets over [a, b).
 func (p *Partition) Instance(uuid string, a, b unit.Micros) (Part, error) {
-	k := slices.IndexFunc(p.instances, func(in Instance) bool { return in.UUID == uuid })
+	k := p.Place(uuid)
 	if k < 0 {
 		return Part{}, fmt.Errorf("no MIG instance %s on this GPU: mend the inventory", uuid)
 	}
@@ -202,23 +248,20 @@ func (p *Partition) Instance(uuid string, a, b unit.Micros) (Part, error) {
 		return Part{}, err
 	}
 	part := Part{Interpolated: whole.Interpolated, Low: whole.Low, High: whole.High}
-	for i, e := range p.cumulative[k] {
+	for _, c := range p.curves {
 		var energy unit.Millijoules
-		for _, side := range []struct {
-			sign  unit.Millijoules
-			epoch window.Epoch
-		}{{1, p.cumulative[k+1][i]}, {-1, e}} {
-			from, err := side.epoch.At(a, p.meter.period, 0)
+		for _, corner := range []struct {
+			sign unit.Millijoules
+			k    int
+			t    unit.Micros
+		}{{1, k + 1, b}, {-1, k + 1, a}, {-1, k, b}, {1, k, a}} {
+			v, err := c.at(corner.k, corner.t)
 			if err != nil {
 				return Part{}, err
 			}
-			to, err := side.epoch.At(b, p.meter.period, 0)
-			if err != nil {
-				return Part{}, err
-			}
-			energy += side.sign * (to.C - from.C)
+			energy += corner.sign * v
 		}
-		if e.Estimated {
+		if c.estimated {
 			part.Estimated += energy
 		} else {
 			part.Measured += energy
@@ -226,6 +269,24 @@ func (p *Partition) Instance(uuid string, a, b unit.Micros) (Part, error) {
 	}
 	part.Interpolated = min(part.Interpolated, part.Measured)
 	return part, nil
+}
+
+// Place is where an instance stands in the order of their virtual counters; −1 when it is not on this GPU.
+func (p *Partition) Place(uuid string) int {
+	return slices.IndexFunc(p.instances, func(in Instance) bool { return in.UUID == uuid })
+}
+
+// Below is what the first k instances had from the hour's start up to t.
+func (p *Partition) Below(k int, t unit.Micros) (unit.Millijoules, error) {
+	var sum unit.Millijoules
+	for _, c := range p.curves {
+		v, err := c.at(k, t)
+		if err != nil {
+			return 0, err
+		}
+		sum += v
+	}
+	return sum, nil
 }
 
 // RangeOf is the thousandths of the GPU that an instance stands for, by compute slices: neighbours share their bounds, so

@@ -1,6 +1,7 @@
 package attribution
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -107,6 +108,23 @@ func TestPartitionConserves(t *testing.T) {
 		}
 		if all < 0 || all > 60_000 || share > unit.WholeDevice {
 			t.Fatalf("instances have %d of 60000 mJ and %d thousandths", all, share)
+		}
+	})
+}
+
+// The split without allocations is the split.
+func TestHamiltonIsSplit(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		weights := rapid.SliceOfN(rapid.Uint64Range(0, rapid.SampledFrom([]uint64{2, 7, 1 << 55}).Draw(t, "most")), 1, 8).Draw(t, "weights")
+		amount := unit.Millijoules(rapid.Int64Range(-1<<40, 1<<40).Draw(t, "amount"))
+		want, err := Split(amount, weights)
+		if err != nil {
+			want = make([]unit.Millijoules, len(weights)) // nobody to give it to
+		}
+		got := make([]unit.Millijoules, len(weights))
+		hamilton(amount, weights, got, make([]uint64, len(weights)))
+		if !slices.Equal(got, want) {
+			t.Fatalf("%d by %v: %v, want %v", amount, weights, got, want)
 		}
 	})
 }
