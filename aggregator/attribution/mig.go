@@ -243,6 +243,11 @@ func (p *Partition) Instance(uuid string, a, b unit.Micros) (Part, error) {
 	if k < 0 {
 		return Part{}, fmt.Errorf("no MIG instance %s on this GPU: mend the inventory", uuid)
 	}
+	return p.Part(k, a, b)
+}
+
+// Part is what the instance at place k gets over [a, b).
+func (p *Partition) Part(k int, a, b unit.Micros) (Part, error) {
 	whole, err := p.meter.Total(a, b)
 	if err != nil {
 		return Part{}, err
@@ -289,24 +294,12 @@ func (p *Partition) Below(k int, t unit.Micros) (unit.Millijoules, error) {
 	return sum, nil
 }
 
-// RangeOf is the thousandths of the GPU that an instance stands for, by compute slices: neighbours share their bounds, so
-// instances and the rest sum to 1000.
-func (p *Partition) RangeOf(uuid string) []Range {
-	var before int64
-	for _, in := range p.instances {
-		if in.UUID == uuid {
-			return []Range{{before * 1000 / MIGSlices, (before + in.Slices) * 1000 / MIGSlices}}
-		}
-		before += in.Slices
+// Bound is where place k lies on the GPU, in thousandths by compute slices: neighbours share their bounds, so instances and the
+// rest sum to 1000.
+func (p *Partition) Bound(k int) int64 {
+	var below int64
+	for _, in := range p.instances[:k] {
+		below += in.Slices
 	}
-	return nil
-}
-
-// ShareOf is the size of RangeOf.
-func (p *Partition) ShareOf(uuid string) unit.Thousandths {
-	var sum int64
-	for _, r := range p.RangeOf(uuid) {
-		sum += r.Hi - r.Lo
-	}
-	return unit.Thousandths(sum)
+	return below * 1000 / MIGSlices
 }

@@ -25,11 +25,6 @@ const maxLookback = 24 * unit.Hour
 // Load reads everything the entries of a site-hour are made from.
 func (s *Store) Load(ctx context.Context, site record.Site, start unit.Micros) (closing.Hour, error) {
 	h := closing.Hour{Site: site, Start: start}
-	grid, ok := s.grids[site.Zone]
-	if !ok {
-		return h, fmt.Errorf("no carbon factor for grid zone %q of site %s: name a zone of the table schemas/factor/ember_2024.csv", site.Zone, site.ID)
-	}
-	h.Grid = grid
 	nodes, err := s.nodes(ctx, site.ID, h.Start, h.End())
 	if err != nil {
 		return h, err

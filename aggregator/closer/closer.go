@@ -74,14 +74,14 @@ func (c Config) Validate() error {
 
 // Closer closes hours.
 type Closer struct {
-	cfg     Config
-	store   Store
-	log     *slog.Logger
-	closed  *prometheus.CounterVec
-	refused prometheus.Counter
-	resets  prometheus.Counter
-	steps   prometheus.Counter
-	failed  prometheus.Counter
+	cfg      Config
+	store    Store
+	log      *slog.Logger
+	closed   *prometheus.CounterVec
+	findings *prometheus.CounterVec
+	resets   prometheus.Counter
+	steps    prometheus.Counter
+	failed   prometheus.Counter
 	// OnClose is called after each batch, when set: progress for people.
 	OnClose func(seal record.Seal)
 }
@@ -99,12 +99,15 @@ func New(cfg Config, store Store, log *slog.Logger, reg prometheus.Registerer) (
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "wattledger", Subsystem: "aggregator", Name: "hours_closed_total", Help: "Site-hours closed, by how.",
 		}, []string{"closing"}),
-		refused: counter("allocations_refused_total", "Allocations that asked for more of a device than was free, per device-hour."),
-		resets:  counter("counter_resets_total", "Energy counters that fell or rose faster than the device can draw."),
-		steps:   counter("clock_steps_total", "Readings left out of cutting because their time did not rise with their value."),
-		failed:  counter("closing_errors_total", "Attempts to close an hour that ended in an error and will be made again."),
+		findings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "wattledger", Subsystem: "aggregator", Name: "findings_total",
+			Help: "Records that closing an hour found wrong, by kind: allocations and meters that were refused, readings that are impossible.",
+		}, []string{"kind"}),
+		resets: counter("counter_resets_total", "Energy counters that fell or rose faster than the device can draw."),
+		steps:  counter("clock_steps_total", "Readings left out of cutting because their time did not rise with their value."),
+		failed: counter("closing_errors_total", "Attempts to close an hour that ended in an error and will be made again."),
 	}
-	for _, m := range []prometheus.Collector{c.closed, c.refused, c.resets, c.steps, c.failed} {
+	for _, m := range []prometheus.Collector{c.closed, c.findings, c.resets, c.steps, c.failed} {
 		if err := reg.Register(m); err != nil {
 			return nil, fmt.Errorf("register metrics of the closer: %w", err)
 		}
@@ -210,11 +213,11 @@ func (c *Closer) close(ctx context.Context, r ready) error {
 	if err := c.store.Append(ctx, seal, lines, res.Cuts); err != nil {
 		return err
 	}
-	for _, o := range res.Refused {
-		c.log.Warn("allocation refused", "site", r.site.ID, "allocation", o.Allocation.ID, "detail", o.Error())
+	for _, f := range res.Findings {
+		c.log.Warn("hour closed with a finding", "site", r.site.ID, "kind", f.Kind, "record", f.Record, "detail", f.Detail)
+		c.findings.WithLabelValues(f.Kind).Inc()
 	}
 	c.closed.WithLabelValues(seal.Closing).Inc()
-	c.refused.Add(float64(len(res.Refused)))
 	c.resets.Add(float64(res.Resets))
 	c.steps.Add(float64(res.ClockSteps))
 	c.log.Info("hour closed", "site", r.site.ID, "hour", hour.Start.Time().Format(time.RFC3339), "entries", len(lines),

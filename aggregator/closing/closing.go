@@ -1,36 +1,41 @@
 // Package closing turns one site-hour of readings and allocations into entries.
 //
 // It owns the order of the accounts: device energy by counter, Grace CPUs over the GPUs of their module, node rest over
-// the devices of a node, facility over all, carbon last. Energy and device time are conserved at each step, in integers.
+// the devices of a node, shared IT and facility over all, carbon, water and heat last. Energy and device time are conserved
+// at each step, in integers, and what a tenant is counted depends on nobody else's edges or names (docs/accounting.md).
+// What is wrong with the input is named in the result; it stops no hour from closing.
 // Nothing here reads a clock, a file or the network: the same Hour gives the same entries.
 package closing
 
 import (
 	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/wattledger/wattledger/aggregator/attribution"
 	"github.com/wattledger/wattledger/aggregator/carbon"
 	"github.com/wattledger/wattledger/aggregator/ledger"
 	"github.com/wattledger/wattledger/aggregator/window"
-	"github.com/wattledger/wattledger/schemas/factor"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
 // Hour is everything the entries of one site-hour are made from.
 type Hour struct {
-	Site  record.Site
-	Start unit.Micros
-	Nodes []Node
-	Grid  factor.Grid
+	Site   record.Site
+	Start  unit.Micros
+	Limits Limits
+	Nodes  []Node
 	// Factors are the editions chosen for the hour, Readings those of the site's own meters around it.
 	Factors  carbon.Factors
 	Readings []record.Reading
 	// Strays are allocations in the hour of devices that the site's inventory does not have. They hold nothing and are named.
 	Strays []record.Allocation
+	// Tenants are those that are registered; nil when they are not looked at. Others are counted under their name, and named.
+	Tenants map[string]bool
 }
 
 // End is the first instant after the hour.
@@ -47,11 +52,13 @@ type Node struct {
 // Device is what is known of one device for the hour.
 type Device struct {
 	record.Device
+	// IdleBasis says where IdleMilliwatts comes from: "model", or "measured" and the hour it was measured in.
+	IdleBasis string
 	// Points are the readings of the energy counter from the hour and the first at or after its end.
 	Points []window.Point
 	// Stored is the cut at the hour's start that closing the hour before made; nil when there is none.
 	Stored *record.Cut
-	// Work are the collector's own counters at the readings: activity and ticks.
+	// Work are the collector's own counters at the readings, in order of time: activity and ticks.
 	Work []Work
 	// Period is the collector's.
 	Period unit.Micros
@@ -72,73 +79,132 @@ type Work struct {
 type Result struct {
 	Entries []record.Entry
 	Cuts    []record.Cut
-	// DeviceHours is what is known about the quality of the hour: a line a device, and one for each meter.
+	// DeviceHours is what is known about the quality of the hour: a line a device, and one for each node with a meter and the site.
 	DeviceHours []record.DeviceHour
-	// Refused names allocations that asked for more of a device than was free, or for one that cannot be held.
-	Refused []attribution.Overbooked
+	// Findings name what was wrong with the input, in order.
+	Findings []Finding
 	// ClockSteps and Resets count what the counters did besides rising.
 	ClockSteps, Resets int
 }
 
-// refuse names those that would have held something in [from, to), and says whether there were any. The history of a shared
-// device may hold others, which were named in their own hours.
-func (r *Result) refuse(list []attribution.Overbooked, from, to unit.Micros) bool {
-	named := false
-	for _, o := range list {
-		if len(holds([]record.Allocation{o.Allocation}, from, to)) > 0 {
-			r.Refused, named = append(r.Refused, o), true
-		}
-	}
-	return named
-}
-
-// whole are allocations of which nothing at all is free.
-func whole(allocations []record.Allocation) []attribution.Overbooked {
-	var out []attribution.Overbooked
-	for _, a := range allocations {
-		out = append(out, attribution.Overbooked{Allocation: a})
-	}
-	return out
-}
-
-// Close makes the entries of a site-hour.
+// Close makes the entries of a site-hour, in the ledger's order.
 func Close(h Hour) (Result, error) {
-	var res Result
-	for _, n := range h.Nodes {
-		c := nodeCloser{hour: h, node: n, meters: map[string]*attribution.Meter{}}
-		if err := c.close(&res); err != nil {
-			return Result{}, fmt.Errorf("close %s of node %s: %w", h.Start.Time().Format(time.RFC3339), n.ID, err)
+	s, err := newSite(h)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := s.closeNodes(); err != nil {
+		return Result{}, err
+	}
+	for _, a := range h.Strays {
+		s.res.stray(h, a)
+	}
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"shared IT energy", s.addShared}, {"facility energy", s.addFacility}, {"water and heat", s.addWaterAndHeat},
+		{"carbon", s.addCarbon}, {"uncertainty", s.addUncertainty},
+	} {
+		if err := step.do(); err != nil {
+			return Result{}, fmt.Errorf("%s of %s: %w", step.what, h.Site.ID, err)
 		}
-		entries, err := c.addRest()
-		if err != nil {
-			return Result{}, fmt.Errorf("node rest of %s: %w", n.ID, err)
-		}
-		res.Entries = append(res.Entries, entries...)
 	}
-	res.refuse(whole(h.Strays), h.Start, h.End())
-	if err := addFacility(h, res.Entries); err != nil {
-		return Result{}, fmt.Errorf("facility energy of %s: %w", h.Site.ID, err)
-	}
-	if err := addCarbon(h, res.Entries); err != nil {
-		return Result{}, fmt.Errorf("carbon of %s: %w", h.Site.ID, err)
-	}
-	return res, nil
+	return s.finish(), nil
 }
 
-// span is the part of the hour in which the device exists.
-func (h Hour) span(d record.Device) (from, to unit.Micros) {
-	from, to = max(h.Start, d.From), h.End()
-	if d.To != 0 {
-		to = min(to, d.To)
+// closeNodes closes the nodes on all processors. The result is in order of the nodes' ids, whoever was ready first.
+func (s *site) closeNodes() error {
+	nodes := slices.Clone(s.hour.Nodes)
+	slices.SortStableFunc(nodes, func(a, b Node) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.From, b.From)) })
+	closed := make([]nodeCloser, len(nodes))
+	errs := make([]error, len(nodes))
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(nodes)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(nodes); i = int(next.Add(1)) - 1 {
+				closed[i] = nodeCloser{hour: &s.hour, sensors: s.sensors, node: nodes[i]}
+				errs[i] = closed[i].close()
+			}
+		})
+	}
+	all.Wait()
+	for i := range closed {
+		if errs[i] != nil {
+			return fmt.Errorf("close %s of node %s: %w", s.hour.Start.Time().Format(time.RFC3339), nodes[i].ID, errs[i])
+		}
+		s.res.add(&closed[i].res)
+		s.nodes = append(s.nodes, &closed[i].nodeBook)
+	}
+	return nil
+}
+
+// add takes over what one node made.
+func (r *Result) add(o *Result) {
+	r.Cuts = append(r.Cuts, o.Cuts...)
+	r.DeviceHours = append(r.DeviceHours, o.DeviceHours...)
+	r.Findings = append(r.Findings, o.Findings...)
+	r.ClockSteps += o.ClockSteps
+	r.Resets += o.Resets
+}
+
+// finish puts the entries in order and hands over.
+func (s *site) finish() Result {
+	keep := func(e *record.Entry) {
+		for _, mark := range s.marks {
+			mark(e)
+		}
+		slices.Sort(e.Flags)
+		s.res.Entries = append(s.res.Entries, *e)
+	}
+	for _, n := range s.nodes {
+		for _, b := range n.books {
+			for i := range b.held {
+				keep(&b.held[i].entry)
+			}
+			if b.keep || !empty(&b.rest) {
+				keep(&b.rest)
+			}
+		}
+		for i := range n.loose {
+			keep(&n.loose[i])
+		}
+	}
+	slices.SortFunc(s.res.Entries, record.CompareEntries)
+	slices.SortFunc(s.res.Findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Record, b.Record), cmp.Compare(a.Detail, b.Detail))
+	})
+	s.res.Findings = slices.Compact(s.res.Findings)
+	return s.res
+}
+
+// hour names the hour as an entry does.
+func (h *Hour) hour() string { return h.Start.Time().Format(time.RFC3339) }
+
+// span is the part of the hour in which something exists that is there from one instant to another; to 0 is open.
+func (h *Hour) span(from, to unit.Micros) (unit.Micros, unit.Micros) {
+	from = max(h.Start, from)
+	if to == 0 || to > h.End() {
+		to = h.End()
 	}
 	return from, max(from, to)
 }
 
-func (h Hour) entry(n Node, d Device, account record.Account) record.Entry {
+func (h *Hour) entry(node string, d Device, account record.Account) record.Entry {
 	return record.Entry{
-		Site: h.Site.ID, Hour: h.Start.Time().Format(time.RFC3339), Kind: record.Closing, Account: account,
-		Node: n.ID, Device: d.UUID, DeviceKind: d.Kind.String(), Model: d.Model, From: h.Start, To: h.End(), Rules: ledger.Rules,
+		Site: h.Site.ID, Hour: h.hour(), Kind: record.Closing, Account: account,
+		Node: node, Device: d.UUID, DeviceKind: kindOf(d), Model: d.Model, From: h.Start, To: h.End(),
+		Rules: ledger.Rules, IdleLimit: h.Limits.Idle,
 	}
+}
+
+// kindOf is the kind of a line's device; a line without one has none.
+func kindOf(d Device) string {
+	if d.UUID == "" {
+		return ""
+	}
+	return d.Kind.String()
 }
 
 // hold is an allocation's stay on a device within the hour.
@@ -171,26 +237,3 @@ func deviceTime(from, to unit.Micros, share unit.Thousandths) unit.DeviceTime {
 	ms := int64(to/unit.Millisecond) - int64(from/unit.Millisecond)
 	return unit.DeviceTime(ms * int64(share))
 }
-
-// flag adds a flag once.
-func flag(e *record.Entry, f string) {
-	if !slices.Contains(e.Flags, f) {
-		e.Flags = append(e.Flags, f)
-	}
-}
-
-// The flags an entry may carry.
-const (
-	flagCounterReset  = "counter_reset" // the counter fell: an epoch ended in the hour
-	flagClockStep     = "clock_step"    // readings whose time did not rise with their value were left out
-	flagNoReadings    = "no_readings"   // nothing was read in the hour
-	flagIntegrated    = "integrated"    // the device has no energy counter: power was integrated on the node
-	flagEstimated     = "estimated"     // part of the energy was seen by no counter
-	flagInterpolated  = "interpolated"  // part of the energy has no measured place in time
-	flagRestModelled  = "rest_modelled" // node rest from declared watts
-	flagFacility      = "pue_modelled"  // facility energy from a declared PUE
-	flagSharedUnknown = "it_shared_unmetered"
-	flagNoActivity    = "no_activity"   // the device gives no activity, so none is known
-	flagMIGBySlices   = "mig_by_slices" // activity could not be read for part of the hour
-	flagOverbooked    = "overbooked"    // an allocation asked for more than was free, or for what cannot be held
-)

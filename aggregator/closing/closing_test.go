@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/wattledger/wattledger/aggregator/carbon"
 	"github.com/wattledger/wattledger/aggregator/window"
 	"github.com/wattledger/wattledger/schemas/factor"
 	"github.com/wattledger/wattledger/schemas/record"
@@ -18,14 +19,19 @@ const start = 1_790_000_000_000_000 / unit.Hour * unit.Hour
 
 func drawHour(t *rapid.T) Hour {
 	h := Hour{
-		Site:  record.Site{ID: "site-a", PUEThousandths: rapid.Int64Range(1000, 2000).Draw(t, "pue")},
-		Start: start, Grid: factor.Grid{Zone: "FR", MicrogramsPerKWh: 44_180_000, Source: "Ember", Edition: "2024", Boundary: "lifecycle"},
+		Site:   record.Site{ID: "site-a", PUEThousandths: rapid.Int64Range(1000, 2000).Draw(t, "pue")},
+		Start:  start,
+		Limits: Limits{Idle: unit.Thousandths(rapid.Int64Range(0, 1000).Draw(t, "idle")), SecondOpinion: 50},
+		Factors: carbon.Factors{
+			Grid: edition(factor.GridIntensity, "FR", 44_180_000), WUE: edition(factor.WUE, "site-a", 1_800_000),
+			Embodied: map[string]factor.Chosen{"NVIDIA B200": edition(factor.Embodied, "NVIDIA B200", 284_250_000_000)},
+		},
 	}
 	for n := range rapid.IntRange(1, 3).Draw(t, "nodes") {
 		node := Node{Node: record.Node{
 			ID: fmt.Sprintf("node-%d", n), RestMilliwatts: unit.Milliwatts(rapid.Int64Range(0, 5_000_000).Draw(t, "rest")),
 		}}
-		gpus := rapid.IntRange(1, 4).Draw(t, "gpus")
+		gpus := rapid.IntRange(0, 4).Draw(t, "gpus")
 		cpu := rapid.Bool().Draw(t, "cpu")
 		for g := range gpus {
 			d := drawDevice(t, fmt.Sprintf("GPU-%d-%d", n, g), record.KindGPU)
@@ -33,7 +39,11 @@ func drawHour(t *rapid.T) Hour {
 			if cpu {
 				d.Parent = fmt.Sprintf("CPU-%d", n)
 			}
-			if !cpu && rapid.IntRange(0, 3).Draw(t, "mig") == 0 {
+			if rapid.IntRange(0, 3).Draw(t, "part") == 0 { // comes and goes within the hour
+				d.From = start + unit.Micros(rapid.Int64Range(0, 1_700_000).Draw(t, "comes"))*unit.Millisecond
+				d.To = start + unit.Micros(rapid.Int64Range(1_800_000, 3_500_000).Draw(t, "goes"))*unit.Millisecond
+			}
+			if rapid.IntRange(0, 3).Draw(t, "mig") == 0 {
 				node.Devices = append(node.Devices, drawInstances(t, d)...)
 			} else {
 				d.Allocations = drawAllocations(t, d.UUID, true)
@@ -43,9 +53,80 @@ func drawHour(t *rapid.T) Hour {
 		if cpu {
 			node.Devices = append(node.Devices, drawDevice(t, fmt.Sprintf("CPU-%d", n), record.KindCPU))
 		}
+		if rapid.Bool().Draw(t, "metered") {
+			node.Readings = drawMeter(t, "bmc-"+node.ID, "node_energy", node.ID)
+		}
 		h.Nodes = append(h.Nodes, node)
 	}
+	for _, m := range []string{"site_energy", "it_shared_energy", "water", "heat"} {
+		for i := range rapid.IntRange(0, 2).Draw(t, m) {
+			h.Readings = append(h.Readings, drawMeter(t, fmt.Sprint(m, i), m, "")...)
+		}
+	}
 	return h
+}
+
+func edition(kind factor.Kind, key string, value int64) factor.Chosen {
+	e := factor.Edition{Kind: kind, Key: key, Value: value, Source: "test", Name: "1", Method: "declared"}
+	if kind == factor.Embodied {
+		e.Life = 4 * 8766 * 3_600_000
+	}
+	return factor.Chosen{Edition: e}
+}
+
+// drawMeter is a meter that tells the hour, as a counter or by intervals, of nothing or of much.
+func drawMeter(t *rapid.T, name, quantity, node string) []record.Reading {
+	rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "meter"), 1))
+	most := []int64{1, 10_000, 1_000_000_000, 100_000_000_000}[rng.IntN(4)]
+	counter := rng.IntN(2) == 0
+	at, c := start-unit.Micros(rng.Int64N(int64(unit.Hour))), rng.Int64N(1<<40)
+	var out []record.Reading
+	for at < start+unit.Hour+unit.Hour/2 {
+		r := record.Reading{Meter: name, Quantity: quantity, Unit: record.ReadingUnits[quantity], Node: node, From: at, To: at, Value: c, Counter: true, Epoch: "1"}
+		at += 1 + unit.Micros(rng.Int64N(int64(20*60*unit.Second)))
+		rise := rng.Int64N(most)
+		if !counter {
+			r.To, r.Value, r.Counter, r.Epoch = at, rise, false, ""
+		}
+		c += rise
+		out = append(out, r)
+	}
+	if counter {
+		last := out[len(out)-1]
+		last.From, last.To, last.Value = at, at, c
+		out = append(out, last)
+	}
+	return out
+}
+
+// told is what a meter of drawMeter says of the hour, found by other means.
+func told(readings []record.Reading, scale int64) int64 {
+	var points []window.Point
+	var c int64
+	for _, r := range readings {
+		if !r.Counter {
+			points = append(points, window.Point{T: r.From, C: unit.Millijoules(c * scale)})
+			c += r.Value
+			points = append(points, window.Point{T: r.To, C: unit.Millijoules(c * scale)})
+			continue
+		}
+		points = append(points, window.Point{T: r.From, C: unit.Millijoules(r.Value * scale)})
+	}
+	return int64(walk(points, start, start+unit.Hour))
+}
+
+// toldBy adds up the meters of a quantity.
+func toldBy(readings []record.Reading, quantity string, scale int64) (sum int64, metered bool) {
+	byMeter := map[string][]record.Reading{}
+	for _, r := range readings {
+		if r.Quantity == quantity {
+			byMeter[r.Meter] = append(byMeter[r.Meter], r)
+		}
+	}
+	for _, rs := range byMeter {
+		sum += told(rs, scale)
+	}
+	return sum, len(byMeter) > 0
 }
 
 func drawDevice(t *rapid.T, uuid string, kind record.DeviceKind) Device {
@@ -54,19 +135,19 @@ func drawDevice(t *rapid.T, uuid string, kind record.DeviceKind) Device {
 		Period: 60 * unit.Second,
 	}
 	rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)) // thousands of readings: too many to draw one by one
-	at, c, work := start-unit.Micros(rng.Int64N(100_000_000)), int64(1_000_000), int64(0)
+	at, c, work, integral := start-unit.Micros(rng.Int64N(100_000_000)), int64(1_000_000), int64(0), int64(0)
 	quiet := rng.IntN(4) == 0 // a device that draws next to nothing
 	for at < start+unit.Hour+90*unit.Second {
-		d.Points = append(d.Points, window.Point{T: at, C: unit.Millijoules(c), Boot: "b", Run: "r", Integral: unit.Millijoules(c)})
+		d.Points = append(d.Points, window.Point{T: at, C: unit.Millijoules(c), Boot: "b", Run: "r", Integral: unit.Millijoules(integral)})
 		d.Work = append(d.Work, Work{T: at, Run: "r", SMActive: unit.Micros(work), Expected: 1, Read: 1})
 		step := 1 + rng.Int64N(300_000_000)
 		at += unit.Micros(step)
 		work += rng.Int64N(step)
+		rise := rng.Int64N(step)
 		if quiet {
-			c += rng.Int64N(2)
-		} else {
-			c += rng.Int64N(step)
+			rise = rng.Int64N(2)
 		}
+		c, integral = c+rise, integral+rise
 		if rng.IntN(30) == 0 {
 			c = 5
 		}
@@ -113,8 +194,8 @@ func drawInstances(t *rapid.T, gpu Device) []Device {
 	return out
 }
 
-// Whatever was read and whoever held what, the entries of an hour sum to what the counters say, to the devices' wall time,
-// to the declared node rest and to PUE × IT, without residue (design §2.2).
+// Whatever was read and whoever held what, the entries of an hour sum to what the counters and the meters say, to the devices'
+// wall time, to the declared node rest and to PUE × IT, without residue (design §2.2).
 func TestAnHourIsConserved(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := drawHour(t)
@@ -122,8 +203,13 @@ func TestAnHourIsConserved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := balance(h, res.Entries); err != nil {
+		if err := balance(h, res); err != nil {
 			t.Fatal(err)
+		}
+		for _, e := range res.Entries {
+			if err := e.Validate(); err != nil {
+				t.Fatalf("%+v: %v", e, err)
+			}
 		}
 	})
 }
@@ -142,7 +228,9 @@ func TestTheBalanceNoticesMutations(t *testing.T) {
 		}
 		mutate := func(what string, entries []record.Entry) {
 			t.Helper()
-			if balance(h, entries) == nil {
+			other := res
+			other.Entries = entries
+			if balance(h, other) == nil {
 				t.Fatalf("%s of entry %d goes unnoticed", what, i)
 			}
 		}
@@ -155,50 +243,107 @@ func TestTheBalanceNoticesMutations(t *testing.T) {
 }
 
 // balance recomputes what an hour must sum to by means of its own: walking the readings, not the epochs.
-func balance(h Hour, entries []record.Entry) error {
-	var gpu, cpu, rest, facility, measured, it unit.Millijoules
-	var time unit.DeviceTime
-	for _, e := range entries {
-		gpu += e.GPU
-		cpu += e.CPU
-		rest += e.NodeRest
-		facility += e.Facility
-		measured += e.Measured
-		it += e.Total() - e.Facility
-		time += e.DeviceTime
+func balance(h Hour, res Result) error {
+	type sums struct{ it, devices, shared, facility, measured unit.Millijoules }
+	nodes := map[string]sums{}
+	var all sums
+	var water unit.Microlitres
+	var heat unit.Millijoules
+	time := map[string]unit.DeviceTime{}
+	for _, e := range res.Entries {
+		n := nodes[e.Node]
+		n.devices += e.GPU + e.CPU
+		n.it += e.GPU + e.CPU + e.NodeRest
+		n.shared += e.ITShared
+		n.facility += e.Facility
+		nodes[e.Node] = n
+		all.it += e.GPU + e.CPU + e.NodeRest
+		all.shared += e.ITShared
+		all.facility += e.Facility
+		water += e.Water
+		heat += e.HeatReused
+		time[e.Node] += e.DeviceTime
 		if e.Measured+e.Estimated+e.Modelled != e.Total() {
 			return fmt.Errorf("entry of %s: %d measured + %d estimated + %d modelled is not %d", e.Device, e.Measured, e.Estimated, e.Modelled, e.Total())
 		}
-		if e.BoundLow < 0 || e.BoundHigh < 0 || e.Unavailable > max(e.DeviceTime, 0) {
+		if e.BoundLow < 0 || e.BoundHigh < 0 || e.Uncertainty < 0 || e.Unavailable > max(e.DeviceTime, 0) {
 			return fmt.Errorf("entry of %s: impossible bounds %+v", e.Device, e)
 		}
-	}
-	var wantMeasured, wantRest unit.Millijoules
-	var wantTime unit.DeviceTime
-	for _, n := range h.Nodes {
-		wantRest += unit.Millijoules(n.RestMilliwatts * 3600)
-		for _, d := range n.Devices {
-			if d.Kind == record.KindGPU {
-				wantTime += unit.DeviceTimePerHour
-			}
-			if d.Kind != record.KindMIG {
-				wantMeasured += walk(d.Points, h.Start, h.End())
-			}
+		if e.NodeRest < -10 { // a holder of slots here and there is off by a floor at each of them
+			return fmt.Errorf("entry of %s: node rest is %d mJ", e.Device, e.NodeRest)
 		}
 	}
-	switch {
-	case measured != wantMeasured:
-		return fmt.Errorf("entries measure %d mJ, the counters %d", measured, wantMeasured)
-	case gpu+cpu-measured < 0:
-		return fmt.Errorf("more measured than there is")
-	case rest != wantRest:
-		return fmt.Errorf("node rest is %d mJ, declared %d", rest, wantRest)
-	case facility != it*unit.Millijoules(h.Site.PUEThousandths-1000)/1000:
-		return fmt.Errorf("facility is %d mJ of %d IT", facility, it)
-	case time != wantTime:
-		return fmt.Errorf("device time is %d, wall time %d", time, wantTime)
+	excess := map[string]unit.Millijoules{}
+	for _, d := range res.DeviceHours {
+		if d.Device == "" {
+			excess[d.Node] = d.Excess
+		}
+	}
+	var facility unit.Millijoules
+	for _, n := range h.Nodes {
+		var counters unit.Millijoules
+		var wall unit.DeviceTime
+		for _, d := range n.Devices {
+			if d.Kind == record.KindGPU {
+				from, to := max(d.From, h.Start), h.End()
+				if d.To != 0 {
+					to = min(to, d.To)
+				}
+				wall += unit.DeviceTime(to/unit.Millisecond-from/unit.Millisecond) * 1000
+			}
+			if d.Kind != record.KindMIG {
+				counters += walk(d.Points, h.Start, h.End())
+				counters += bridged(d.Points, h.Start, h.End())
+			}
+		}
+		got := nodes[n.ID]
+		want := counters + unit.Millijoules(n.RestMilliwatts*3600)
+		if meter, ok := toldBy(n.Readings, "node_energy", 1); ok {
+			want = max(counters, unit.Millijoules(meter))
+			if excess[n.ID] != want-unit.Millijoules(meter) {
+				return fmt.Errorf("node %s: the excess is %d mJ, its devices took %d and its meter read %d", n.ID, excess[n.ID], counters, meter)
+			}
+		}
+		if got.devices != counters || got.it != want {
+			return fmt.Errorf("node %s has %d mJ, %d of them of devices; the counters say %d, the whole is %d", n.ID, got.it, got.devices, counters, want)
+		}
+		if time[n.ID] != wall {
+			return fmt.Errorf("node %s has device time %d of %d", n.ID, time[n.ID], wall)
+		}
+		facility += (got.it + got.shared) * unit.Millijoules(h.Site.PUEThousandths-1000) / 1000
+	}
+	facility += nodes[""].shared * unit.Millijoules(h.Site.PUEThousandths-1000) / 1000
+	if shared, _ := toldBy(h.Readings, "it_shared_energy", 1); all.shared != unit.Millijoules(shared) {
+		return fmt.Errorf("shared IT is %d mJ, its meters read %d", all.shared, shared)
+	}
+	if meter, ok := toldBy(h.Readings, "site_energy", 1); ok {
+		facility = max(0, unit.Millijoules(meter)-all.it-all.shared)
+		if excess[""] != max(0, all.it+all.shared-unit.Millijoules(meter)) {
+			return fmt.Errorf("the site's excess is %d mJ", excess[""])
+		}
+	}
+	if all.facility != facility {
+		return fmt.Errorf("facility is %d mJ, not %d", all.facility, facility)
+	}
+	if v, ok := toldBy(h.Readings, "water", 1000); ok && int64(water) != v {
+		return fmt.Errorf("water is %d µl, metered %d", water, v)
+	}
+	if v, _ := toldBy(h.Readings, "heat", 1); int64(heat) != v {
+		return fmt.Errorf("heat is %d mJ, metered %d", heat, v)
 	}
 	return nil
+}
+
+// bridged is what the integral of power rose by where the counter began anew.
+func bridged(points []window.Point, from, to unit.Micros) unit.Millijoules {
+	var sum unit.Millijoules
+	for i := 1; i < len(points); i++ {
+		a, b := points[i-1], points[i]
+		if b.C < a.C && b.Integral > a.Integral {
+			sum += walk([]window.Point{{T: a.T}, {T: b.T, C: b.Integral - a.Integral}}, from, to)
+		}
+	}
+	return sum
 }
 
 func walk(points []window.Point, from, to unit.Micros) unit.Millijoules {

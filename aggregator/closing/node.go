@@ -6,18 +6,23 @@ import (
 	"slices"
 
 	"github.com/wattledger/wattledger/aggregator/attribution"
+	"github.com/wattledger/wattledger/schemas/factor"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
 // nodeCloser closes the hour of one node.
 type nodeCloser struct {
-	hour    Hour
+	nodeBook
+	hour    *Hour
+	sensors sensors
 	node    Node
+	res     Result
 	meters  map[string]*attribution.Meter
-	entries []record.Entry
 	// modules are the Grace CPUs by the GPU they share a module with.
 	modules map[string]module
+	// line is what is known of the node's meter; nil without one.
+	line *record.DeviceHour
 }
 
 // module is a Grace CPU and the GPUs its energy is spread over.
@@ -27,47 +32,51 @@ type module struct {
 	gpus  int64
 }
 
-func (c *nodeCloser) close(res *Result) error {
+func (c *nodeCloser) close() error {
+	c.id = c.node.ID
+	c.node.Devices = slices.Clone(c.node.Devices)
+	slices.SortFunc(c.node.Devices, func(a, b Device) int { return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.UUID, b.UUID)) })
 	c.findModules()
+	c.meters = make(map[string]*attribution.Meter, len(c.node.Devices))
 	instances := map[string][]Device{}
-	for _, d := range c.node.Devices {
+	for i := range c.node.Devices {
+		d := &c.node.Devices[i]
+		d.Allocations = c.res.sound(c.hour, d.Allocations)
 		if d.Kind == record.KindMIG {
-			instances[d.Parent] = append(instances[d.Parent], d)
-		}
-	}
-	for _, d := range c.node.Devices {
-		if d.Kind == record.KindMIG {
+			instances[d.Parent] = append(instances[d.Parent], *d)
 			continue
 		}
 		m := attribution.NewMeter(d.Points, d.Stored, c.hour.Start, c.hour.End(), d.Period, d.LimitMilliwatts)
 		c.meters[d.UUID] = m
-		res.ClockSteps += m.Steps.ClockSteps
-		res.Resets += m.Steps.Resets
+		c.res.ClockSteps += m.Steps.ClockSteps
+		c.res.Resets += m.Steps.Resets
 	}
 	for _, d := range c.node.Devices {
 		if d.Kind != record.KindGPU {
 			continue
 		}
-		var err error
-		if in := instances[d.UUID]; len(in) > 0 {
-			err = c.closePartitioned(d, in, res)
-		} else {
-			err = c.closeGPU(d, res)
-		}
-		if err != nil {
+		if err := c.closeGPU(d, instances[d.UUID]); err != nil {
 			return fmt.Errorf("device %s: %w", d.UUID, err)
 		}
 	}
 	for _, d := range c.node.Devices {
-		orphan := d.Kind == record.KindMIG && c.meters[d.Parent] == nil
-		if d.Kind == record.KindCPU || orphan { // a CPU is never allocated, and an instance without its GPU has no energy
-			res.refuse(whole(d.Allocations), c.hour.Start, c.hour.End())
+		switch {
+		case d.Kind == record.KindCPU:
+			c.res.unheld(d.Allocations, c.hour.Start, c.hour.End(), "a CPU, which is never allocated")
+		case d.Kind == record.KindMIG && c.meters[d.Parent] == nil:
+			c.res.unheld(d.Allocations, c.hour.Start, c.hour.End(), "a MIG instance whose GPU is not on the node")
 		}
 	}
 	if err := c.loneCPUs(); err != nil {
 		return err
 	}
-	return c.collectCuts(res)
+	if err := c.addRest(); err != nil {
+		return fmt.Errorf("node rest: %w", err)
+	}
+	if err := c.quality(); err != nil {
+		return err
+	}
+	return c.collectCuts()
 }
 
 // findModules spreads each Grace CPU over the GPUs that name it as their parent.
@@ -77,26 +86,59 @@ func (c *nodeCloser) findModules() {
 		if cpu.Kind != record.KindCPU {
 			continue
 		}
-		var gpus []Device
+		var gpus []string
 		for _, g := range c.node.Devices {
 			if g.Kind == record.KindGPU && g.Parent == cpu.UUID {
-				gpus = append(gpus, g)
+				gpus = append(gpus, g.UUID)
 			}
 		}
-		slices.SortFunc(gpus, func(a, b Device) int { return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.UUID, b.UUID)) })
 		for i, g := range gpus {
-			c.modules[g.UUID] = module{cpu: cpu, place: int64(i), gpus: int64(len(gpus))}
+			c.modules[g] = module{cpu: cpu, place: int64(i), gpus: int64(len(gpus))}
 		}
 	}
 }
 
-// closeGPU splits a GPU that is held whole or in thousandths.
-func (c *nodeCloser) closeGPU(d Device, res *Result) error {
-	slots, refused := attribution.Place(d.Allocations)
-	from, to := c.hour.span(d.Device)
-	res.refuse(refused, from, to)
+// slots is how a GPU can be held: in thousandths of it, or by its MIG instances. A place is a bound between slots.
+type slots interface {
+	// part is what [lo, hi) had over [a, b).
+	part(ranges []attribution.Range, a, b unit.Micros) (attribution.Part, error)
+	// below is what the places below place had from the hour's start up to t.
+	below(place int64, t unit.Micros) (unit.Millijoules, error)
+	// thousandths is where the place lies on the device.
+	thousandths(place int64) int64
+}
+
+// thousandthsOf is a GPU held whole or in thousandths.
+type thousandthsOf struct{ *attribution.Meter }
+
+func (s thousandthsOf) part(ranges []attribution.Range, a, b unit.Micros) (attribution.Part, error) {
+	return s.Slots(ranges, int64(unit.WholeDevice), a, b)
+}
+
+func (s thousandthsOf) below(place int64, t unit.Micros) (unit.Millijoules, error) {
+	return s.Below(place, int64(unit.WholeDevice), t)
+}
+
+func (s thousandthsOf) thousandths(place int64) int64 { return place }
+
+// instancesOf is a GPU in MIG mode: place k lies below instance k, in order of their ids.
+type instancesOf struct{ *attribution.Partition }
+
+func (s instancesOf) part(ranges []attribution.Range, a, b unit.Micros) (attribution.Part, error) {
+	return s.Part(int(ranges[0].Lo), a, b)
+}
+
+func (s instancesOf) below(place int64, t unit.Micros) (unit.Millijoules, error) {
+	return s.Below(int(place), t)
+}
+
+func (s instancesOf) thousandths(place int64) int64 { return s.Bound(int(place)) }
+
+// closeGPU splits a GPU over those who held it: whole, in thousandths, or by its MIG instances.
+func (c *nodeCloser) closeGPU(d Device, instances []Device) error {
 	m := c.meters[d.UUID]
-	rest := c.hour.entry(c.node, d, record.AccountUnallocated)
+	b := &book{dev: d, rest: c.hour.entry(c.node.ID, d, record.AccountUnallocated)}
+	b.from, b.to = c.hour.span(d.From, d.To)
 	left, err := m.Total(c.hour.Start, c.hour.End())
 	if err != nil {
 		return err
@@ -105,112 +147,146 @@ func (c *nodeCloser) closeGPU(d Device, res *Result) error {
 	if err != nil {
 		return err
 	}
-	timeLeft := deviceTime(from, to, unit.WholeDevice)
-	var held []hold
-	for _, h := range holds(d.Allocations, from, to) {
-		ranges, ok := slots[h.ID]
-		if !ok {
-			flag(&rest, flagOverbooked)
-			continue
-		}
-		part, err := m.Slots(ranges, int64(unit.WholeDevice), h.from, h.to)
+	b.own = left.Measured + left.Estimated + cpuLeft.Measured + cpuLeft.Estimated
+	b.whole = b.own
+	timeLeft := deviceTime(b.from, b.to, unit.WholeDevice)
+	var stays []hold
+	// take books a holder of some ranges of places.
+	take := func(s slots, holder Device, h hold, ranges []attribution.Range, share unit.Thousandths, rule string) error {
+		part, err := s.part(ranges, h.from, h.to)
 		if err != nil {
 			return err
 		}
-		cpu, err := c.cpuPart(d, ranges, h.from, h.to)
+		of := make([]attribution.Range, len(ranges))
+		for i, r := range ranges {
+			of[i] = attribution.Range{Lo: s.thousandths(r.Lo), Hi: s.thousandths(r.Hi)}
+		}
+		cpu, err := c.cpuPart(d, of, h.from, h.to)
 		if err != nil {
 			return err
 		}
-		e := c.held(d, h, h.Share)
-		e.Split = "slots"
-		c.energy(&e, d, part, cpu)
-		c.work(&e, d, h.from, h.to, int64(h.Share), int64(unit.WholeDevice))
+		held := holding{entry: c.held(holder, h, share)}
+		if held.corners, err = c.corners(d, s, ranges, h); err != nil {
+			return err
+		}
+		e := &held.entry
+		e.Split = rule
+		c.energy(e, d, part, cpu)
+		c.work(e, holder, h.from, h.to, int64(h.Share), int64(unit.WholeDevice))
+		c.hour.judgeIdle(e, holder, h.Share)
 		left, cpuLeft, timeLeft = left.Sub(part), cpuLeft.Sub(cpu), timeLeft-e.DeviceTime
-		held = append(held, h)
-		c.entries = append(c.entries, e)
+		stays = append(stays, h)
+		b.held = append(b.held, held)
+		return nil
 	}
-	rest.Split = "slots"
-	rest.DeviceTime = timeLeft
-	rest.Unavailable = min(timeLeft, c.unavailable(m, held, from, to))
-	c.energy(&rest, d, left, cpuLeft)
-	c.keep(rest)
+	b.rest.Split = "slots"
+	if len(instances) > 0 {
+		err = c.holdInstances(b, instances, take)
+	} else {
+		err = c.holdSlots(b, take)
+	}
+	if err != nil {
+		return err
+	}
+	b.rest.DeviceTime = timeLeft
+	b.rest.Unavailable = min(timeLeft, unavailable(m, stays, b.from, b.to))
+	c.energy(&b.rest, d, left, cpuLeft)
+	b.keep = len(b.rest.Flags) > 0
+	c.books = append(c.books, b)
 	return nil
 }
 
-// closePartitioned splits a GPU in MIG mode over its instances.
-func (c *nodeCloser) closePartitioned(d Device, instances []Device, res *Result) error {
-	m := c.meters[d.UUID]
+type taker func(s slots, holder Device, h hold, ranges []attribution.Range, share unit.Thousandths, rule string) error
+
+// holdSlots books who held a GPU whole or in thousandths.
+func (c *nodeCloser) holdSlots(b *book, take taker) error {
+	placed, refused := attribution.Place(b.dev.Allocations)
+	c.res.overbooked(refused, b.from, b.to)
+	for _, h := range holds(b.dev.Allocations, b.from, b.to) {
+		ranges, ok := placed[h.ID]
+		if !ok {
+			flag(&b.rest, flagOverbooked)
+			continue
+		}
+		if err := take(thousandthsOf{c.meters[b.dev.UUID]}, b.dev, h, ranges, h.Share, "slots"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holdInstances books who held the instances of a GPU in MIG mode.
+func (c *nodeCloser) holdInstances(b *book, instances []Device, take taker) error {
+	d := b.dev
 	var ins []attribution.Instance
 	for _, in := range instances {
-		i := attribution.Instance{UUID: in.UUID, Slices: int64(in.Slices)}
-		for _, w := range in.Work {
-			i.Activity = append(i.Activity, attribution.Reading{T: w.T, Run: w.Run, Active: w.SMActive})
+		i := attribution.Instance{UUID: in.UUID, Slices: int64(in.Slices), Activity: make([]attribution.Reading, len(in.Work))}
+		for k, w := range in.Work {
+			i.Activity[k] = attribution.Reading{T: w.T, Run: w.Run, Active: w.SMActive}
 		}
 		ins = append(ins, i)
 	}
-	p, err := attribution.NewPartition(m, ins, d.IdleMilliwatts)
+	p, err := attribution.NewPartition(c.meters[d.UUID], ins, d.IdleMilliwatts)
 	if err != nil {
 		return err
 	}
-	from, to := c.hour.span(d.Device)
-	rest := c.hour.entry(c.node, d, record.AccountUnallocated)
-	left, err := m.Total(c.hour.Start, c.hour.End())
-	if err != nil {
-		return err
+	if c.res.unheld(d.Allocations, b.from, b.to, "a GPU in MIG mode, whose instances alone can be held") {
+		flag(&b.rest, flagOverbooked)
 	}
-	cpuLeft, err := c.cpuPart(d, []attribution.Range{{Lo: 0, Hi: 1000}}, c.hour.Start, c.hour.End())
-	if err != nil {
-		return err
-	}
-	if res.refuse(whole(d.Allocations), from, to) { // its instances can be held, the GPU itself cannot
-		flag(&rest, flagOverbooked)
-	}
-	rule := fmt.Sprintf("mig P_idle=%dmW model", d.IdleMilliwatts)
-	timeLeft := deviceTime(from, to, unit.WholeDevice)
-	var held []hold
+	b.rest.Split = fmt.Sprintf("mig P_idle=%dmW %s", d.IdleMilliwatts, cmp.Or(d.IdleBasis, "model"))
 	for _, in := range instances {
-		slots, refused := attribution.Place(in.Allocations)
-		res.refuse(refused, from, to)
-		ranges := p.RangeOf(in.UUID)
-		for _, h := range holds(in.Allocations, from, to) {
-			if _, ok := slots[h.ID]; !ok || h.Share != unit.WholeDevice {
-				// An instance is held whole: a share of a share has no counter.
-				if ok {
-					res.Refused = append(res.Refused, attribution.Overbooked{Allocation: h.Allocation})
+		if in.Model == "" {
+			in.Model = d.Model
+		}
+		placed, refused := attribution.Place(in.Allocations)
+		c.res.overbooked(refused, b.from, b.to)
+		k := int64(p.Place(in.UUID))
+		for _, h := range holds(in.Allocations, b.from, b.to) {
+			if _, ok := placed[h.ID]; !ok || h.Share != unit.WholeDevice {
+				if ok { // a share of a share has no counter
+					c.res.unheld([]record.Allocation{h.Allocation}, b.from, b.to, "a MIG instance, which is held whole or not at all")
 				}
-				flag(&rest, flagOverbooked)
+				flag(&b.rest, flagOverbooked)
 				continue
 			}
-			part, err := p.Instance(in.UUID, h.from, h.to)
-			if err != nil {
+			at := []attribution.Range{{Lo: k, Hi: k + 1}}
+			if err := take(instancesOf{p}, in, h, at, unit.Thousandths(p.Bound(int(k)+1)-p.Bound(int(k))), b.rest.Split); err != nil {
 				return err
 			}
-			cpu, err := c.cpuPart(d, ranges, h.from, h.to)
-			if err != nil {
-				return err
-			}
-			e := c.held(in, h, p.ShareOf(in.UUID))
-			e.Split = rule
 			if p.BySlices > 0 {
-				flag(&e, flagMIGBySlices)
+				flag(&b.held[len(b.held)-1].entry, flagMIGBySlices)
 			}
-			c.energy(&e, d, part, cpu)
-			c.work(&e, in, h.from, h.to, 1, 1)
-			left, cpuLeft, timeLeft = left.Sub(part), cpuLeft.Sub(cpu), timeLeft-e.DeviceTime
-			held = append(held, h)
-			c.entries = append(c.entries, e)
 		}
 	}
-	rest.Split = rule
-	rest.DeviceTime = timeLeft
-	rest.Unavailable = min(timeLeft, c.unavailable(m, held, from, to))
-	c.energy(&rest, d, left, cpuLeft)
-	c.keep(rest)
 	return nil
 }
 
+// corners are those of a holder, each with what the device's slots below it took by then.
+func (c *nodeCloser) corners(gpu Device, s slots, ranges []attribution.Range, h hold) ([]corner, error) {
+	var out []corner
+	for _, r := range ranges {
+		for _, at := range cornersOf(r, h.from, h.to) {
+			x, err := s.below(at.slot, at.t)
+			if err != nil {
+				return nil, err
+			}
+			at.slot = s.thousandths(at.slot)
+			cpu, err := c.cpuBelow(gpu, at.slot, at.t)
+			if err != nil {
+				return nil, err
+			}
+			at.x = x + cpu
+			out = append(out, at)
+		}
+	}
+	return out, nil
+}
+
 func (c *nodeCloser) held(d Device, h hold, share unit.Thousandths) record.Entry {
-	e := c.hour.entry(c.node, d, record.AccountTenant)
+	if c.hour.Tenants != nil && !c.hour.Tenants[h.Tenant] {
+		c.res.find(FindingUnknownTenant, h.ID, "allocation %s on %s is of tenant %s, who is not registered: import the tenant, or mend the statement", h.ID, d.UUID, h.Tenant)
+	}
+	e := c.hour.entry(c.node.ID, d, record.AccountTenant)
 	e.Tenant, e.Project, e.Allocation, e.Workload = h.Tenant, h.Project, h.ID, h.Workload
 	e.ModelID, e.Purpose = h.ModelID, h.Purpose
 	e.From, e.To = h.from, h.to
@@ -218,14 +294,19 @@ func (c *nodeCloser) held(d Device, h hold, share unit.Thousandths) record.Entry
 	return e
 }
 
-// keep adds the unallocated entry of a device unless it is empty.
-func (c *nodeCloser) keep(e record.Entry) {
-	if e.DeviceTime != 0 || e.Total() != 0 || len(e.Flags) > 0 {
-		c.entries = append(c.entries, e)
+// judgeIdle books held time in which the SMs had next to nothing to do to an account of its own. Of a MIG instance the activity
+// is the instance's, as is the share of it that is held: the whole.
+func (h *Hour) judgeIdle(e *record.Entry, holder Device, share unit.Thousandths) {
+	held := int64(e.To - e.From)
+	if len(holder.Work) == 0 || int64(e.SMActive) > held {
+		return // nothing is known of its activity, or it was active throughout
+	}
+	if int64(e.SMActive)*1000*1000 < int64(h.Limits.Idle)*held*int64(share) {
+		e.Account = record.AccountHeldIdle
 	}
 }
 
-// cpuPart is what some slots of a GPU get of the Grace CPU of its module: the CPU's counter has 1000 slots per GPU.
+// cpuPart is what some thousandths of a GPU get of the Grace CPU of its module: the CPU's counter has 1000 slots per GPU.
 func (c *nodeCloser) cpuPart(gpu Device, ranges []attribution.Range, from, to unit.Micros) (attribution.Part, error) {
 	mod, ok := c.modules[gpu.UUID]
 	if !ok {
@@ -238,6 +319,21 @@ func (c *nodeCloser) cpuPart(gpu Device, ranges []attribution.Range, from, to un
 	return c.meters[mod.cpu.UUID].Slots(shifted, mod.gpus*1000, from, to)
 }
 
+// cpuBelow is what the thousandths of a GPU below slot had of the Grace CPU of its module, up to t.
+func (c *nodeCloser) cpuBelow(gpu Device, slot int64, t unit.Micros) (unit.Millijoules, error) {
+	mod, ok := c.modules[gpu.UUID]
+	if !ok {
+		return 0, nil
+	}
+	m := c.meters[mod.cpu.UUID]
+	upper, err := m.Below(mod.place*1000+slot, mod.gpus*1000, t)
+	if err != nil {
+		return 0, err
+	}
+	lower, err := m.Below(mod.place*1000, mod.gpus*1000, t)
+	return upper - lower, err
+}
+
 // energy writes a device's part and its module's CPU part into an entry.
 func (c *nodeCloser) energy(e *record.Entry, d Device, gpu, cpu attribution.Part) {
 	e.GPU = gpu.Measured + gpu.Estimated
@@ -245,6 +341,8 @@ func (c *nodeCloser) energy(e *record.Entry, d Device, gpu, cpu attribution.Part
 	all := gpu.Add(cpu)
 	e.Measured, e.Estimated, e.Interpolated = all.Measured, all.Estimated, all.Interpolated
 	e.BoundLow, e.BoundHigh = all.Low, all.High
+	e.Uncertainty = c.sensors.off(c.sensorOf(d), gpu.Measured) + c.sensors.off(factor.SensorEstimated, gpu.Estimated) +
+		c.sensors.off(c.sensorOf(c.cpuOf(d)), cpu.Measured) + c.sensors.off(factor.SensorEstimated, cpu.Estimated)
 	m := c.meters[d.UUID]
 	if m.Steps.Resets > 0 {
 		flag(e, flagCounterReset)
@@ -266,14 +364,22 @@ func (c *nodeCloser) energy(e *record.Entry, d Device, gpu, cpu attribution.Part
 	}
 }
 
+// cpuOf is the CPU whose energy a device's entries carry: that of its module, or itself.
+func (c *nodeCloser) cpuOf(d Device) Device {
+	if m, ok := c.modules[d.UUID]; ok {
+		return m.cpu
+	}
+	return d
+}
+
 // unavailable is device time in which nobody held the device and no counter of it ran.
-func (c *nodeCloser) unavailable(m *attribution.Meter, held []hold, from, to unit.Micros) unit.DeviceTime {
-	var gone unit.Milliseconds
+func unavailable(m *attribution.Meter, held []hold, from, to unit.Micros) unit.DeviceTime {
+	var gone unit.Micros
 	at := from
 	slices.SortFunc(held, func(a, b hold) int { return cmp.Compare(a.from, b.from) })
 	free := func(a, b unit.Micros) {
 		if b > a {
-			gone += unit.Milliseconds((b-a)/unit.Millisecond) - m.Covered(a, b)
+			gone += (b-a)/unit.Millisecond - m.Covered(a, b)/unit.Millisecond
 		}
 	}
 	for _, h := range held {
@@ -298,16 +404,20 @@ func (c *nodeCloser) loneCPUs() error {
 		if err != nil {
 			return fmt.Errorf("device %s: %w", d.UUID, err)
 		}
-		e := c.hour.entry(c.node, d, record.AccountUnallocated)
+		e := c.hour.entry(c.node.ID, d, record.AccountPlatform)
 		c.energy(&e, d, attribution.Part{}, part)
-		c.keep(e)
+		if e.CPU != 0 || len(e.Flags) > 0 {
+			c.loose = append(c.loose, e)
+		}
 	}
 	return nil
 }
 
 // collectCuts gives every cut made at an edge to the store, in order.
-func (c *nodeCloser) collectCuts(res *Result) error {
-	for _, d := range c.node.Devices {
+func (c *nodeCloser) collectCuts() error {
+	devices := slices.Clone(c.node.Devices)
+	slices.SortFunc(devices, func(a, b Device) int { return cmp.Compare(a.UUID, b.UUID) })
+	for _, d := range devices {
 		m, ok := c.meters[d.UUID]
 		if !ok || m.Empty() {
 			continue
@@ -318,7 +428,7 @@ func (c *nodeCloser) collectCuts(res *Result) error {
 		}
 		for _, cut := range cuts {
 			cut.Site, cut.Device = c.hour.Site.ID, d.UUID
-			res.Cuts = append(res.Cuts, cut)
+			c.res.Cuts = append(c.res.Cuts, cut)
 		}
 	}
 	return nil

@@ -21,9 +21,10 @@ func TestEntriesDoNotDependOnOrder(t *testing.T) {
 		}
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "order"), 3))
 		other := h
-		other.Nodes = shuffled(rng, h.Nodes)
+		other.Nodes, other.Readings = shuffled(rng, h.Nodes), shuffled(rng, h.Readings)
 		for i := range other.Nodes {
 			other.Nodes[i].Devices = shuffled(rng, other.Nodes[i].Devices)
+			other.Nodes[i].Readings = append(shuffled(rng, other.Nodes[i].Readings), other.Nodes[i].Readings...) // and twice
 			for k := range other.Nodes[i].Devices {
 				d := &other.Nodes[i].Devices[k]
 				d.Allocations, d.Points = shuffled(rng, d.Allocations), shuffled(rng, d.Points)
@@ -35,6 +36,9 @@ func TestEntriesDoNotDependOnOrder(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got.Entries, want.Entries) {
 			t.Fatalf("order changed the entries:\n%+v\n%+v", got.Entries, want.Entries)
+		}
+		if !reflect.DeepEqual(got.DeviceHours, want.DeviceHours) || !reflect.DeepEqual(got.Findings, want.Findings) {
+			t.Fatalf("order changed what is said of the hour:\n%+v %+v\n%+v %+v", got.DeviceHours, got.Findings, want.DeviceHours, want.Findings)
 		}
 		slices.SortFunc(got.Cuts, compareCuts)
 		slices.SortFunc(want.Cuts, compareCuts)
@@ -87,15 +91,17 @@ func TestAllocationsOfWhatCannotBeHeldAreNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 		var names []string
-		for _, o := range res.Refused {
-			names = append(names, o.Allocation.ID)
+		for _, f := range res.Findings {
+			if f.AllocationFinding() {
+				names = append(names, f.Record)
+			}
 		}
 		slices.Sort(names)
 		if want := []string{"cpu", "orphan", "typo", "whole-gpu"}; !slices.Equal(names, want) {
 			t.Fatalf("refused %v, want %v", names, want)
 		}
 		for _, e := range res.Entries {
-			if e.Account == record.AccountTenant {
+			if e.Account.Held() {
 				t.Fatalf("a tenant is charged: %+v", e)
 			}
 			if e.Device == "GPU-0" && !slices.Contains(e.Flags, flagOverbooked) {

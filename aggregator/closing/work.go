@@ -1,6 +1,9 @@
 package closing
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/wattledger/wattledger/aggregator/window"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
@@ -15,9 +18,10 @@ func (c *nodeCloser) work(e *record.Entry, d Device, from, to unit.Micros, part,
 		flag(e, flagNoActivity) // no activity is known, which is not the same as none
 		return
 	}
+	list := runs(d.Work, d.Period)
 	diff := func(value func(Work) int64) int64 {
 		var sum int64
-		for _, run := range runs(d.Work, d.Period) {
+		for _, run := range list {
 			sum += valueAt(run, to, value) - valueAt(run, from, value)
 		}
 		return sum
@@ -33,33 +37,34 @@ func (c *nodeCloser) work(e *record.Entry, d Device, from, to unit.Micros, part,
 // A run that has read more than fits in between began earlier, and is one of two that went on side by side.
 func runs(work []Work, period unit.Micros) [][]Work {
 	var out [][]Work
-	for i, w := range work {
-		if i == 0 || w.Run != work[i-1].Run {
-			out = append(out, nil)
-			if i > 0 && unit.Micros(w.Read-1) <= (w.T-work[i-1].T)/max(period, 1) {
-				out[len(out)-1] = []Work{{T: work[i-1].T, Run: w.Run}}
-			}
+	for i := 0; i < len(work); {
+		w, end := work[i], i+1
+		for end < len(work) && work[end].Run == w.Run {
+			end++
 		}
-		out[len(out)-1] = append(out[len(out)-1], w)
+		run := work[i:end:end]
+		if i > 0 && unit.Micros(w.Read-1) <= (w.T-work[i-1].T)/max(period, 1) {
+			run = append([]Work{{T: work[i-1].T, Run: w.Run}}, run...)
+		}
+		out = append(out, run)
+		i = end
 	}
 	return out
 }
 
 // valueAt is a counter at t on the line between the readings around it, held at the outer ones.
 func valueAt(run []Work, t unit.Micros, value func(Work) int64) int64 {
-	for i, w := range run {
-		if w.T < t {
-			continue
-		}
-		if i == 0 || w.T == t {
-			return value(w)
-		}
-		a := run[i-1]
-		v, err := window.Value(a.T, w.T, unit.Millijoules(value(a)), unit.Millijoules(value(w)), t)
-		if err != nil {
-			return value(a) // two readings at one instant: there is no line between them
-		}
-		return int64(v)
+	i, exact := slices.BinarySearchFunc(run, t, func(w Work, t unit.Micros) int { return cmp.Compare(w.T, t) })
+	switch {
+	case i == len(run):
+		return value(run[i-1])
+	case i == 0 || exact:
+		return value(run[i])
 	}
-	return value(run[len(run)-1])
+	a, b := run[i-1], run[i]
+	v, err := window.Value(a.T, b.T, unit.Millijoules(value(a)), unit.Millijoules(value(b)), t)
+	if err != nil {
+		return value(a) // the difference fits in no counter: nothing is known in between
+	}
+	return int64(v)
 }

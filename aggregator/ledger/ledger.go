@@ -18,7 +18,7 @@ import (
 )
 
 // Rules is the edition of the rules by which entries are made. It changes when the same inputs would give other entries.
-const Rules = "2026-11"
+const Rules = "2026-12"
 
 // Line is an entry with its canonical bytes and id.
 type Line struct {

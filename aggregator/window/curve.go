@@ -110,7 +110,9 @@ func counterCurve(rs []record.Reading, scale int64) (Curve, error) {
 	return c, nil
 }
 
-func refuse(kind, format string, args ...any) *Refusal { return &Refusal{kind, fmt.Sprintf(format, args...)} }
+func refuse(kind, format string, args ...any) *Refusal {
+	return &Refusal{kind, fmt.Sprintf(format, args...)}
+}
 
 func clock(t unit.Micros) string { return t.Time().Format("2006-01-02T15:04:05.000Z") }
 

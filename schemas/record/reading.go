@@ -11,10 +11,11 @@ import (
 
 // ReadingUnits is the unit of each quantity that a meter can state. Values are integers in that unit.
 //
-// Only node_energy is the whole of a node, and site_energy the whole of a site. The others are parts that are already in
-// the whole: they are evidence and are never added to it. module_energy of a superchip holds its GPUs and its CPU.
+// Only node_energy is the whole of a node, and site_energy the whole of a site. it_shared_energy is IT on no node: network,
+// storage, NVLink trays. The others are parts that are already in the whole: they are evidence and are never added to it.
+// module_energy of a superchip holds its GPUs and its CPU.
 var ReadingUnits = map[string]string{
-	"site_energy": "mJ", "node_energy": "mJ", "cpu_energy": "mJ", "dram_energy": "mJ", "module_energy": "mJ", "switch_energy": "mJ",
+	"site_energy": "mJ", "it_shared_energy": "mJ", "node_energy": "mJ", "cpu_energy": "mJ", "dram_energy": "mJ", "module_energy": "mJ", "switch_energy": "mJ",
 	"water": "ml", "heat": "mJ", "grid_intensity": "ug/kWh",
 }
 

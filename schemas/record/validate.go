@@ -147,7 +147,9 @@ func (e Entry) Validate() error {
 	var f faults
 	f.need("site", e.Site)
 	f.need("hour", e.Hour)
-	f.need("node", e.Node)
+	if e.Account != AccountPlatform { // what no node can carry is the site's
+		f.need("node", e.Node)
+	}
 	if e.Kind != Closing && e.Kind != Adjustment {
 		f.add("kind is %q", e.Kind)
 	}

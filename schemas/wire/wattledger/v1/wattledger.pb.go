@@ -1123,7 +1123,7 @@ func (x *ReadingBatch) GetReadings() []*Reading {
 type Reading struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Meter string                 `protobuf:"bytes,1,opt,name=meter,proto3" json:"meter,omitempty"`
-	// site_energy, node_energy, cpu_energy, dram_energy, module_energy, switch_energy, water, heat, grid_intensity.
+	// site_energy, it_shared_energy, node_energy, cpu_energy, dram_energy, module_energy, switch_energy, water, heat, grid_intensity.
 	Quantity string `protobuf:"bytes,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
 	// mJ, ml, ug/kWh: always an integer in the unit named.
 	Unit   string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
