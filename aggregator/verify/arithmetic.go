@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"time"
+
+	"github.com/wattledger/wattledger/schemas/unit"
 )
 
 // exact does rational arithmetic and keeps the first figure that no ledger can hold, so that callers read as formulas.
@@ -101,3 +104,9 @@ func (x *exact) fail(format string, args ...any) {
 		x.err = fmt.Errorf("recompute: "+format, args...)
 	}
 }
+
+func big0() *big.Int { return new(big.Int) }
+
+func product(a, b int64) *big.Int { return new(big.Int).Mul(big.NewInt(a), big.NewInt(b)) }
+
+func stamp(t unit.Micros) string { return t.Time().Format(time.RFC3339) }

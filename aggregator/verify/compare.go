@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,12 +12,16 @@ import (
 
 // Comparison is how far a ledger is from its recomputation.
 type Comparison struct {
-	// RuleError sums the absolute differences of every component and of the measured and the estimated part.
+	// RuleError sums the absolute differences of every component, of the measured, the estimated and the modelled part, and of
+	// heat handed on.
 	RuleError unit.Millijoules
-	// Time and Carbon are those of device time and of carbon.
+	// Time, Carbon and Water are those of device time, of the three figures of carbon and of water.
 	Time   unit.DeviceTime
 	Carbon unit.MicrogramsCO2e
-	// Entries are those that differ, First the first of them in words.
+	Water  unit.Microlitres
+	// Quality counts device-hours and hours of meters whose counter, estimate or excess differ.
+	Quality int
+	// Entries are the lines that differ, First the first of them in words.
 	Entries int
 	First   []string
 }
@@ -24,36 +29,46 @@ type Comparison struct {
 // named is how many differences are put in words.
 const named = 10
 
+// lineKey is what makes lines of an hour one and the same: an adjustment has the key of what it corrects.
 type lineKey struct {
-	site, hour, node, device, account, tenant, allocation string
+	site, hour, node, device, kind, model, account        string
+	tenant, project, allocation, workload, modelID, purpose string
 	from, to                                              unit.Micros
 }
 
 func keyOf(e record.Entry) lineKey {
-	return lineKey{e.Site, e.Hour, e.Node, e.Device, string(e.Account), e.Tenant, e.Allocation, e.From, e.To}
+	return lineKey{
+		e.Site, e.Hour, e.Node, e.Device, e.DeviceKind, e.Model, string(e.Account),
+		e.Tenant, e.Project, e.Allocation, e.Workload, e.ModelID, e.Purpose, e.From, e.To,
+	}
 }
 
 func (k lineKey) String() string {
 	who := k.account
 	if k.tenant != "" {
-		who = "tenant " + k.tenant + " allocation " + k.allocation
+		who += " of tenant " + k.tenant + " allocation " + k.allocation
 	}
 	return fmt.Sprintf("site %s hour %s node %s device %s %s", k.site, k.hour, k.node, k.device, who)
 }
 
-// figures are what is compared, in the order of figureNames.
-type figures [9]int64
+// figures are what is compared, in the order of figureNames: first energy, then device time, carbon and water.
+type figures [14]int64
 
-var figureNames = [9]string{
-	"gpu_mj", "cpu_mj", "node_rest_mj", "it_shared_mj", "facility_mj", "measured_mj", "estimated_mj", "device_time", "carbon_ug",
+var figureNames = [14]string{
+	"gpu_mj", "cpu_mj", "node_rest_mj", "it_shared_mj", "facility_mj", "measured_mj", "estimated_mj", "modelled_mj", "heat_reused_mj",
+	"device_time", "carbon_ug", "carbon_market_ug", "carbon_embodied_ug", "water_ul",
 }
 
-const energyFigures = 7
+const (
+	energyFigures = 9
+	carbonFigures = energyFigures + 4
+)
 
 func figuresOf(e record.Entry) figures {
 	return figures{
 		int64(e.GPU), int64(e.CPU), int64(e.NodeRest), int64(e.ITShared), int64(e.Facility), int64(e.Measured), int64(e.Estimated),
-		int64(e.DeviceTime), int64(e.Carbon),
+		int64(e.Modelled), int64(e.HeatReused), int64(e.DeviceTime), int64(e.Carbon), int64(e.CarbonMarket), int64(e.CarbonEmbodied),
+		int64(e.Water),
 	}
 }
 
@@ -102,8 +117,10 @@ func Compare(entries, recomputed []record.Entry) Comparison {
 				c.RuleError += unit.Millijoules(max(diff, -diff))
 			case i == energyFigures:
 				c.Time += unit.DeviceTime(max(diff, -diff))
-			default:
+			case i < carbonFigures:
 				c.Carbon += unit.MicrogramsCO2e(max(diff, -diff))
+			default:
+				c.Water += unit.Microlitres(max(diff, -diff))
 			}
 		}
 		if len(c.First) < named {
@@ -112,3 +129,44 @@ func Compare(entries, recomputed []record.Entry) Comparison {
 	}
 	return c
 }
+
+// CompareQuality sets what the ledger holds about device-hours and meters against what their counters say, as far as it can be
+// recomputed: counter, estimate and excess.
+func CompareQuality(have, recomputed []record.DeviceHour) Comparison {
+	type key struct{ site, hour, node, device, kind string }
+	type counted struct {
+		counter, estimated, excess unit.Millijoules
+		there                      bool
+	}
+	keyed := func(d record.DeviceHour) (key, counted) {
+		return key{d.Site, d.Hour, d.Node, d.Device, d.Kind}, counted{d.Counter, d.Estimated, d.Excess, true}
+	}
+	held := map[key]counted{}
+	for _, d := range have {
+		k, v := keyed(d)
+		held[k] = v // a later line replaces an earlier one
+	}
+	var c Comparison
+	differ := func(k key, a, b counted) {
+		c.Quality++
+		c.RuleError += abs(a.counter-b.counter) + abs(a.estimated-b.estimated) + abs(a.excess-b.excess)
+		if len(c.First) < named {
+			c.First = append(c.First, fmt.Sprintf("quality of site %s hour %s node %s device %s %s: counter %d, estimated %d, excess %d; recomputed %d, %d, %d",
+				k.site, k.hour, k.node, k.device, k.kind, a.counter, a.estimated, a.excess, b.counter, b.estimated, b.excess))
+		}
+	}
+	for _, d := range recomputed {
+		k, want := keyed(d)
+		if held[k] != want {
+			differ(k, held[k], want)
+		}
+		delete(held, k)
+	}
+	left := slices.SortedFunc(maps.Keys(held), func(a, b key) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	for _, k := range left {
+		differ(k, held[k], counted{})
+	}
+	return c
+}
+
+func abs(v unit.Millijoules) unit.Millijoules { return max(v, -v) }

@@ -135,6 +135,7 @@ func (x *exact) newCounter(s Series, d record.Device) counter {
 type window struct {
 	start, end int64
 	first      bool // of the ledger: no closing before it cut its start
+	settled    bool // hours were looked at again since: all is known
 }
 
 func newWindow(start unit.Micros, first bool) window {
@@ -144,6 +145,9 @@ func newWindow(start unit.Micros, first bool) window {
 // known is the tick from which on nothing was known when the value at t was fixed. The start of an hour was fixed by the
 // closing of the hour before, and stays: a closed hour never changes.
 func (w window) known(t int64) int64 {
+	if w.settled {
+		return 1<<63 - 1
+	}
 	if t == w.start && !w.first {
 		return w.start + int64(Lookahead)
 	}

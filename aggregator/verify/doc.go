@@ -16,7 +16,12 @@ import (
 )
 
 // Period is a stretch of whole hours, [From, To).
-type Period struct{ From, To unit.Micros }
+type Period struct {
+	From, To unit.Micros
+	// Settled says that the hours were looked at again after all their samples had come: no edge is held at a reading that only
+	// was the last one when its hour closed.
+	Settled bool
+}
 
 func (p Period) hours() []unit.Micros {
 	var out []unit.Micros
@@ -34,6 +39,12 @@ func (p Period) clip(from, to unit.Micros) (unit.Micros, unit.Micros) {
 	return from, max(from, min(to, p.To))
 }
 
+// Around is how far from a period readings of meters are looked for: a meter may be read once an hour.
+const Around = 2 * unit.Hour
+
+// Memory is for how long the idle power of a device is looked for in the ledger.
+const Memory = 30 * 24 * unit.Hour
+
 // Lookahead is how far beyond the end of an hour its closing looks for the sample to the right of it.
 const Lookahead = 15 * 60 * unit.Second
 
@@ -47,6 +58,7 @@ type Sample struct {
 	Integral unit.Millijoules // of power, by the collector
 	Activity unit.Micros      // time SMs had work
 	Seen     int64            // how often the collector had seen the counter begin anew within its run
+	Read     int64            // ticks the collector had read in its run
 	Identity int32            // index into Series.Identities
 }
 
@@ -57,6 +69,8 @@ type Identity struct{ Boot, Driver, Run string }
 type Series struct {
 	Identities []Identity
 	Samples    []Sample
+	// Interval is that of the collector's ticks.
+	Interval unit.Micros
 }
 
 // Metered is what the raw counter of a device rose by within a period, over all its epochs.
@@ -93,6 +107,12 @@ type Store interface {
 	// Metered is found by a query of its own from the first and last counter of each epoch. limits are per device.
 	Metered(ctx context.Context, site string, devices []record.Device, p Period, first bool) ([]Metered, error)
 	Entries(ctx context.Context, site string, p Period) ([]record.Entry, error)
+	// Readings are those of all meters of the site and its nodes that touch p.
+	Readings(ctx context.Context, site string, p Period) ([]record.Reading, error)
+	// Factors gives the editions that count for each hour of p.
+	Factors(ctx context.Context, site record.Site, p Period) (func(hour unit.Micros) Factors, error)
+	// DeviceHours are the newest lines of quality of the hours of p.
+	DeviceHours(ctx context.Context, site string, p Period) ([]record.DeviceHour, error)
 	// Cuts are the newest editions of those with p.From < t ≤ p.To, and those at p.From.
 	Cuts(ctx context.Context, site string, p Period) ([]record.Cut, error)
 	// Counts are of samples with p.From < tick ≤ p.To: the tick at the end of a period is the last of it.

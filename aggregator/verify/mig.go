@@ -150,6 +150,31 @@ func (x *exact) instance(p partition, uuid string, a, b int64) amount {
 	return out
 }
 
+// before is what the instances before the k-th had over [a, b).
+func (x *exact) before(p partition, k int, a, b int64) int64 {
+	whole := window{end: 1<<63 - 1 - int64(Lookahead), first: true}
+	var sum int64
+	for i := range p.curves[k] {
+		e := &p.curves[k][i]
+		sum += x.at(e, whole, b) - x.at(e, whole, a)
+	}
+	return sum
+}
+
+// place of an instance among those of its GPU.
+func (p partition) place(uuid string) int {
+	return slices.IndexFunc(p.instances, func(in record.Device) bool { return in.UUID == uuid })
+}
+
+// below are the thousandths before the k-th instance.
+func (p partition) below(x *exact, k int) int64 {
+	var slices int64
+	for _, in := range p.instances[:k] {
+		slices += int64(in.Slices)
+	}
+	return x.floor(slices, 1000, computeSlices)
+}
+
 // thousandths of the GPU that an instance stands for, by compute slices.
 func (p partition) thousandths(x *exact, uuid string) row {
 	var before int64

@@ -3,6 +3,7 @@ package verify
 import (
 	"cmp"
 	"fmt"
+	"math/big"
 	"slices"
 	"time"
 
@@ -17,6 +18,12 @@ type Node struct {
 	Devices     []record.Device // as Complete leaves them
 	Series      map[string]Series
 	Allocations map[string][]record.Allocation // all that ever held a device, by device
+	// Readings are those of the node's own meters.
+	Readings []record.Reading
+	// History is what the ledger holds about the quality of the devices' hours, from 30 days before on.
+	History []record.DeviceHour
+	// IdleLimit is the site's.
+	IdleLimit unit.Thousandths
 }
 
 // Complete fills in what no collector knows from the table of models: power limit, idle power, and the Grace CPU whose
@@ -48,13 +55,33 @@ type nodeBook struct {
 	lives  map[string][]life
 	slots  map[string]map[string][]row
 	active map[string]activity
+	work   map[string]work
+	// carriers are the GPUs of the hour at hand.
+	carriers []*carrier
+	quality  []record.DeviceHour
+	settled  bool
 }
 
-// RecomputeNode makes every line of a node from its samples: device energy, device time, node rest. Facility energy is
-// the site's. Only what Compare looks at is filled in. first says that p begins with the first hour of the ledger.
-func RecomputeNode(n Node, p Period, first bool) ([]record.Entry, error) {
+// carrier is a GPU that carries a part of its node's rest.
+type carrier struct {
+	device   record.Device
+	from, to int64
+	total    int64 // its energy and its part of the module's CPU
+	lines    []*Line
+	spans    map[*Line][]span4
+	below    func(k, t int64) int64
+}
+
+// span4 is a row of slots of a held line: as the GPU's energy is counted, and in thousandths.
+type span4 struct{ energy, time row }
+
+// RecomputeNode makes every line of a node from its samples and meters: device energy, device time, node rest; and the quality
+// of each device-hour as far as it can be compared. What the site shares is added by RecomputeSite. first says that p begins with
+// the first hour of the ledger.
+func RecomputeNode(n Node, p Period, first bool) ([]Line, []record.DeviceHour, error) {
 	b := nodeBook{
 		x: &exact{}, node: n, lives: map[string][]life{}, slots: map[string]map[string][]row{}, active: map[string]activity{},
+		work: map[string]work{}, settled: p.Settled,
 	}
 	stays := map[string][]record.Device{}
 	for _, d := range n.Devices {
@@ -64,25 +91,31 @@ func RecomputeNode(n Node, p Period, first bool) ([]record.Entry, error) {
 		b.slots[uuid] = place(n.Allocations[uuid])
 		if d := rows[0]; d.Kind == record.KindMIG {
 			b.active[uuid] = newActivity(n.Series[d.Parent], n.Series[uuid])
+			b.work[uuid] = newWork(n.Series[uuid], n.Series[d.Parent])
 			continue
 		}
+		b.work[uuid] = newWork(n.Series[uuid], n.Series[uuid])
 		for _, l := range lives(rows, p, first) {
 			l.counter = b.x.newCounter(l.known(n.Series[uuid]), rows[0])
 			b.lives[uuid] = append(b.lives[uuid], l)
 		}
 	}
-	var out []record.Entry
+	var out []Line
 	for _, h := range p.hours() {
 		if n.From >= h+unit.Hour || (n.To != 0 && n.To <= h) {
 			continue // the node does not exist
 		}
-		lines := b.hour(newWindow(h, first && h == p.From))
+		w := newWindow(h, first && h == p.From)
+		w.settled = p.Settled
+		lines := b.hour(w)
 		if b.x.err != nil {
-			return nil, fmt.Errorf("node %s, hour %s: %w", n.ID, h.Time().Format(time.RFC3339), b.x.err)
+			return nil, nil, fmt.Errorf("node %s, hour %s: %w", n.ID, h.Time().Format(time.RFC3339), b.x.err)
 		}
-		out = append(out, lines...)
+		for _, l := range lines {
+			out = append(out, *l)
+		}
 	}
-	return out, nil
+	return out, b.quality, nil
 }
 
 // counter is what the counter of a device did, and the hour as the closing of this device saw it.
@@ -97,12 +130,16 @@ func (b *nodeBook) counter(w window, uuid string) (counter, window) {
 }
 
 // line is an empty line of a device.
-func (b *nodeBook) line(w window, d record.Device, account record.Account) record.Entry {
+func (b *nodeBook) line(w window, d record.Device, account record.Account) *Line {
 	start := unit.Micros(w.start)
-	return record.Entry{
-		Site: b.node.Site, Hour: start.Time().Format(time.RFC3339), Account: account, Node: b.node.ID, Device: d.UUID,
+	l := &Line{Entry: record.Entry{
+		Site: b.node.Site, Hour: stamp(start), Kind: record.Closing, Account: account, Node: b.node.ID, Device: d.UUID, Model: d.Model,
 		From: start, To: start + unit.Hour,
+	}}
+	if d.UUID != "" {
+		l.DeviceKind = d.Kind.String()
 	}
+	return l
 }
 
 // present are the devices that exist in some part of the hour.
@@ -116,9 +153,10 @@ func (b *nodeBook) present(w window, kind record.DeviceKind) []record.Device {
 	return out
 }
 
-func (b *nodeBook) hour(w window) []record.Entry {
+func (b *nodeBook) hour(w window) []*Line {
 	gpus, migs, cpus := b.present(w, record.KindGPU), b.present(w, record.KindMIG), b.present(w, record.KindCPU)
-	var lines []record.Entry
+	b.carriers = nil
+	var lines []*Line
 	served := map[string]bool{}
 	for _, g := range gpus {
 		var instances []record.Device
@@ -129,18 +167,33 @@ func (b *nodeBook) hour(w window) []record.Entry {
 		}
 		module := newModule(g, gpus, cpus)
 		served[module.cpu] = true
-		lines = append(lines, b.gpu(w, g, instances, module)...)
+		c := b.gpu(w, g, instances, module)
+		if b.x.err != nil {
+			return nil
+		}
+		b.carriers = append(b.carriers, c)
+		lines = append(lines, c.lines...)
 	}
 	for _, c := range cpus {
+		own, seen := b.counter(w, c.UUID)
+		energy := b.x.slotsEnergy(own, seen, []row{{0, 1}}, 1, w.start, w.end)
+		b.hourOf(w, c, energy)
 		if served[c.UUID] {
 			continue
 		}
-		l := b.line(w, c, record.AccountUnallocated)
-		own, seen := b.counter(w, c.UUID)
-		b.fill(&l, amount{}, b.x.slotsEnergy(own, seen, []row{{0, 1}}, 1, w.start, w.end))
+		l := b.line(w, c, record.AccountPlatform)
+		b.fill(l, amount{}, energy)
 		lines = append(lines, l)
 	}
 	return b.rest(w, lines)
+}
+
+// hourOf keeps what the counter of a device measured in the hour.
+func (b *nodeBook) hourOf(w window, d record.Device, energy amount) {
+	b.quality = append(b.quality, record.DeviceHour{
+		Site: b.node.Site, Hour: stamp(unit.Micros(w.start)), Node: b.node.ID, Device: d.UUID, Kind: d.Kind.String(),
+		Counter: unit.Millijoules(energy.measured), Estimated: unit.Millijoules(energy.estimated),
+	})
 }
 
 // module is a Grace CPU, how many GPUs share it and the place of one GPU among them.
@@ -175,25 +228,33 @@ func span(w window, d record.Device) (from, to int64) {
 }
 
 // gpu splits the hour of a GPU over those who held it, or its instances, and nobody.
-func (b *nodeBook) gpu(w window, g record.Device, instances []record.Device, m module) []record.Entry {
+func (b *nodeBook) gpu(w window, g record.Device, instances []record.Device, m module) *carrier {
 	x := b.x
 	c, own := b.counter(w, g.UUID)
 	from, to := span(w, g)
 	whole := []row{{0, 1000}}
 	left := x.slotsEnergy(c, own, whole, 1000, w.start, w.end)
+	b.hourOf(w, g, left)
 	cpuLeft := b.cpu(w, m, whole, w.start, w.end)
 	rest := b.line(w, g, record.AccountUnallocated)
-	rest.DeviceTime = deviceTime(from, to, 1000)
+	rest.DeviceTime, rest.left = deviceTime(from, to, 1000), true
 	holders := []record.Device{g}
+	out := &carrier{device: g, from: from, to: to, total: left.sum() + cpuLeft.sum(), lines: []*Line{rest}, spans: map[*Line][]span4{}}
 	var p partition
 	if len(instances) > 0 {
 		holders = instances
-		p = x.partitionHour(c, own, instances, b.active, int64(g.IdleMilliwatts))
+		p = x.partitionHour(c, own, instances, b.active, b.idle(g, unit.Micros(w.start)))
 		if x.err != nil {
 			return nil
 		}
 	}
-	var out []record.Entry
+	out.below = func(k, t int64) int64 {
+		if len(instances) == 0 {
+			row := []row{{0, k}}
+			return x.slotsEnergy(c, own, row, 1000, w.start, t).sum() + b.cpu(w, m, row, w.start, t).sum()
+		}
+		return x.before(p, int(k), w.start, t) + b.cpu(w, m, []row{{0, p.below(x, int(k))}}, w.start, t).sum()
+	}
 	for _, d := range holders {
 		for _, a := range b.node.Allocations[d.UUID] {
 			rows, ok := b.slots[d.UUID][a.ID]
@@ -206,25 +267,59 @@ func (b *nodeBook) gpu(w window, g record.Device, instances []record.Device, m m
 			}
 			l := b.line(w, d, record.AccountTenant)
 			l.Tenant, l.Allocation, l.From, l.To = a.Tenant, a.ID, unit.Micros(start), unit.Micros(end)
+			l.Project, l.Workload, l.ModelID, l.Purpose = a.Project, a.Workload, a.ModelID, a.Purpose
 			var energy amount
-			share := int64(a.Share)
+			share, scale := int64(a.Share), int64(a.Share)
+			var spans []span4
 			if len(instances) > 0 {
 				energy = x.instance(p, d.UUID, start, end)
+				k := p.place(d.UUID)
 				rows = []row{p.thousandths(x, d.UUID)}
-				share = rows[0].hi - rows[0].lo
+				share, scale = rows[0].hi-rows[0].lo, 1000
+				spans = []span4{{row{int64(k), int64(k) + 1}, rows[0]}}
 			} else {
 				energy = x.slotsEnergy(c, own, rows, 1000, start, end)
+				for _, r := range rows {
+					spans = append(spans, span4{r, r})
+				}
 			}
+			out.spans[l] = spans
 			l.DeviceTime = deviceTime(start, end, share)
+			if b.work[d.UUID].idle(x, start, end, scale, int64(b.node.IdleLimit)) {
+				l.Account = record.AccountHeldIdle
+			}
 			cpu := b.cpu(w, m, rows, start, end)
-			b.fill(&l, energy, cpu)
+			b.fill(l, energy, cpu)
 			left, cpuLeft = left.minus(energy), cpuLeft.minus(cpu)
 			rest.DeviceTime -= l.DeviceTime
-			out = append(out, l)
+			out.lines = append(out.lines, l)
 		}
 	}
-	b.fill(&rest, left, cpuLeft)
-	return append(out, rest)
+	b.fill(rest, left, cpuLeft)
+	for _, l := range out.lines {
+		l.carrier, l.place, l.model = g.UUID, g.Index, g.Model
+	}
+	return out
+}
+
+// idle is the power of a GPU in MIG mode without load: its own lowest unallocated hourly mean of the last 30 days, or the table's.
+func (b *nodeBook) idle(g record.Device, hour unit.Micros) int64 {
+	lowest := int64(-1)
+	for _, h := range b.node.History {
+		start, err := time.Parse(time.RFC3339, h.Hour)
+		at := unit.MicrosOf(start)
+		whole := h.Present == unit.Hour && h.Allocated == 0 && h.Estimated == 0 && h.Covered*100 >= h.Present*99
+		if err != nil || h.Device != g.UUID || at >= hour || at < hour-30*24*unit.Hour || !whole {
+			continue
+		}
+		if mw := b.x.floor(int64(h.Counter), 1_000_000, int64(unit.Hour)); lowest < 0 || mw < lowest {
+			lowest = mw
+		}
+	}
+	if lowest < 0 {
+		return int64(g.IdleMilliwatts)
+	}
+	return lowest
 }
 
 // cpu is what rows of a GPU's thousandths get of the CPU of its module, which has 1000 slots for each GPU.
@@ -240,7 +335,7 @@ func (b *nodeBook) cpu(w window, m module, rows []row, from, to int64) amount {
 	return b.x.slotsEnergy(c, own, shifted, 1000*m.gpus, from, to)
 }
 
-func (b *nodeBook) fill(l *record.Entry, gpu, cpu amount) {
+func (b *nodeBook) fill(l *Line, gpu, cpu amount) {
 	l.GPU, l.CPU = unit.Millijoules(gpu.sum()), unit.Millijoules(cpu.sum())
 	l.Measured = unit.Millijoules(gpu.measured + cpu.measured)
 	l.Estimated = unit.Millijoules(gpu.estimated + cpu.estimated)
@@ -251,81 +346,84 @@ func deviceTime(from, to, share int64) unit.DeviceTime {
 	return unit.DeviceTime((to/1000 - from/1000) * share)
 }
 
-// rest spreads the node's declared draw over its lines by device time (design §3, "Shared energy").
-func (b *nodeBook) rest(w window, lines []record.Entry) []record.Entry {
-	sortLines(lines)
+// rest gives what no counter of the node's devices covers to its GPUs by the time they were there, and to the lines of each by
+// slots × time; and keeps by what each line takes part in what comes after.
+func (b *nodeBook) rest(w window, lines []*Line) []*Line {
+	x := b.x
 	from, to := max(w.start, int64(b.node.From)), w.end
 	if b.node.To != 0 {
 		to = min(to, int64(b.node.To))
 	}
-	energy := b.x.floor(int64(b.node.RestMilliwatts), max(to-from, 0), 1_000_000)
-	if energy == 0 {
+	var devices int64
+	for _, l := range lines {
+		devices += int64(l.GPU + l.CPU)
+	}
+	energy := x.floor(int64(b.node.RestMilliwatts), max(to-from, 0), 1_000_000)
+	m := x.metered(b.node.Readings, quantityNode, 1, from, to)
+	m.usable = m.usable && len(m.meters) == 1 // of two that claim to be the whole node neither is believed
+	if m.usable {
+		energy = max(0, m.amount-devices)
+		b.quality = append(b.quality, record.DeviceHour{
+			Site: b.node.Site, Hour: stamp(unit.Micros(w.start)), Node: b.node.ID, Kind: "node", Counter: unit.Millijoules(m.amount),
+			Excess: unit.Millijoules(max(0, devices-m.amount)),
+		})
+	}
+	give := func(l *Line, v int64) {
+		l.NodeRest += unit.Millijoules(v)
+		if m.usable {
+			l.Measured += unit.Millijoules(v)
+		} else {
+			l.Modelled += unit.Millijoules(v)
+		}
+	}
+	slices.SortFunc(b.carriers, func(a, b *carrier) int {
+		return cmp.Or(cmp.Compare(a.device.Index, b.device.Index), cmp.Compare(a.device.UUID, b.device.UUID))
+	})
+	weights := make([]int64, len(b.carriers))
+	there := false
+	for i, c := range b.carriers {
+		weights[i] = c.to - c.from
+		there = there || weights[i] > 0
+	}
+	if !there {
+		if energy != 0 {
+			l := b.line(w, record.Device{}, record.AccountPlatform)
+			give(l, energy)
+			lines = append(lines, l)
+		}
 		return lines
 	}
-	weights := make([]int64, len(lines))
-	held := false
-	for i, l := range lines {
-		weights[i] = int64(l.DeviceTime)
-		held = held || l.DeviceTime > 0
-	}
-	if !held {
-		l := b.line(w, record.Device{}, record.AccountUnallocated)
-		l.NodeRest = unit.Millijoules(energy)
-		return append(lines, l)
-	}
-	for i, v := range b.x.apportion(energy, weights) {
-		lines[i].NodeRest = unit.Millijoules(v)
+	for i, v := range x.apportion(energy, weights) {
+		c := b.carriers[i]
+		// below is the part of v that thousandths below k have had at t.
+		below := func(k, t int64) int64 {
+			if c.to == c.from {
+				return 0
+			}
+			t = min(max(t, c.from), c.to)
+			out := new(big.Int).Mul(product(v, k), big.NewInt(t-c.from))
+			return x.int64(out.Div(out, product(1000, c.to-c.from)))
+		}
+		left := v
+		for _, l := range c.lines {
+			l.all = c.total + v
+			if l.left {
+				continue
+			}
+			a, b := int64(l.From), int64(l.To)
+			var own int64
+			for _, s := range c.spans[l] {
+				lo := [2]int64{below(s.time.lo, a), below(s.time.lo, b)}
+				hi := [2]int64{below(s.time.hi, a), below(s.time.hi, b)}
+				own += hi[1] - hi[0] - lo[1] + lo[0]
+				l.corners = append(l.corners, [4]int64{
+					c.below(s.energy.lo, a) + lo[0], c.below(s.energy.lo, b) + lo[1], c.below(s.energy.hi, a) + hi[0], c.below(s.energy.hi, b) + hi[1],
+				})
+			}
+			give(l, own)
+			left -= own
+		}
+		give(c.lines[0], left)
 	}
 	return lines
-}
-
-// AddFacility spreads (PUE − 1) × IT of each hour over the nodes of the site by their IT energy, then over the lines of
-// each by theirs, and adds carbon. A line below zero takes no part.
-func AddFacility(site record.Site, grid factor.Grid, lines []record.Entry) error {
-	x := &exact{}
-	hours := map[string][]int{}
-	sortLines(lines)
-	for i, l := range lines {
-		hours[l.Hour] = append(hours[l.Hour], i)
-	}
-	for _, hour := range hours {
-		var total int64
-		nodes := [][]int{}
-		var ofNode []int64
-		for _, i := range hour {
-			if n := len(nodes); n == 0 || lines[nodes[n-1][0]].Node != lines[i].Node {
-				nodes, ofNode = append(nodes, nil), append(ofNode, 0)
-			}
-			n := len(nodes) - 1
-			nodes[n] = append(nodes[n], i)
-			ofNode[n] += max(0, int64(lines[i].Total()))
-			total += int64(lines[i].Total())
-		}
-		overhead := x.floor(max(total, 0), site.PUEThousandths-1000, 1000)
-		for n, part := range x.apportion(overhead, ofNode) {
-			weights := make([]int64, len(nodes[n]))
-			for k, i := range nodes[n] {
-				weights[k] = max(0, int64(lines[i].Total()))
-			}
-			for k, v := range x.apportion(part, weights) {
-				lines[nodes[n][k]].Facility = unit.Millijoules(v)
-			}
-		}
-	}
-	for i := range lines {
-		l := &lines[i]
-		l.Carbon = unit.MicrogramsCO2e(x.halfEven(int64(l.Total()), grid.MicrogramsPerKWh, unit.MillijoulesPerKWh))
-	}
-	if x.err != nil {
-		return fmt.Errorf("facility energy of %s: %w", site.ID, x.err)
-	}
-	return nil
-}
-
-// sortLines is the ledger's order of entries, within an hour.
-func sortLines(lines []record.Entry) {
-	slices.SortFunc(lines, func(a, b record.Entry) int {
-		return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Device, b.Device),
-			cmp.Compare(a.Account, b.Account), cmp.Compare(a.From, b.From), cmp.Compare(a.Allocation, b.Allocation))
-	})
 }

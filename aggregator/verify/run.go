@@ -32,10 +32,6 @@ func Run(ctx context.Context, store Store, p Period, truthPath string) (Report, 
 	if err != nil {
 		return r, err
 	}
-	grids, err := factor.Grids()
-	if err != nil {
-		return r, err
-	}
 	var differences Comparison
 	for _, site := range sites {
 		s, err := readSite(ctx, store, site, p)
@@ -45,18 +41,16 @@ func Run(ctx context.Context, store Store, p Period, truthPath string) (Report, 
 		if s.period.To <= s.period.From {
 			continue // nothing is closed
 		}
-		grid, ok := grids[site.Zone]
-		if !ok {
-			return r, fmt.Errorf("verify site %s: no carbon factor for grid zone %q", site.ID, site.Zone)
-		}
-		lines, metered, err := s.recompute(ctx, store, site)
+		lines, quality, metered, err := s.recompute(ctx, store, site)
 		if err != nil {
 			return r, fmt.Errorf("verify site %s: %w", site.ID, err)
 		}
-		if err := AddFacility(site, grid, lines); err != nil {
+		entries, more, err := RecomputeSite(s.site, lines)
+		if err != nil {
 			return r, err
 		}
-		differences.join(Compare(s.entries, lines))
+		differences.join(Compare(s.entries, entries))
+		differences.join(CompareQuality(s.quality, append(quality, more...)))
 		r.Energy.join(BalanceEnergy(metered, s.entries))
 		r.Time.join(BalanceTime(s.devices, s.period, s.entries))
 		if truthPath != "" {
@@ -65,7 +59,8 @@ func Run(ctx context.Context, store Store, p Period, truthPath string) (Report, 
 	}
 	r.Truth = book.done()
 	r.Truth.RuleError, r.Truth.TimeError = differences.RuleError, differences.Time
-	r.Truth.CarbonError, r.Truth.Entries = differences.Carbon, differences.Entries
+	r.Truth.CarbonError, r.Truth.WaterError = differences.Carbon, differences.Water
+	r.Truth.Entries, r.Truth.Quality = differences.Entries, differences.Quality
 	r.Differences = differences.First
 	r.Samples, err = store.Counts(ctx, p)
 	return r, err
@@ -76,6 +71,11 @@ type siteInput struct {
 	siteBook
 	nodes []record.Node
 	first bool
+	site  Site
+	// readings are those of nodes' own meters, history and quality what the ledger holds about device-hours: of the 30 days before
+	// too, and of the period alone.
+	readings         map[string][]record.Reading
+	history, quality []record.DeviceHour
 }
 
 func readSite(ctx context.Context, store Store, site record.Site, p Period) (siteInput, error) {
@@ -108,8 +108,39 @@ func readSite(ctx context.Context, store Store, site record.Site, p Period) (sit
 	if s.entries, err = store.Entries(ctx, site.ID, s.period); err != nil {
 		return s, err
 	}
-	s.cuts, err = store.Cuts(ctx, site.ID, s.period)
-	return s, err
+	if s.cuts, err = store.Cuts(ctx, site.ID, s.period); err != nil {
+		return s, err
+	}
+	return s, s.readShared(ctx, store, site)
+}
+
+// readShared reads what the site's lines are made from besides samples.
+func (s *siteInput) readShared(ctx context.Context, store Store, site record.Site) error {
+	s.site = Site{Site: site, IdleLimit: DefaultIdleLimit}
+	var err error
+	if s.site.Factors, err = store.Factors(ctx, site, s.period); err != nil {
+		return err
+	}
+	readings, err := store.Readings(ctx, site.ID, Period{From: s.period.From - Around, To: s.period.To + Around})
+	if err != nil {
+		return err
+	}
+	s.readings = map[string][]record.Reading{}
+	for _, r := range readings {
+		if r.Node == "" {
+			s.site.Readings = append(s.site.Readings, r)
+		} else {
+			s.readings[r.Node] = append(s.readings[r.Node], r)
+		}
+	}
+	s.history, err = store.DeviceHours(ctx, site.ID, Period{From: s.period.From - Memory, To: s.period.To})
+	from := stamp(s.period.From)
+	for _, q := range s.history {
+		if q.Hour >= from {
+			s.quality = append(s.quality, q)
+		}
+	}
+	return err
 }
 
 // groupDevices is how many devices are read at a time: a query reads the hours it needs whole, so a few large ones cost
@@ -117,7 +148,7 @@ func readSite(ctx context.Context, store Store, site record.Site, p Period) (sit
 const groupDevices = 128
 
 // recompute makes the lines of all nodes, group by group, and meters them.
-func (s siteInput) recompute(ctx context.Context, store Store, site record.Site) (lines []record.Entry, metered []Metered, err error) {
+func (s siteInput) recompute(ctx context.Context, store Store, site record.Site) (lines []Line, quality []record.DeviceHour, metered []Metered, err error) {
 	byNode := map[string][]record.Device{}
 	for _, d := range s.devices {
 		byNode[d.Node] = append(byNode[d.Node], d)
@@ -135,19 +166,19 @@ func (s siteInput) recompute(ctx context.Context, store Store, site record.Site)
 			}
 			devices = append(devices, byNode[id]...)
 		}
-		of, m, err := s.group(ctx, store, site.ID, s.nodes[first:end], byNode, devices)
+		of, q, m, err := s.group(ctx, store, site.ID, s.nodes[first:end], byNode, devices)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
-		lines, metered, first = append(lines, of...), append(metered, m...), end
+		lines, quality, metered, first = append(lines, of...), append(quality, q...), append(metered, m...), end
 	}
-	return lines, metered, nil
+	return lines, quality, metered, nil
 }
 
 // group reads some nodes at once and recomputes them, as many at a time as there are processors. It waits for all it starts.
 func (s siteInput) group(ctx context.Context, store Store, site string, nodes []record.Node, byNode map[string][]record.Device,
 	devices []record.Device,
-) ([]record.Entry, []Metered, error) {
+) ([]Line, []record.DeviceHour, []Metered, error) {
 	var uuids []string
 	for _, d := range devices {
 		uuids = append(uuids, d.UUID)
@@ -160,13 +191,14 @@ func (s siteInput) group(ctx context.Context, store Store, site string, nodes []
 	if len(uuids) > 0 {
 		wide := Period{From: s.period.From - Lookahead, To: s.period.To + Lookahead}
 		if series, err = store.Samples(ctx, site, uuids, wide, s.first); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	if metered, err = s.meter(ctx, store, site, devices); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	of := make([][]record.Entry, len(nodes))
+	of := make([][]Line, len(nodes))
+	quality := make([][]record.DeviceHour, len(nodes))
 	errs := make([]error, len(nodes))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
@@ -174,11 +206,14 @@ func (s siteInput) group(ctx context.Context, store Store, site string, nodes []
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			of[i], errs[i] = RecomputeNode(Node{Node: n, Allocations: s.allocations, Devices: byNode[n.ID], Series: series}, s.period, s.first)
+			of[i], quality[i], errs[i] = RecomputeNode(Node{
+				Node: n, Allocations: s.allocations, Devices: byNode[n.ID], Series: series, Readings: s.readings[n.ID], History: s.history,
+				IdleLimit: s.site.IdleLimit,
+			}, s.period, s.first)
 		})
 	}
 	wg.Wait()
-	return slices.Concat(of...), metered, errors.Join(errs...)
+	return slices.Concat(of...), slices.Concat(quality...), metered, errors.Join(errs...)
 }
 
 // meter has the counters metered over the hours in which their devices were there.
@@ -220,6 +255,8 @@ func (c *Comparison) join(d Comparison) {
 	c.RuleError += d.RuleError
 	c.Time += d.Time
 	c.Carbon += d.Carbon
+	c.Water += d.Water
+	c.Quality += d.Quality
 	c.Entries += d.Entries
 	c.First = append(c.First, d.First...)
 	c.First = c.First[:min(len(c.First), named)]

@@ -17,10 +17,13 @@ import (
 // Truth is the ledger against its recomputation and against what really happened.
 type Truth struct {
 	RuleError unit.Millijoules `json:"rule_error_mj"`
-	// TimeError and CarbonError are those of device time and carbon, Entries the lines that differ in anything.
+	// TimeError, CarbonError and WaterError are those of device time, carbon and water, Entries the lines that differ in anything.
 	TimeError   unit.DeviceTime     `json:"rule_error_device_time"`
 	CarbonError unit.MicrogramsCO2e `json:"rule_error_carbon_ug"`
+	WaterError  unit.Microlitres    `json:"rule_error_water_ul"`
 	Entries     int                 `json:"entries_differing"`
+	// Quality counts device-hours and hours of meters that differ.
+	Quality int `json:"device_hours_differing"`
 
 	// MaxTenantPPM is the largest relative difference between a tenant's GPU energy and the true one, and WorstTenant whose.
 	MaxTenantPPM float64 `json:"max_tenant_error_ppm"`

@@ -1,0 +1,79 @@
+package verify
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+// work is the time in which a device or an instance had work, as its collector counted it: a counter for each run.
+type work []workRun
+
+type workRun []workPoint
+
+type workPoint struct{ t, busy, tick int64 }
+
+// newWork reads the activity of a device at the time stamps of the energy counter that it is on.
+func newWork(s, gpu Series) work {
+	at := map[int64]int64{} // tick → time stamp
+	for _, r := range gpu.Samples {
+		if r.At != Absent && r.Energy != Absent {
+			at[int64(r.Tick)] = int64(r.At)
+		}
+	}
+	type reading struct {
+		workPoint
+		run  string
+		read int64
+	}
+	var list []reading
+	for _, r := range s.Samples {
+		if t, ok := at[int64(r.Tick)]; ok && r.Activity != Absent {
+			list = append(list, reading{workPoint{t, int64(r.Activity), int64(r.Tick)}, s.Identities[r.Identity].Run, r.Read})
+		}
+	}
+	slices.SortFunc(list, func(a, b reading) int {
+		return cmp.Or(cmp.Compare(a.t, b.t), cmp.Compare(a.tick, b.tick), cmp.Compare(a.busy, b.busy), cmp.Compare(a.run, b.run))
+	})
+	var out work
+	for i, r := range list {
+		if i > 0 && list[i-1].t == r.t && list[i-1].run == r.run {
+			continue
+		}
+		if i == 0 || list[i-1].run != r.run {
+			var began workRun
+			// A run begins with nothing where the one before ended, unless it has read more ticks than fit in between.
+			if i > 0 && r.read-1 <= (r.t-list[i-1].t)/int64(max(s.Interval, 1)) {
+				began = workRun{{t: list[i-1].t}}
+			}
+			out = append(out, began)
+		}
+		out[len(out)-1] = append(out[len(out)-1], r.workPoint)
+	}
+	return out
+}
+
+// idle says that the activity of [a, b) is known and under limit thousandths of the time held, share being the thousandths held.
+func (w work) idle(x *exact, a, b, share, limit int64) bool {
+	if len(w) == 0 {
+		return false
+	}
+	var busy int64
+	for _, run := range w {
+		busy += run.at(x, b) - run.at(x, a)
+	}
+	busy = x.floor(busy, share, int64(unit.WholeDevice))
+	return product(busy, 1_000_000).Cmp(product(limit*share, b-a)) < 0
+}
+
+func (r workRun) at(x *exact, t int64) int64 {
+	i, ok := slices.BinarySearchFunc(r, t, func(p workPoint, t int64) int { return cmp.Compare(p.t, t) })
+	switch {
+	case ok, i == 0:
+		return r[i].busy
+	case i == len(r):
+		return r[i-1].busy
+	}
+	return x.line(r[i-1].t, r[i-1].busy, r[i].t, r[i].busy, t)
+}
