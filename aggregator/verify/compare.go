@@ -31,9 +31,9 @@ const named = 10
 
 // lineKey is what makes lines of an hour one and the same: an adjustment has the key of what it corrects.
 type lineKey struct {
-	site, hour, node, device, kind, model, account        string
+	site, hour, node, device, kind, model, account          string
 	tenant, project, allocation, workload, modelID, purpose string
-	from, to                                              unit.Micros
+	from, to                                                unit.Micros
 }
 
 func keyOf(e record.Entry) lineKey {

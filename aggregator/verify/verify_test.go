@@ -7,46 +7,68 @@ import (
 
 	"github.com/wattledger/wattledger/aggregator/verify"
 	"github.com/wattledger/wattledger/aggregator/verify/fleettest"
+	"github.com/wattledger/wattledger/aggregator/verify/fleettest/books"
 	"github.com/wattledger/wattledger/schemas/record"
 )
 
-func recomputed(f *fleettest.Fleet) ([]record.Entry, error) {
-	var lines []record.Entry
-	for _, n := range f.Nodes {
-		of, err := verify.RecomputeNode(n, f.Period(), true)
-		if err != nil {
-			return nil, err
-		}
-		lines = append(lines, of...)
-	}
-	return lines, verify.AddFacility(f.Site, f.Grid, lines)
+func recomputed(f *fleettest.Fleet, settled bool) ([]record.Entry, []record.DeviceHour, error) {
+	p := f.Period()
+	p.Settled = settled
+	return verify.Recompute(f.Site, f.Nodes, p, true)
 }
 
 // What closing books hour by hour from the readings around edges is what the design's statements give from all samples.
 func TestTheLedgerIsItsRecomputation(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		agree(t, fleettest.New(rapid.Uint64().Draw(t, "seed"), fleettest.Short))
+		once(t, fleettest.New(rapid.Uint64().Draw(t, "seed"), fleettest.Short))
 	})
 }
 
 // The same where the collector was away for longer than closing looks ahead, so that hours closed on open cuts.
 func TestTheLedgerIsItsRecomputationOverLongSilences(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		agree(t, fleettest.New(rapid.Uint64().Draw(t, "seed"), fleettest.CollectorAway))
+		once(t, fleettest.New(rapid.Uint64().Draw(t, "seed"), fleettest.CollectorAway))
 	})
 }
 
-func agree(t rapid.TB, f *fleettest.Fleet) {
+// The same with meters of nodes and of the site, and with factors that move from hour to hour.
+func TestTheLedgerOfMetersIsItsRecomputation(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		once(t, fleettest.NewWith(rapid.Uint64().Draw(t, "seed"), fleettest.Options{Meters: true, Factors: true}))
+	})
+}
+
+// What came late is booked as adjustments, after which the ledger is what it would be had all been known in time.
+func TestTheAdjustedLedgerIsItsRecomputation(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := fleettest.NewWith(rapid.Uint64().Draw(t, "seed"), fleettest.Options{Meters: true, Factors: true, Late: true})
+		b, err := books.Settled(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		agree(t, f, b, true)
+	})
+}
+
+func once(t rapid.TB, f *fleettest.Fleet) {
 	t.Helper()
-	entries, _, err := booked(f)
+	b, err := books.Once(f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines, err := recomputed(f)
+	agree(t, f, b, false)
+}
+
+func agree(t rapid.TB, f *fleettest.Fleet, b *books.Book, settled bool) {
+	t.Helper()
+	lines, quality, err := recomputed(f, settled)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := verify.Compare(entries, lines); c.Entries != 0 {
-		t.Fatalf("%d of %d entries differ, by %d mJ, %d device time, %d µg: %v", c.Entries, len(entries), c.RuleError, c.Time, c.Carbon, c.First)
+	if c := verify.Compare(b.Entries, lines); c.Entries != 0 {
+		t.Fatalf("%d of %d entries differ, by %d mJ, %d device time, %d µg, %d µl: %v", c.Entries, len(b.Entries), c.RuleError, c.Time, c.Carbon, c.Water, c.First)
+	}
+	if c := verify.CompareQuality(b.DeviceHours, quality); c.Quality != 0 {
+		t.Fatalf("%d device-hours differ: %v", c.Quality, c.First)
 	}
 }

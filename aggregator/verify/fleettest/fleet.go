@@ -1,11 +1,13 @@
-// Package fleettest makes small fleets from a seed, with everything that can happen to a counter.
+// Package fleettest makes small fleets from a seed, with everything that can happen to a counter, a meter or a factor.
 //
-// A fleet is for tests that hold two ways of accounting against each other. The same seed gives the same fleet.
+// What every device really draws is known exactly; samples and readings are taken from that. A fleet is for tests and for
+// programs that hold two ways of accounting against each other and both against what happened. The same seed gives the same fleet.
 package fleettest
 
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/wattledger/wattledger/aggregator/verify"
 	"github.com/wattledger/wattledger/schemas/factor"
@@ -18,13 +20,20 @@ const Begin = 1_790_000_000_000_000 / unit.Hour * unit.Hour
 
 // Fleet is a small site.
 type Fleet struct {
-	Site  record.Site
+	Site  verify.Site
 	Grid  factor.Grid
 	Nodes []verify.Node
 	Hours int
+	// Truth is what devices and MIG instances really drew.
+	Truth map[string]*Power
+	// Late says what was known when: what is not named was known at once.
+	Late Late
+	// Lossless says that every second was read and nothing befell a counter.
+	Lossless bool
 
+	options Options
 	rng     *rand.Rand
-	silence Silence
+	revised []Revision
 }
 
 // Silence is what may keep a device unread for longer than closing looks ahead.
@@ -37,17 +46,43 @@ const (
 	DeviceSilent                 // the collector runs on
 )
 
-// New makes a fleet.
-func New(seed uint64, silence Silence) *Fleet {
+// Options choose what a fleet has.
+type Options struct {
+	Silence Silence
+	// Lossless has every device read once a second and at every edge, without a loss.
+	Lossless bool
+	// Step is the collector's period; 0 draws one.
+	Step unit.Micros
+	// Meters and Factors give the site meters and editions of factors; without them it has declared values alone.
+	Meters, Factors bool
+	// Late lets samples, allocations, readings and factors arrive after their hour has closed.
+	Late bool
+}
+
+// New makes a fleet without meters, all of which is known in time.
+func New(seed uint64, silence Silence) *Fleet { return NewWith(seed, Options{Silence: silence}) }
+
+// NewWith makes a fleet.
+func NewWith(seed uint64, o Options) *Fleet {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	f := &Fleet{
-		Site:  record.Site{ID: "site-a", Zone: "FR", PUEThousandths: 1000 + rng.Int64N(900)},
+		Site:  verify.Site{Site: record.Site{ID: "site-a", Zone: "FR", PUEThousandths: 1000 + rng.Int64N(900)}, IdleLimit: verify.DefaultIdleLimit},
 		Grid:  factor.Grid{Zone: "FR", MicrogramsPerKWh: 44_180_000},
-		Hours: 1 + rng.IntN(4), rng: rng, silence: silence,
+		Hours: 1 + rng.IntN(4), rng: rng, options: o, Truth: map[string]*Power{}, Lossless: o.Lossless, Late: newLate(),
+	}
+	if o.Step == 0 {
+		f.options.Step = unit.Second * unit.Micros(5+rng.Int64N(60))
+	}
+	if o.Lossless {
+		f.options.Step = unit.Second
 	}
 	for i := range 1 + rng.IntN(3) {
 		f.addNode(i)
 	}
+	if o.Meters {
+		f.addSiteMeters()
+	}
+	f.addFactors()
 	return f
 }
 
@@ -58,19 +93,33 @@ func (f *Fleet) Period() verify.Period {
 
 func (f *Fleet) chance(n int) bool { return f.rng.IntN(n) == 0 }
 
+// before and after are how far samples and readings reach beyond the fleet's hours.
+const (
+	before = 25 * 60 * unit.Second
+	after  = 50 * 60 * unit.Second
+)
+
+func (f *Fleet) begin() unit.Micros { return Begin - before }
+func (f *Fleet) end() unit.Micros   { return f.Period().To + after }
+
 func (f *Fleet) addNode(i int) {
 	n := verify.Node{
 		Node:   record.Node{ID: fmt.Sprintf("node-%d", i), Site: f.Site.ID, RestMilliwatts: unit.Milliwatts(f.rng.Int64N(5_000_000))},
-		Series: map[string]verify.Series{}, Allocations: map[string][]record.Allocation{},
+		Series: map[string]verify.Series{}, Allocations: map[string][]record.Allocation{}, IdleLimit: f.Site.IdleLimit,
 	}
-	switch f.rng.IntN(4) {
+	switch f.rng.IntN(6) {
 	case 0:
 		n.From = Begin + unit.Micros(f.rng.Int64N(int64(unit.Hour)))
 	case 1:
 		n.To = f.Period().To - unit.Micros(f.rng.Int64N(int64(unit.Hour)))
 	}
 	cpus := f.rng.IntN(3)
-	for g := range 1 + f.rng.IntN(4) {
+	gpus := 1 + f.rng.IntN(4)
+	if f.options.Meters && f.chance(12) {
+		gpus = 0 // a node of CPUs, or of nothing that is counted
+	}
+	var powers []*Power
+	for g := range gpus {
 		d := record.Device{
 			UUID: fmt.Sprintf("GPU-%d-%d", i, g), Node: n.ID, Kind: record.KindGPU, Index: uint32(g), Model: "NVIDIA B200",
 			Energy: record.EnergyHardware, LimitMilliwatts: 1_000_000, IdleMilliwatts: 140_000, From: n.From, To: n.To,
@@ -78,20 +127,24 @@ func (f *Fleet) addNode(i int) {
 		if cpus > 0 {
 			d.Parent = fmt.Sprintf("CPU-%d-%d", i, g%cpus)
 		}
-		switch f.rng.IntN(6) {
-		case 0:
-			d.Energy = record.EnergyIntegrated
-		case 1:
-			d.From = max(d.From, Begin+unit.Micros(f.rng.Int64N(int64(unit.Hour))))
-		case 2:
-			d.LimitMilliwatts = 0
+		if !f.Lossless {
+			switch f.rng.IntN(6) {
+			case 0:
+				d.Energy = record.EnergyIntegrated
+			case 1:
+				d.From = max(d.From, Begin+unit.Micros(f.rng.Int64N(int64(unit.Hour))))
+			case 2:
+				d.LimitMilliwatts = 0
+			}
 		}
-		n.Series[d.UUID] = f.readings(d)
 		if f.chance(3) {
-			f.addInstances(&n, d)
+			f.addPartitioned(&n, d)
 		} else {
 			n.Allocations[d.UUID] = f.allocations(d.UUID, true)
+			f.Truth[d.UUID] = f.profile(f.begin()-unit.Hour, f.end()+2*unit.Hour, 60_000+f.rng.Int64N(100_000), 1_000_000, edges(n.Allocations[d.UUID]))
+			n.Series[d.UUID] = f.readings(d, f.Truth[d.UUID], edges(n.Allocations[d.UUID]))
 		}
+		powers = append(powers, f.Truth[d.UUID])
 		n.Devices = append(n.Devices, d)
 	}
 	for c := range cpus {
@@ -99,160 +152,100 @@ func (f *Fleet) addNode(i int) {
 			UUID: fmt.Sprintf("CPU-%d-%d", i, c), Node: n.ID, Kind: record.KindCPU, Index: uint32(c), Energy: record.EnergyIntegrated,
 			LimitMilliwatts: 300_000, From: n.From, To: n.To,
 		}
-		n.Series[d.UUID] = f.readings(d)
+		f.Truth[d.UUID] = f.profile(f.begin()-unit.Hour, f.end()+2*unit.Hour, 20_000, 300_000, nil)
+		n.Series[d.UUID] = f.readings(d, f.Truth[d.UUID], nil)
+		powers = append(powers, f.Truth[d.UUID])
 		n.Devices = append(n.Devices, d)
+	}
+	rest := f.profile(f.begin()-unit.Hour, f.end()+2*unit.Hour, 200_000, 2_500_000, nil)
+	f.Truth[n.ID] = sum(append(powers, rest))
+	if f.options.Meters {
+		f.addNodeMeter(&n)
 	}
 	f.Nodes = append(f.Nodes, n)
 }
 
-// readings play a counter: steady rises, silences, resets, reboots, new drivers, restarts of the collector, stuck values,
-// clocks that stand still, rises faster than the device can draw, counters that freeze and go on or catch up, and deliveries that
-// come twice.
-func (f *Fleet) readings(d record.Device) verify.Series {
-	r, s := f.rng, verify.Series{}
-	id := verify.Identity{Boot: "boot-0", Driver: "570", Run: "run-0"}
-	s.Identities = append(s.Identities, id)
-	change := func(edit func(n string)) {
-		edit(fmt.Sprint(len(s.Identities)))
-		s.Identities = append(s.Identities, id)
-	}
-	tick := max(Begin, d.From) - unit.Micros(r.Int64N(int64(5*60*unit.Second)))
-	lag := unit.Micros(r.Int64N(100_000))
-	c, integral := r.Int64N(1_000_000_000), int64(0)
-	// What the collector saw of epochs: some say nothing of it. frozen is until when the counter stands still, and what it owes.
-	seen, silent := int64(0), f.chance(4)
-	var frozen unit.Micros
-	var owed int64
-	if d.Energy == record.EnergyIntegrated {
-		c = 0
-	}
-	step := unit.Second * unit.Micros(5+r.Int64N(60))
-	rare := 20 + r.IntN(200)
-	for tick < f.Period().To+20*60*unit.Second {
-		sample := verify.Sample{
-			Tick: tick, At: tick - lag, Energy: unit.Millijoules(c), Integral: unit.Millijoules(integral), Activity: verify.Absent,
-			Seen: seen, Identity: int32(len(s.Identities) - 1),
-		}
-		if silent {
-			sample.Seen = verify.Absent
-		}
-		if frozen != 0 {
-			sample.At, sample.Energy = verify.Absent, verify.Absent // the collector leaves out what stands still
-		}
-		if d.Energy == record.EnergyIntegrated || f.chance(rare) {
-			sample.Integral = verify.Absent
-		}
-		if began := len(s.Samples) > 0 && s.Samples[len(s.Samples)-1].Identity == sample.Identity; began && f.chance(rare) {
-			sample.At, sample.Energy = verify.Absent, verify.Absent // a run's first reading is there: its integral begins with it
-		}
-		s.Samples = append(s.Samples, sample)
-		if f.chance(rare) {
-			s.Samples = append(s.Samples, sample) // delivered twice
-		}
-		if f.chance(rare) {
-			sample.Tick += step / 2 // the engine shows the same reading at the next tick
-			sample.Integral = unit.Millijoules(integral + 7)
-			s.Samples = append(s.Samples, sample)
-		}
-		if f.chance(rare * 2) {
-			sample.Tick, sample.Energy = sample.Tick+1, sample.Energy+1 // another value under the same time stamp
-			s.Samples = append(s.Samples, sample)
-		}
-		dt := step + unit.Micros(r.Int64N(int64(unit.Second)))
-		restart := false
-		switch kind := r.IntN(rare * 3); {
-		case kind == 0 && frozen == 0:
-			dt += unit.Micros(r.Int64N(int64(10 * 60 * unit.Second)))
-		case kind == 1 && f.silence != Short:
-			dt += unit.Micros(r.Int64N(int64(100 * 60 * unit.Second)))
-			restart = f.silence == CollectorAway
-		}
-		tick += dt
-		watts := 50 + r.Int64N(900)
-		rise := watts * int64(dt) / 1000
-		c += rise
-		integral += rise * (990 + r.Int64N(20)) / 1000
-		if frozen != 0 {
-			c, owed = c-rise, owed+rise
-			if tick < frozen {
-				continue // nothing else happens meanwhile
-			}
-			frozen = 0
-			if f.chance(2) {
-				c += owed
-			} else {
-				seen++
-			}
-			owed = 0
-		}
-		event := r.IntN(rare * 4)
-		if restart {
-			event = 3
-		}
-		switch event {
-		case 0, 1:
-			if d.Energy != record.EnergyIntegrated {
-				c = r.Int64N(3_000)  // reset of the device
-				seen += int64(event) // which the collector saw, or not
-			}
-		case 2:
-			change(func(n string) { id.Boot, id.Run = "boot-"+n, "run-"+n })
-			c, integral, seen = 0, 0, 0
-		case 3:
-			change(func(n string) { id.Run = "run-" + n })
-			integral, seen = 0, 0
-			if d.Energy == record.EnergyIntegrated {
-				c = 0
-			}
-		case 4:
-			change(func(n string) { id.Driver, id.Run = "driver-"+n, "run-"+n })
-			integral, seen = 0, 0
-			if d.Energy == record.EnergyIntegrated {
-				c = 0
-			}
-		case 5:
-			c += 4 * rise
-		case 6:
-			if d.Energy != record.EnergyIntegrated && dt < 2*60*unit.Second { // with what came before shorter than closing looks ahead
-				frozen = tick + unit.Micros(r.Int64N(int64(4*60*unit.Second)))
-			}
-		case 7:
-			silent = !silent
+func edges(list []record.Allocation) []unit.Micros {
+	var out []unit.Micros
+	for _, a := range list {
+		out = append(out, a.Start)
+		if a.End != 0 {
+			out = append(out, a.End)
 		}
 	}
-	r.Shuffle(len(s.Samples), func(i, j int) { s.Samples[i], s.Samples[j] = s.Samples[j], s.Samples[i] })
-	return s
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
-func (f *Fleet) addInstances(n *verify.Node, gpu record.Device) {
+// slicePower is the power of one compute slice at full load, above idle.
+const slicePower = 100_000
+
+// addPartitioned adds a GPU in MIG mode. Each instance draws its slices' part of idle power, and above it by slices × activity.
+func (f *Fleet) addPartitioned(n *verify.Node, gpu record.Device) {
 	free := 7
+	from, to := f.begin()-unit.Hour, f.end()+2*unit.Hour
+	parts := []*Power{}
+	var all []unit.Micros
+	var instances []record.Device
 	for i := 0; free > 0 && i < 4; i++ {
 		slices := 1 + f.rng.IntN(free)
 		free -= slices
 		d := record.Device{
 			UUID: fmt.Sprintf("MIG-%s-%d", gpu.UUID, i), Parent: gpu.UUID, Node: n.ID, Kind: record.KindMIG, Slices: uint32(slices),
-			Energy: record.EnergyNone, From: gpu.From, To: gpu.To,
+			Model: "NVIDIA B200 MIG", Energy: record.EnergyNone, From: gpu.From, To: gpu.To,
 		}
-		s := verify.Series{Identities: n.Series[gpu.UUID].Identities}
-		level := f.rng.Int64N(3)
+		n.Allocations[d.UUID] = f.allocations(d.UUID, f.chance(5))
+		all = append(all, edges(n.Allocations[d.UUID])...)
+		p := &Power{}
+		quiet := f.chance(4)
+		for t := from; t < to; t += unit.Micros(1+f.rng.Int64N(300_000)) * unit.Millisecond {
+			level := f.rng.Int64N(1001)
+			if quiet || f.chance(3) {
+				level = 0
+			}
+			p.then(t, 20_000*int64(slices)+slicePower/1000*level*int64(slices), level)
+		}
+		f.Truth[d.UUID] = p
+		parts = append(parts, p)
+		instances = append(instances, d)
+	}
+	idle := &Power{}
+	idle.then(from, 20_000*int64(free), 0)
+	f.Truth[gpu.UUID] = sum(append(parts, idle))
+	slices.Sort(all)
+	all = slices.Compact(all)
+	n.Series[gpu.UUID] = f.readings(gpu, f.Truth[gpu.UUID], all)
+	for i, d := range instances {
+		s := verify.Series{Identities: n.Series[gpu.UUID].Identities, Interval: n.Series[gpu.UUID].Interval}
+		began := map[int32]int64{}
 		quiet := 2 + f.rng.IntN(60)
-		for _, r := range n.Series[gpu.UUID].Samples {
+		for _, r := range sortedByTick(n.Series[gpu.UUID].Samples) {
 			// Whether busy time was read goes with the energy reading, which more than one tick may show.
 			noise := rand.New(rand.NewPCG(uint64(r.At), uint64(i)))
-			r.At, r.Energy, r.Integral = verify.Absent, verify.Absent, verify.Absent
-			r.Activity = (r.Tick - Begin + unit.Hour) * unit.Micros(level) / 3
-			if level == 2 {
-				r.Activity += unit.Micros(noise.Int64N(1000))
+			at := r.At
+			if at == verify.Absent {
+				at = r.Tick
 			}
-			if noise.IntN(quiet) == 0 {
+			busy := f.Truth[d.UUID].Busy(at)
+			if _, ok := began[r.Identity]; !ok {
+				began[r.Identity] = busy
+			}
+			r.At, r.Energy, r.Integral = verify.Absent, verify.Absent, verify.Absent
+			r.Activity = unit.Micros((busy - began[r.Identity]) / 1000)
+			if !f.Lossless && noise.IntN(quiet) == 0 {
 				r.Activity = verify.Absent
 			}
 			s.Samples = append(s.Samples, r)
 		}
 		n.Series[d.UUID] = s
-		n.Allocations[d.UUID] = f.allocations(d.UUID, f.chance(5))
 		n.Devices = append(n.Devices, d)
 	}
+}
+
+func sortedByTick(list []verify.Sample) []verify.Sample {
+	out := slices.Clone(list)
+	slices.SortStableFunc(out, func(a, b verify.Sample) int { return int(a.Tick - b.Tick) })
+	return out
 }
 
 func (f *Fleet) allocations(device string, shared bool) []record.Allocation {
@@ -273,6 +266,9 @@ func (f *Fleet) allocations(device string, shared bool) []record.Allocation {
 		}
 		if a.End != 0 && a.End <= a.Start {
 			a.End = a.Start + 1
+		}
+		if f.options.Late && f.chance(8) {
+			f.Late.Allocations[a.ID] = f.afterwards(a.Start)
 		}
 		out = append(out, a)
 	}

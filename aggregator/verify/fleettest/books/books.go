@@ -1,0 +1,233 @@
+// Package books keeps the ledger of a made-up fleet in memory, as the aggregator keeps that of a real one.
+//
+// It closes hour after hour with what was known by then, and before each closing looks at the earlier hours again and books what
+// has changed as adjustments. It is for tests and programs that set a ledger against its recomputation.
+package books
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/wattledger/wattledger/aggregator/carbon"
+	"github.com/wattledger/wattledger/aggregator/closing"
+	"github.com/wattledger/wattledger/aggregator/verify"
+	"github.com/wattledger/wattledger/aggregator/verify/fleettest"
+	"github.com/wattledger/wattledger/aggregator/window"
+	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+// Book is a ledger.
+type Book struct {
+	// Entries are all that was booked, Adjustments how many of them correct others.
+	Entries     []record.Entry
+	Adjustments int
+	// Cuts and DeviceHours are the newest of each hour.
+	Cuts        []record.Cut
+	DeviceHours []record.DeviceHour
+
+	fleet *fleettest.Fleet
+	hours map[unit.Micros]closing.Result
+}
+
+// never is the instant at which all is known.
+const never unit.Micros = 1 << 62
+
+// Once closes every hour once, with what was known a quarter of an hour after its end.
+func Once(f *fleettest.Fleet) (*Book, error) {
+	b := &Book{fleet: f, hours: map[unit.Micros]closing.Result{}}
+	for h := f.Period().From; h < f.Period().To; h += unit.Hour {
+		if err := b.close(h, h+unit.Hour+verify.Lookahead); err != nil {
+			return nil, err
+		}
+	}
+	b.gather()
+	return b, nil
+}
+
+// AllKnown closes every hour once, when all is known.
+func AllKnown(f *fleettest.Fleet) (*Book, error) {
+	b := &Book{fleet: f, hours: map[unit.Micros]closing.Result{}}
+	for h := f.Period().From; h < f.Period().To; h += unit.Hour {
+		if err := b.close(h, never); err != nil {
+			return nil, err
+		}
+	}
+	b.gather()
+	return b, nil
+}
+
+// Settled closes every hour as it ends, looks at the earlier ones again each time, and once more when all is known.
+func Settled(f *fleettest.Fleet) (*Book, error) {
+	b := &Book{fleet: f, hours: map[unit.Micros]closing.Result{}}
+	for h := f.Period().From; h < f.Period().To; h += unit.Hour {
+		now := h + unit.Hour + verify.Lookahead
+		if err := b.again(h, now); err != nil {
+			return nil, err
+		}
+		if err := b.close(h, now); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.again(f.Period().To, never); err != nil {
+		return nil, err
+	}
+	b.gather()
+	return b, nil
+}
+
+func (b *Book) close(h, now unit.Micros) error {
+	res, err := closing.Close(b.hour(h, now))
+	if err != nil {
+		return err
+	}
+	b.hours[h] = res
+	b.Entries = append(b.Entries, res.Entries...)
+	return nil
+}
+
+// again closes the hours before end anew, in order, and books the differences.
+func (b *Book) again(end, now unit.Micros) error {
+	for h := b.fleet.Period().From; h < end; h += unit.Hour {
+		res, err := closing.Close(b.hour(h, now))
+		if err != nil {
+			return err
+		}
+		corrections := Difference(b.hours[h].Entries, res.Entries)
+		b.hours[h] = res
+		b.Entries = append(b.Entries, corrections...)
+		b.Adjustments += len(corrections)
+	}
+	return nil
+}
+
+func (b *Book) gather() {
+	for _, h := range slices.Sorted(maps.Keys(b.hours)) {
+		b.Cuts = append(b.Cuts, b.hours[h].Cuts...)
+		b.DeviceHours = append(b.DeviceHours, b.hours[h].DeviceHours...)
+	}
+}
+
+// hour is what closing the hour at h needs, of what is known at an instant.
+func (b *Book) hour(h, now unit.Micros) closing.Hour {
+	f := b.fleet
+	stored := map[string]record.Cut{}
+	for _, c := range b.hours[h-unit.Hour].Cuts {
+		if have, ok := stored[c.Device]; c.T == h && (!ok || c.Epoch > have.Epoch) {
+			stored[c.Device] = c
+		}
+	}
+	hour := closing.Hour{
+		Site: f.Site.Site, Start: h, Grid: f.Grid, Factors: carbon.Factors(f.Factors(h, now)), Readings: b.readings(f.Site.Readings, h, now),
+	}
+	for _, n := range f.Nodes {
+		if exists(n.From, n.To, h) {
+			hour.Nodes = append(hour.Nodes, closing.Node{
+				Node: n.Node, Devices: b.devices(n, h, now, stored), Readings: b.readings(n.Readings, h, now),
+			})
+		}
+	}
+	return hour
+}
+
+// readings are those around the hour that are known.
+func (b *Book) readings(all []record.Reading, h, now unit.Micros) []record.Reading {
+	var out []record.Reading
+	for _, r := range all {
+		if r.To >= h-verify.Around && r.From <= h+unit.Hour+verify.Around && b.fleet.Late.Known(r.Meter, r.To) < now {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func exists(from, to, hour unit.Micros) bool {
+	return from < hour+unit.Hour && (to == 0 || to > hour)
+}
+
+func (b *Book) devices(n verify.Node, h, now unit.Micros, stored map[string]record.Cut) []closing.Device {
+	var out []closing.Device
+	for _, d := range n.Devices {
+		if !exists(d.From, d.To, h) {
+			continue
+		}
+		dev := closing.Device{Device: d, Period: n.Series[d.UUID].Interval}
+		for _, a := range n.Allocations[d.UUID] {
+			if a.Start < h+unit.Hour && b.fleet.Late.Allocations[a.ID] < now {
+				dev.Allocations = append(dev.Allocations, a)
+			}
+		}
+		if c, ok := stored[d.UUID]; ok {
+			dev.Stored = &c
+		}
+		gpu := d.UUID
+		if d.Kind == record.KindMIG {
+			gpu = d.Parent
+		}
+		from := h - verify.Lookahead
+		if c, ok := stored[gpu]; ok {
+			from = min(from, c.T0)
+		}
+		if d.Kind != record.KindMIG {
+			s := n.Series[d.UUID]
+			for _, r := range b.known(s, d.UUID, h-verify.Lookahead, h+unit.Hour, now) {
+				id := s.Identities[r.Identity]
+				if d.Energy == record.EnergyIntegrated {
+					id.Boot += " " + id.Run // a counter of the collector's own begins anew with each of its runs
+				}
+				dev.Points = append(dev.Points, window.Point{
+					T: r.At, C: r.Energy, Boot: id.Boot, Driver: id.Driver, Run: id.Run, Integral: r.Integral, Seen: r.Seen,
+				})
+			}
+		}
+		dev.Work = work(n.Series[d.UUID], b.known(n.Series[gpu], gpu, from, h+unit.Hour, now))
+		out = append(out, dev)
+	}
+	return out
+}
+
+// known are the readings of a counter from an instant on and the first at or after the hour's end, as far as they are known.
+func (b *Book) known(s verify.Series, device string, from, end, now unit.Micros) []verify.Sample {
+	var rows []verify.Sample
+	for _, r := range s.Samples {
+		if r.At != verify.Absent && r.Tick >= from && r.Tick < now && b.fleet.Late.Known(device, r.Tick) < now {
+			rows = append(rows, r)
+		}
+	}
+	slices.SortFunc(rows, func(a, b verify.Sample) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Energy, b.Energy), cmp.Compare(a.Tick, b.Tick))
+	})
+	rows = slices.Compact(rows) // deliveries that came twice
+	for i := 1; i < len(rows); i++ {
+		if rows[i-1].At >= end {
+			return rows[:i]
+		}
+	}
+	return rows
+}
+
+// work puts what was counted at a tick at the time stamp of the energy reading of that tick.
+func work(s verify.Series, energy []verify.Sample) []closing.Work {
+	at := map[unit.Micros]unit.Micros{}
+	for _, r := range energy {
+		at[r.Tick] = r.At
+	}
+	rows := slices.Clone(s.Samples)
+	slices.SortFunc(rows, func(a, b verify.Sample) int {
+		return cmp.Or(cmp.Compare(at[a.Tick], at[b.Tick]), cmp.Compare(a.Tick, b.Tick), cmp.Compare(a.Activity, b.Activity))
+	})
+	var out []closing.Work
+	for _, r := range slices.Compact(rows) {
+		t, ok := at[r.Tick]
+		if !ok || r.Activity == verify.Absent {
+			continue
+		}
+		w := closing.Work{T: t, Run: s.Identities[r.Identity].Run, SMActive: r.Activity, Expected: r.Read, Read: r.Read}
+		if n := len(out); n > 0 && out[n-1].T == w.T && out[n-1].Run == w.Run {
+			continue
+		}
+		out = append(out, w)
+	}
+	return out
+}
