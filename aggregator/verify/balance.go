@@ -15,11 +15,78 @@ type Energy struct {
 	Tenants     unit.Millijoules `json:"tenants"`
 	Unallocated unit.Millijoules `json:"unallocated"`
 	NodeRest    unit.Millijoules `json:"node_rest"`
+	ITShared    unit.Millijoules `json:"it_shared"`
 	Facility    unit.Millijoules `json:"facility"`
 	// Estimated was seen by no counter. It is in none of the above.
 	Estimated unit.Millijoules `json:"estimated"`
 	// Residual is Metered − Tenants − Unallocated.
 	Residual unit.Millijoules `json:"residual"`
+	// Levels is how far sums of the ledger are from counters and meters, level by level.
+	Levels Levels `json:"levels"`
+}
+
+// Levels are absolute differences, summed over hours: of GPUs and CPUs with their counters and estimates, of nodes and of the site
+// with their meters, where there are any.
+type Levels struct {
+	Devices unit.Millijoules `json:"devices"`
+	Nodes   unit.Millijoules `json:"nodes"`
+	Sites   unit.Millijoules `json:"sites"`
+}
+
+// Sum is all of them.
+func (l Levels) Sum() unit.Millijoules { return l.Devices + l.Nodes + l.Sites }
+
+// deviceMeasured is what counters of devices saw of an entry: nothing but device energy is estimated.
+func deviceMeasured(e record.Entry) unit.Millijoules { return e.GPU + e.CPU - e.Estimated }
+
+// BalanceLevels sets sums of entries against what counters and meters say of each hour (design §2.2): site meter = IT + facility,
+// node meter = Σ GPUs + Σ CPUs + rest, GPU = Σ its entries. What a meter shows less than its parts stands beside it as excess.
+func BalanceLevels(devices []record.Device, quality []record.DeviceHour, entries []record.Entry) Levels {
+	type place struct{ kind, hour, node, device string }
+	parent := map[string]string{}
+	for _, d := range devices {
+		if d.Kind == record.KindMIG {
+			parent[d.UUID] = d.Parent
+		}
+	}
+	have := map[place]unit.Millijoules{}
+	for _, e := range entries {
+		gpu := e.Device
+		if of, ok := parent[gpu]; ok {
+			gpu = of
+		}
+		have[place{"gpu", e.Hour, e.Node, gpu}] += e.GPU
+		have[place{"cpu", e.Hour, e.Node, ""}] += e.CPU
+		have[place{"node", e.Hour, e.Node, ""}] += e.GPU + e.CPU + e.NodeRest
+		have[place{"site", e.Hour, "", ""}] += e.Total()
+	}
+	want := map[place]unit.Millijoules{}
+	for _, q := range quality {
+		at := place{q.Kind, q.Hour, q.Node, q.Device}
+		if q.Kind == "cpu" {
+			at.device = "" // whose GPUs carry it is a matter of the entries
+		}
+		want[at] += q.Counter + q.Estimated + q.Excess
+	}
+	var l Levels
+	for at, v := range want {
+		diff := abs(v - have[at])
+		switch at.kind {
+		case "node":
+			l.Nodes += diff
+		case "site":
+			l.Sites += diff
+		default:
+			l.Devices += diff
+		}
+		delete(have, at)
+	}
+	for at, v := range have { // energy of a device that counted none
+		if at.kind == "gpu" || at.kind == "cpu" {
+			l.Devices += abs(v)
+		}
+	}
+	return l
 }
 
 // Time is the ledger against the wall time of the devices, in ms × thousandths of a device.
@@ -35,12 +102,13 @@ func BalanceEnergy(metered []Metered, entries []record.Entry) Energy {
 		b.Metered += m.Energy
 	}
 	for _, e := range entries {
-		if e.Account == record.AccountTenant {
-			b.Tenants += e.Measured
+		if e.Account.Held() {
+			b.Tenants += deviceMeasured(e)
 		} else {
-			b.Unallocated += e.Measured
+			b.Unallocated += deviceMeasured(e)
 		}
 		b.NodeRest += e.NodeRest
+		b.ITShared += e.ITShared
 		b.Facility += e.Facility
 		b.Estimated += e.Estimated
 	}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"cmp"
+	"maps"
 	"math/big"
 	"slices"
 
@@ -11,9 +12,21 @@ import (
 
 // truthBook sets the ledger of one site after another against the truth.
 type truthBook struct {
-	real    TrueEnergy
+	real    Reality
 	result  Truth
 	tenants map[string]*tenantSum
+}
+
+// CheckTruth sets the ledger of a site against what really happened.
+func CheckTruth(real Reality, nodes []Node, p Period, entries []record.Entry, cuts []record.Cut) Truth {
+	b := truthBook{real: real}
+	s := siteBook{period: p, allocations: map[string][]record.Allocation{}, entries: entries, cuts: cuts}
+	for _, n := range nodes {
+		s.devices = append(s.devices, n.Devices...)
+		maps.Copy(s.allocations, n.Allocations)
+	}
+	b.add(s)
+	return b.done()
 }
 
 // siteBook is what was booked of a site, and what is known of its devices.
@@ -28,6 +41,7 @@ type siteBook struct {
 // add checks a site. Bounds are claims about hardware counters: a counter that the collector integrates from power, a MIG
 // instance's part and an estimate have none.
 func (b *truthBook) add(s siteBook) {
+	s.entries = summed(s.entries)
 	devices := map[string]record.Device{}
 	bounded := map[string]bool{}
 	for _, d := range s.devices {
@@ -71,7 +85,8 @@ func (b *truthBook) cuts(cuts []record.Cut, bounded map[string]bool) {
 		if !bounded[c.Device] || c.Open {
 			continue // an open cut claims nothing about what came after its last sample
 		}
-		e, ok := b.real.at(c.Device, c.T)
+		energy, ok := b.real.Energy(c.Device, c.T)
+		e := int64(energy)
 		if !ok {
 			b.result.Unknown++
 			continue
@@ -133,8 +148,11 @@ func (b *truthBook) entries(s siteBook, bounded map[string]bool) {
 	missing := map[deviceHour]bool{}
 	check := func(e record.Entry, thousandths int64) {
 		if e.Estimated != 0 || !oneEpoch(e) {
+			b.of(e.Tenant).unbounded = true
 			return
 		}
+		t := b.of(e.Tenant)
+		t.low, t.high = t.low+int64(e.BoundLow), t.high+int64(e.BoundHigh)
 		b.result.EntriesChecked++
 		low := 1_000_000 * int64(e.GPU-e.BoundLow)
 		high := 1_000_000 * int64(e.GPU+e.BoundHigh)
@@ -143,11 +161,14 @@ func (b *truthBook) entries(s siteBook, bounded map[string]bool) {
 		}
 	}
 	for _, e := range s.entries {
-		if !bounded[e.Device] || e.Account != record.AccountTenant {
+		if !bounded[e.Device] && e.Account.Held() {
+			b.of(e.Tenant).unbounded = true
+		}
+		if !bounded[e.Device] || !e.Account.Held() {
 			continue
 		}
 		k := deviceHour{e.Device, e.Hour}
-		energy, ok := b.real.between(e.Device, e.From, e.To)
+		energy, ok := between(b.real, e.Device, e.From, e.To)
 		share, known := shares[holding{e.Device, e.Allocation}]
 		if !ok || !known {
 			b.result.Unknown++
@@ -159,10 +180,10 @@ func (b *truthBook) entries(s siteBook, bounded map[string]bool) {
 	}
 	for _, e := range s.entries {
 		k := deviceHour{e.Device, e.Hour}
-		if !bounded[e.Device] || e.Account == record.AccountTenant || missing[k] {
+		if !bounded[e.Device] || e.Account.Held() || missing[k] {
 			continue
 		}
-		energy, ok := b.real.between(e.Device, e.From, e.To)
+		energy, ok := between(b.real, e.Device, e.From, e.To)
 		if !ok {
 			b.result.Unknown++
 			continue
@@ -171,20 +192,45 @@ func (b *truthBook) entries(s siteBook, bounded map[string]bool) {
 	}
 }
 
+// of is the sum of a tenant; that of nobody is of the operator.
+func (b *truthBook) of(tenant string) *tenantSum {
+	if b.tenants == nil {
+		b.tenants = map[string]*tenantSum{}
+	}
+	if b.tenants[tenant] == nil {
+		b.tenants[tenant] = &tenantSum{}
+	}
+	return b.tenants[tenant]
+}
+
+// summed are the lines of the ledger: entries with what corrects them.
+func summed(entries []record.Entry) []record.Entry {
+	at := map[lineKey]int{}
+	var out []record.Entry
+	for _, e := range entries {
+		k := keyOf(e)
+		i, ok := at[k]
+		if !ok {
+			at[k] = len(out)
+			out = append(out, e)
+			continue
+		}
+		o := &out[i]
+		o.GPU, o.CPU, o.NodeRest, o.ITShared, o.Facility = o.GPU+e.GPU, o.CPU+e.CPU, o.NodeRest+e.NodeRest, o.ITShared+e.ITShared, o.Facility+e.Facility
+		o.Measured, o.Estimated, o.Modelled = o.Measured+e.Measured, o.Estimated+e.Estimated, o.Modelled+e.Modelled
+		o.BoundLow, o.BoundHigh, o.DeviceTime = o.BoundLow+e.BoundLow, o.BoundHigh+e.BoundHigh, o.DeviceTime+e.DeviceTime
+	}
+	// A line that was taken back altogether is none: an allocation that was given to somebody else, say.
+	return slices.DeleteFunc(out, func(e record.Entry) bool {
+		return e.DeviceTime == 0 && e.Total() == 0 && e.BoundLow == 0 && e.BoundHigh == 0
+	})
+}
+
 // sums adds up what each tenant was booked and what it really drew over its allocations.
 func (b *truthBook) sums(s siteBook, devices map[string]record.Device, partitioned map[string]bool) {
-	of := func(tenant string) *tenantSum {
-		if b.tenants == nil {
-			b.tenants = map[string]*tenantSum{}
-		}
-		if b.tenants[tenant] == nil {
-			b.tenants[tenant] = &tenantSum{}
-		}
-		return b.tenants[tenant]
-	}
 	for _, e := range s.entries {
 		if e.Tenant != "" {
-			t := of(e.Tenant)
+			t := b.of(e.Tenant)
 			t.booked.Add(&t.booked, big.NewInt(int64(e.GPU)))
 		}
 	}
@@ -204,8 +250,8 @@ func (b *truthBook) sums(s siteBook, devices map[string]record.Device, partition
 				if _, ok := placed[a.ID]; !ok || to <= from || (d.Kind == record.KindMIG && a.Share != unit.WholeDevice) {
 					continue
 				}
-				t := of(a.Tenant)
-				energy, ok := b.real.between(uuid, from, to)
+				t := b.of(a.Tenant)
+				energy, ok := between(b.real, uuid, from, to)
 				if !ok {
 					b.result.Unknown++
 					t.unknown = true
@@ -228,6 +274,12 @@ func earlier(a, b unit.Micros) unit.Micros {
 // done is the result after the last site.
 func (b *truthBook) done() Truth {
 	for name, t := range b.tenants {
+		if name == "" {
+			continue // the operator's own
+		}
+		if t.outside() {
+			b.result.Outside++
+		}
 		ppm, ok := t.ppm()
 		if !ok {
 			continue

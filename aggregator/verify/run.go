@@ -24,9 +24,11 @@ func Run(ctx context.Context, store Store, p Period, truthPath string) (Report, 
 			return r, fmt.Errorf("open the truth: %w", err)
 		}
 		defer f.Close()
-		if book.real, err = ReadTruth(f); err != nil {
+		real, err := ReadTruth(f)
+		if err != nil {
 			return r, fmt.Errorf("%s: %w", truthPath, err)
 		}
+		book.real = real
 	}
 	sites, err := store.Sites(ctx)
 	if err != nil {
@@ -51,7 +53,9 @@ func Run(ctx context.Context, store Store, p Period, truthPath string) (Report, 
 		}
 		differences.join(Compare(s.entries, entries))
 		differences.join(CompareQuality(s.quality, append(quality, more...)))
-		r.Energy.join(BalanceEnergy(metered, s.entries))
+		energy := BalanceEnergy(metered, s.entries)
+		energy.Levels = BalanceLevels(s.devices, append(quality, more...), s.entries)
+		r.Energy.join(energy)
 		r.Time.join(BalanceTime(s.devices, s.period, s.entries))
 		if truthPath != "" {
 			book.add(s.siteBook)
@@ -270,6 +274,10 @@ func (e *Energy) join(o Energy) {
 	e.Facility += o.Facility
 	e.Estimated += o.Estimated
 	e.Residual += o.Residual
+	e.ITShared += o.ITShared
+	e.Levels.Devices += o.Levels.Devices
+	e.Levels.Nodes += o.Levels.Nodes
+	e.Levels.Sites += o.Levels.Sites
 }
 
 func (t *Time) join(o Time) {

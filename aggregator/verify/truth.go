@@ -28,13 +28,19 @@ type Truth struct {
 	// MaxTenantPPM is the largest relative difference between a tenant's GPU energy and the true one, and WorstTenant whose.
 	MaxTenantPPM float64 `json:"max_tenant_error_ppm"`
 	WorstTenant  string  `json:"worst_tenant,omitempty"`
-	// Outside counts cuts and entries whose true energy lies outside their bounds, of those checked.
+	// Outside counts cuts, entries and tenants' sums whose true energy lies outside their bounds, of those checked.
 	Outside        int `json:"outside_bound"`
 	CutsChecked    int `json:"cuts_checked"`
 	EntriesChecked int `json:"entries_checked"`
 	TenantsChecked int `json:"tenants_checked"`
 	// Unknown counts cuts, entries and allocations whose edges the truth does not name. They are not checked.
 	Unknown int `json:"truth_unknown"`
+}
+
+// Reality knows what devices and MIG instances really drew since a common start.
+type Reality interface {
+	// Energy is that of one up to an instant; false when it is not known.
+	Energy(entity string, t unit.Micros) (unit.Microjoules, bool)
 }
 
 // TrueEnergy is the energy that devices and MIG instances really drew since a common start, in µJ, at instants.
@@ -101,27 +107,40 @@ func parseTruth(text string) (TruePoint, string, error) {
 	return TruePoint{At: unit.Micros(t), Energy: unit.Microjoules(e)}, fields[0], nil
 }
 
-// at is the true energy at an instant that the truth names.
-func (e TrueEnergy) at(entity string, t unit.Micros) (int64, bool) {
+// Energy is the true energy at an instant that the truth names.
+func (e TrueEnergy) Energy(entity string, t unit.Micros) (unit.Microjoules, bool) {
 	points := e[entity]
 	i, ok := slices.BinarySearchFunc(points, t, func(p TruePoint, t unit.Micros) int { return cmp.Compare(p.At, t) })
 	if !ok {
 		return 0, false
 	}
-	return int64(points[i].Energy), true
+	return points[i].Energy, true
 }
 
 // between is the true energy of [a, b).
-func (e TrueEnergy) between(entity string, a, b unit.Micros) (int64, bool) {
-	from, okA := e.at(entity, a)
-	to, okB := e.at(entity, b)
-	return to - from, okA && okB
+func between(r Reality, entity string, a, b unit.Micros) (int64, bool) {
+	from, okA := r.Energy(entity, a)
+	to, okB := r.Energy(entity, b)
+	return int64(to - from), okA && okB
 }
 
 // tenantSum is a tenant's energy: booked in mJ, true in µJ × thousandths.
 type tenantSum struct {
 	booked, real big.Int
 	unknown      bool
+	// low and high are how far the stated bounds reach in sum; unbounded says that part of it has none.
+	low, high int64
+	unbounded bool
+}
+
+// outside says that the true energy is not within the bounds stated.
+func (s *tenantSum) outside() bool {
+	if s.unknown || s.unbounded {
+		return false
+	}
+	diff := new(big.Int).Mul(&s.booked, big.NewInt(1_000_000))
+	diff.Sub(&s.real, diff)
+	return diff.Cmp(product(-s.low, 1_000_000)) < 0 || diff.Cmp(product(s.high, 1_000_000)) > 0
 }
 
 // ppm is how far booked energy is from the true one.

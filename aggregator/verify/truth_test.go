@@ -35,7 +35,7 @@ func FuzzReadTruth(f *testing.F) {
 		}
 		for entity, points := range e {
 			for _, p := range points {
-				if v, ok := e.at(entity, p.At); !ok || v != int64(p.Energy) {
+				if v, ok := e.Energy(entity, p.At); !ok || v != p.Energy {
 					t.Fatalf("%s at %d is %d, %v; read %d", entity, p.At, v, ok, p.Energy)
 				}
 			}
@@ -96,7 +96,7 @@ func TestTruth(t *testing.T) {
 	f(outside, func(_ TrueEnergy, s *siteBook) { s.entries[1].GPU += 13 })
 
 	wrong := outside
-	wrong.MaxTenantPPM, wrong.WorstTenant = 1, "t"
+	wrong.MaxTenantPPM, wrong.WorstTenant, wrong.Outside = 1, "t", 2 // the entry, and the sum of its tenant
 	f(wrong, func(_ TrueEnergy, s *siteBook) { s.entries[0].GPU += 30 })
 
 	open := right

@@ -75,6 +75,7 @@ func Check(fsys fs.FS) ([]Finding, error) {
 		}
 		checkTrees(s, report)
 		checkCore(s, report)
+		checkProvers(s, report)
 		checkClients(s, report)
 		checkProcess(s, report)
 	}

@@ -56,6 +56,12 @@ func TestRules(t *testing.T) {
 	good("internal/process/a.go", file("process", "", m+"internal/kafkaconn"))
 	bad("deploy/e2e/a.go", file("e2e", "", m+"cmd/wattledger"), "nothing imports a main")
 
+	// proofs
+	bad("aggregator/verify/a.go", file("verify", "", m+"aggregator/attribution"), "a proof shares no arithmetic")
+	bad("aggregator/verify/a.go", file("verify", "", m+"aggregator/ledger"), "a proof shares no arithmetic")
+	good("aggregator/verify/a_test.go", file("verify", "", m+"aggregator/closing"))
+	good("aggregator/verify/fleettest/books/a.go", file("books", "", m+"aggregator/closing"))
+
 	// core
 	bad("collector/agent/a.go", file("agent", "", "os"), "core does no I/O")
 	bad("ingest/pipeline/a.go", file("pipeline", "", "net/http"), "core does no I/O")

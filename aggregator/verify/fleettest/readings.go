@@ -85,7 +85,7 @@ func (f *Fleet) readings(d record.Device, power *Power, edges []unit.Micros) ver
 	return p.s
 }
 
-// whole reads every second and, within milliseconds, at every edge.
+// whole reads every second and, within a millisecond, at every edge.
 func (p *player) whole(tick unit.Micros, edges []unit.Micros) {
 	var ticks []unit.Micros
 	for t := tick; t < p.f.end(); t += unit.Second {
@@ -93,7 +93,7 @@ func (p *player) whole(tick unit.Micros, edges []unit.Micros) {
 	}
 	for _, e := range edges {
 		if e > tick && e < p.f.end() {
-			ticks = append(ticks, e+p.lag+unit.Micros(p.f.rng.Int64N(5_000)))
+			ticks = append(ticks, e+p.lag+unit.Micros(p.f.rng.Int64N(1_000)))
 		}
 	}
 	slices.Sort(ticks)
