@@ -14,7 +14,7 @@ import (
 
 // Sites are the sites of the inventory in order of id.
 func (s *Store) Sites(ctx context.Context) ([]record.Site, error) {
-	rows, err := s.conn.Query(ctx, `SELECT id, country, zone, operator, operator_country, pue_thousandths, allocation_source FROM sites FINAL ORDER BY id`)
+	rows, err := s.conn.Query(ctx, `SELECT id, country, zone, operator, operator_country, pue_thousandths, allocation_source, reading_source FROM sites FINAL ORDER BY id`)
 	if err != nil {
 		return nil, fmt.Errorf("read sites: %w", err)
 	}
@@ -23,7 +23,7 @@ func (s *Store) Sites(ctx context.Context) ([]record.Site, error) {
 	for rows.Next() {
 		var r record.Site
 		var pue uint32
-		if err := rows.Scan(&r.ID, &r.Country, &r.Zone, &r.Operator, &r.OperatorCountry, &pue, &r.AllocationSource); err != nil {
+		if err := rows.Scan(&r.ID, &r.Country, &r.Zone, &r.Operator, &r.OperatorCountry, &pue, &r.AllocationSource, &r.ReadingSource); err != nil {
 			return nil, fmt.Errorf("read sites: %w", err)
 		}
 		r.PUEThousandths = int64(pue)

@@ -315,7 +315,7 @@ func (s *Store) waiting(ctx context.Context, site record.Site, p *closer.Progres
 	}
 	rows, err := s.conn.Query(with(ctx, "site", site.ID),
 		`SELECT topic, source, toUnixTimestamp64Micro(max(complete_up_to)) FROM messages
-		 WHERE site = {site:String} AND topic IN ('`+wire.TopicSample+`', '`+wire.TopicAllocation+`') GROUP BY topic, source`)
+		 WHERE site = {site:String} AND topic IN ('`+wire.TopicSample+`', '`+wire.TopicAllocation+`', '`+wire.TopicReading+`') GROUP BY topic, source`)
 	if err != nil {
 		return fmt.Errorf("read what is complete of %s: %w", site.ID, err)
 	}
@@ -369,6 +369,9 @@ func (s *Store) waiting(ctx context.Context, site record.Site, p *closer.Progres
 	}
 	if site.AllocationSource != "" && site.AllocationSource != record.AllocationsByNodes {
 		need(wire.TopicAllocation, site.AllocationSource, p.Next+unit.Hour)
+	}
+	if site.ReadingSource != "" {
+		need(wire.TopicReading, site.ReadingSource, p.Next+unit.Hour)
 	}
 	return nil
 }

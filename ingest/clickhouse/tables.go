@@ -171,6 +171,7 @@ func sitesBlock(rows []pipeline.Revised[record.Site]) *block {
 	out.add("operator_country", word, each(rows, func(r *row) string { return r.Value.OperatorCountry }))
 	out.add("pue_thousandths", "UInt32", number(rows, func(r *row) uint32 { return uint32(r.Value.PUEThousandths) }))
 	out.add("allocation_source", "String", text(rows, func(r *row) string { return r.Value.AllocationSource }))
+	out.add("reading_source", "String", text(rows, func(r *row) string { return r.Value.ReadingSource }))
 	out.add("revision", "UInt64", number(rows, func(r *row) uint64 { return r.Revision }))
 	return out
 }

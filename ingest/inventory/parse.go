@@ -28,7 +28,7 @@ type File struct {
 // Keys of each kind of record.
 var (
 	top        = []string{"revision", "sites", "nodes", "devices", "tenants"}
-	siteKeys   = []string{"id", "country", "zone", "operator", "operator_country", "pue", "allocation_source"}
+	siteKeys   = []string{"id", "country", "zone", "operator", "operator_country", "pue", "allocation_source", "reading_source"}
 	nodeKeys   = []string{"id", "site", "rack", "model", "rest_watts", "from", "to"}
 	deviceKeys = []string{
 		"uuid", "parent", "node", "kind", "model", "serial", "driver", "vbios", "index", "slices", "energy_source",
@@ -109,6 +109,7 @@ func site(e *entry) (string, record.Site) {
 	s := record.Site{
 		ID: e.required("id"), Country: e.country("country", true), Zone: e.required("zone"), Operator: e.text("operator"),
 		OperatorCountry: e.country("operator_country", false), PUEThousandths: e.thousandths("pue", ", such as 1.25", 0), AllocationSource: e.text("allocation_source"),
+		ReadingSource: e.text("reading_source"),
 	}
 	switch {
 	case e.values["pue"] == nil:

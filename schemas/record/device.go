@@ -66,6 +66,9 @@ type Site struct {
 	// AllocationSource names the scheduler that must declare its events complete before an hour can close, or is the word
 	// AllocationsByNodes.
 	AllocationSource string
+	// ReadingSource names who states the site's meters and must declare its readings complete before an hour can close. Empty:
+	// nobody is waited for, and a meter that is late is booked as an adjustment.
+	ReadingSource string
 }
 
 // AllocationsByNodes is the AllocationSource of a site at which each node states who holds its devices: every node expected

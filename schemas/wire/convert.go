@@ -51,6 +51,7 @@ func SiteOf(s *wl.Site) record.Site {
 	return record.Site{
 		ID: s.GetId(), Country: s.GetCountry(), Zone: s.GetZone(), Operator: s.GetOperator(),
 		OperatorCountry: s.GetOperatorCountry(), PUEThousandths: int64(s.GetPueThousandths()), AllocationSource: s.GetAllocationSource(),
+		ReadingSource: s.GetReadingSource(),
 	}
 }
 
@@ -58,7 +59,7 @@ func SiteOf(s *wl.Site) record.Site {
 func SiteTo(s record.Site) *wl.Site {
 	return &wl.Site{
 		Id: s.ID, Country: s.Country, Zone: s.Zone, Operator: s.Operator, OperatorCountry: s.OperatorCountry,
-		PueThousandths: uint32(s.PUEThousandths), AllocationSource: s.AllocationSource,
+		PueThousandths: uint32(s.PUEThousandths), AllocationSource: s.AllocationSource, ReadingSource: s.ReadingSource,
 	}
 }
 

@@ -7,6 +7,7 @@ package fleet
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/wattledger/wattledger/schemas/record"
@@ -25,6 +26,8 @@ type Fleet struct {
 	Nodes      []Node
 	Tenants    []record.Tenant
 	Loads      []Load
+	// Meters are those of the sites that have any.
+	Meters []Meters
 	// Models are model lines of the scenario for hardware that is not built in.
 	Models []string
 	// Events are further scenario lines: resets, missing values, XIDs.
@@ -43,6 +46,14 @@ type Node struct {
 	GPUs     int
 	// MIG are the compute slices of the instances of each GPU in MIG mode.
 	MIG map[int][]int
+}
+
+// CPUs is how many Grace CPUs are played: one for two GPUs of a superchip.
+func (n Node) CPUs() int {
+	if n.Hardware == "gb200" {
+		return n.GPUs / 2
+	}
+	return 0
 }
 
 // Load is an allocation and what it does to the GPU it holds.
@@ -136,7 +147,11 @@ func Live(f *Fleet, start unit.Micros) *Fleet {
 	start -= start % unit.Millisecond
 	out := *f
 	out.Name, out.Start, out.End = f.Name+" live", start, start+10*365*24*unit.Hour
-	out.Nodes, out.Loads, out.Events = nil, nil, nil
+	out.Nodes, out.Loads, out.Events, out.Meters = nil, nil, nil, nil
+	out.Sites = slices.Clone(f.Sites)
+	for i := range out.Sites {
+		out.Sites[i].ReadingSource = "" // nobody reads meters live: what they would say is modelled
+	}
 	for _, n := range f.Nodes {
 		n.Boot = start
 		out.Nodes = append(out.Nodes, n)

@@ -12,20 +12,21 @@ import (
 type hours struct {
 	mu     sync.Mutex
 	start  unit.Micros
-	near   []int // nodes that have begun the last minutes of hour i, or are done
+	before unit.Micros
+	near   []int // nodes that have come within before of the end of hour i
 	ended  int
 	nodes  int
 	change chan struct{}
 }
 
-func newHours(f *fleet.Fleet, nodes int) *hours {
-	return &hours{start: f.Start, near: make([]int, int((f.End-f.Start)/unit.Hour)+2), nodes: nodes, change: make(chan struct{})}
+// newHours counts nodes that have come so near to the end of an hour; a little ahead of it, or with before 0 past it.
+func newHours(f *fleet.Fleet, nodes int, before unit.Micros) *hours {
+	return &hours{start: f.Start, before: before, near: make([]int, int((f.End-f.Start)/unit.Hour)+2), nodes: nodes, change: make(chan struct{})}
 }
 
 // reached says that a node has been played from one instant to another.
 func (h *hours) reached(from, to unit.Micros) {
-	const before = 5 * 60 * unit.Second
-	a, b := (from-h.start+before)/unit.Hour, (to-h.start+before)/unit.Hour
+	a, b := (from-h.start+h.before)/unit.Hour, (to-h.start+h.before)/unit.Hour
 	if a == b {
 		return
 	}

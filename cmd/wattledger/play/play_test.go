@@ -47,7 +47,7 @@ func TestGate(t *testing.T) {
 func TestHours(t *testing.T) {
 	const start = 1_790_000_000_000_000 / unit.Hour * unit.Hour
 	synctest.Test(t, func(t *testing.T) {
-		h := newHours(&fleet.Fleet{Start: start, End: start + 2*unit.Hour}, 2)
+		h := newHours(&fleet.Fleet{Start: start, End: start + 2*unit.Hour}, 2, 5*60*unit.Second)
 		ready := make(chan error, 1)
 		go func() { ready <- h.wait(t.Context(), start) }()
 		near := start + unit.Hour - 5*60*unit.Second

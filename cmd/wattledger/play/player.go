@@ -23,6 +23,7 @@ import (
 	"github.com/wattledger/wattledger/collector/dcgm"
 	"github.com/wattledger/wattledger/collector/dcgm/simctl"
 	"github.com/wattledger/wattledger/collector/message"
+	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
 )
@@ -33,6 +34,8 @@ type Statements interface {
 	Fleet(ctx context.Context, f *fleet.Fleet) error
 	// Allocations states the allocation events of [from, to) at every site, and that there are no others before to.
 	Allocations(ctx context.Context, f *fleet.Fleet, from, to unit.Micros) error
+	// Readings states what the meters of a site read, and that there is nothing more to come before to.
+	Readings(ctx context.Context, f *fleet.Fleet, site string, readings []record.Reading, to unit.Micros) error
 }
 
 // Player plays fleets.
@@ -66,7 +69,7 @@ func (p *Player) Day(ctx context.Context, f *fleet.Fleet, progress func(played u
 		return err
 	}
 	g := newGate(f.Start)
-	hours := newHours(f, len(f.Nodes))
+	hours, passed := newHours(f, len(f.Nodes), 5*60*unit.Second), newHours(f, len(f.Nodes), 0)
 	group, ctx := errgroup.WithContext(ctx)
 	for _, n := range f.Nodes {
 		clock := &virtualClock{ctl: ctl, node: n.ID, gate: g, now: f.Start}
@@ -74,6 +77,7 @@ func (p *Player) Day(ctx context.Context, f *fleet.Fleet, progress func(played u
 		clock.tick = func(at unit.Micros) {
 			progress(at - last)
 			hours.reached(last, at)
+			passed.reached(last, at)
 			last = at
 		}
 		cfg := p.config(f, n, p.Period)
@@ -81,6 +85,7 @@ func (p *Player) Day(ctx context.Context, f *fleet.Fleet, progress func(played u
 		cfg.StopTimeout = 10 * time.Minute
 		group.Go(func() error {
 			defer hours.done()
+			defer passed.done()
 			return p.node(ctx, lib, n, cfg, clock, &counting{p, message.NewWriter(p.Sink), ctx.Done()}, f.End)
 		})
 	}
@@ -95,6 +100,18 @@ func (p *Player) Day(ctx context.Context, f *fleet.Fleet, progress func(played u
 			}
 		}
 		g.open(f.End + unit.Hour) // a clean stop may look a little past the end
+		return nil
+	})
+	group.Go(func() error {
+		m := newMeters(ctl, f, p.Statements)
+		for hour := f.Start; hour < f.End; hour += unit.Hour {
+			if err := passed.wait(ctx, hour); err != nil {
+				return err
+			}
+			if err := m.hour(ctx, hour); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 	if err := group.Wait(); err != nil {

@@ -17,10 +17,11 @@ import (
 	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
 )
 
-// Office states a fleet's inventory and allocations over Kafka, as an operator and the sites' schedulers would.
+// Office states a fleet's inventory, allocations and meters over Kafka, as an operator, the sites' schedulers and their building
+// management would.
 type Office struct {
-	inventory, allocations *kafka.Publisher
-	// sequence counts the messages of each site's scheduler.
+	inventory, allocations, readings *kafka.Publisher
+	// sequence counts the messages of each source.
 	sequence map[string]uint64
 }
 
@@ -34,11 +35,17 @@ func NewOffice(conn kafkaconn.Config) (*Office, error) {
 	if err != nil {
 		return nil, errors.Join(err, inventory.Close())
 	}
-	return &Office{inventory: inventory, allocations: allocations, sequence: map[string]uint64{}}, nil
+	readings, err := kafka.NewPublisher(conn, wire.TopicReading, prometheus.NewRegistry())
+	if err != nil {
+		return nil, errors.Join(err, inventory.Close(), allocations.Close())
+	}
+	return &Office{inventory: inventory, allocations: allocations, readings: readings, sequence: map[string]uint64{}}, nil
 }
 
 // Close waits for what is under way.
-func (o *Office) Close() error { return errors.Join(o.inventory.Close(), o.allocations.Close()) }
+func (o *Office) Close() error {
+	return errors.Join(o.inventory.Close(), o.allocations.Close(), o.readings.Close())
+}
 
 // Fleet states sites, nodes and tenants. A later play's statement replaces an earlier one's.
 func (o *Office) Fleet(ctx context.Context, f *fleet.Fleet) error {
@@ -98,5 +105,31 @@ func (o *Office) Allocations(ctx context.Context, f *fleet.Fleet, from, to unit.
 		}
 		o.sequence[s.ID]++
 	}
+	return nil
+}
+
+// Readings states what the meters of a site read, and that there is nothing more to come before to.
+func (o *Office) Readings(ctx context.Context, f *fleet.Fleet, site string, readings []record.Reading, to unit.Micros) error {
+	source := ""
+	for _, s := range f.Sites {
+		if s.ID == site {
+			source = s.ReadingSource
+		}
+	}
+	run := f.Identity("meters", site)
+	b := &wl.ReadingBatch{
+		SchemaVersion: wire.SchemaVersion, Site: site, Source: source, Run: run[:], Sequence: o.sequence[source], CompleteUpToUs: int64(to),
+	}
+	for _, r := range readings {
+		b.Readings = append(b.Readings, wire.ReadingTo(r))
+	}
+	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(b)
+	if err != nil {
+		return fmt.Errorf("encode readings of %s: %w", site, err)
+	}
+	if err := o.readings.Publish(ctx, []byte(site), value); err != nil {
+		return err
+	}
+	o.sequence[source]++
 	return nil
 }

@@ -110,6 +110,30 @@ EXPORT int wlsim_boot_id(const char *node, char *buf, int len)
 	return give_back(n, s, copy(buf, len, id));
 }
 
+/* wlsim_truth gives the true energy of a device, µJ since the start of the scenario, at an instant for which there is a row: an
+ * edge, a full hour or a mark that the node has passed. -1 when there is none. CPUs have index -1, -2, … */
+EXPORT int64_t wlsim_truth(const char *node, int index, int64_t t_us)
+{
+	CALL(wlsim_truth);
+	Scenario *s;
+	Node *n = hold(node, &s);
+	if (!n)
+		return -1;
+	int at = index < 0 ? n->ngpu - 1 - index : index;
+	int64_t uj = -1;
+	if (index < -n->ncpu || index >= n->ngpu) {
+		set_error("node %s has no device %d", node, index);
+	} else {
+		Device *d = &n->dev[at];
+		play(d, n->now_us / 1000);
+		uj = truth_at(d, t_us / 1000);
+		if (uj < 0 || t_us % 1000)
+			set_error("the truth of device %d of node %s has no row at %lld", index, node, (long long)t_us);
+	}
+	give_back(n, s, 0);
+	return t_us % 1000 ? -1 : uj;
+}
+
 EXPORT int wlsim_write_truth(const char *path)
 {
 	CALL(wlsim_write_truth);

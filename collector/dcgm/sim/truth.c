@@ -40,6 +40,20 @@ void truth_row(Device *d)
 	d->truth_ms = next;
 }
 
+/* truth_at is the energy of the row at an instant, -1 when there is none. Rows are in order of time. */
+int64_t truth_at(const Device *d, int64_t t_ms)
+{
+	int lo = 0, hi = d->ntruth;
+	while (lo < hi) {
+		int mid = lo + (hi - lo) / 2;
+		if (d->truth[mid].t_ms < t_ms)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < d->ntruth && d->truth[lo].t_ms == t_ms ? d->truth[lo].uj : -1;
+}
+
 static void write_device(FILE *f, const Device *d)
 {
 	for (int i = 0; i < d->ntruth; i++)

@@ -275,6 +275,7 @@ void take(Device *d, int inst, int64_t t_us, Snap *out);
 /* truth.c */
 int truth_write(Scenario *s, const char *path, char *err, size_t errlen);
 void truth_row(Device *d);
+int64_t truth_at(const Device *d, int64_t t_ms);
 
 /* fields.c: metadata. */
 dcgm_field_meta_t *field_by_id(uint16_t id);

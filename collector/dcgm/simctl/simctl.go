@@ -26,6 +26,7 @@ type Control struct {
 	migUUID    func(node string, index, instance int32, buf *byte, n int32) int32
 	bootID     func(node string, buf *byte, n int32) int32
 	writeTruth func(path string) int32
+	truth      func(node string, index int32, at int64) int64
 	release    func(node string) int32
 	calls      func(function string) uint64
 	cpu        func() int64
@@ -55,6 +56,7 @@ func Open(path string) (*Control, error) {
 		{&c.migUUID, "wlsim_mig_uuid"},
 		{&c.bootID, "wlsim_boot_id"},
 		{&c.writeTruth, "wlsim_write_truth"},
+		{&c.truth, "wlsim_truth"},
 		{&c.release, "wlsim_release"},
 		{&c.calls, "wlsim_calls"},
 		{&c.cpu, "wlsim_cpu_ns"},
@@ -114,6 +116,17 @@ func (c *Control) BootID(node string) (string, error) {
 // WriteTruth writes the true energy of every device to a file.
 func (c *Control) WriteTruth(path string) error {
 	return c.do("write the truth to "+path, func() bool { return c.writeTruth(path) == 0 })
+}
+
+// Truth is the true energy of a device since the start of the scenario, at an edge, a full hour or a mark that its node has
+// passed. CPUs have index -1, -2, …
+func (c *Control) Truth(node string, index int, at unit.Micros) (unit.Microjoules, error) {
+	var uj int64
+	err := c.do(fmt.Sprintf("read the truth of device %d of node %s", index, node), func() bool {
+		uj = c.truth(node, int32(index), int64(at))
+		return uj >= 0
+	})
+	return unit.Microjoules(uj), err
 }
 
 // Release lets the calls return that hang on a node, and ends the hang and slow lines that apply now.

@@ -49,6 +49,7 @@ int wlsim_gpu_uuid(const char *, int, char *, int);
 int wlsim_mig_uuid(const char *, int, int, char *, int);
 int wlsim_boot_id(const char *, char *, int);
 int wlsim_write_truth(const char *);
+int64_t wlsim_truth(const char *, int, int64_t);
 int wlsim_release(const char *);
 uint64_t wlsim_calls(const char *);
 int64_t wlsim_cpu_ns(void);

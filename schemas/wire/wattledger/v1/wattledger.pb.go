@@ -1436,8 +1436,10 @@ type Site struct {
 	PueThousandths uint32 `protobuf:"varint,6,opt,name=pue_thousandths,json=pueThousandths,proto3" json:"pue_thousandths,omitempty"`
 	// The scheduler that must declare its events complete before an hour closes.
 	AllocationSource string `protobuf:"bytes,7,opt,name=allocation_source,json=allocationSource,proto3" json:"allocation_source,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Who states the site's meters and must declare its readings complete before an hour closes; empty: nobody.
+	ReadingSource string `protobuf:"bytes,8,opt,name=reading_source,json=readingSource,proto3" json:"reading_source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Site) Reset() {
@@ -1515,6 +1517,13 @@ func (x *Site) GetPueThousandths() uint32 {
 func (x *Site) GetAllocationSource() string {
 	if x != nil {
 		return x.AllocationSource
+	}
+	return ""
+}
+
+func (x *Site) GetReadingSource() string {
+	if x != nil {
+		return x.ReadingSource
 	}
 	return ""
 }
@@ -2137,7 +2146,7 @@ const file_wattledger_v1_wattledger_proto_rawDesc = "" +
 	"deviceUuid\x12\x17\n" +
 	"\afrom_us\x18\x04 \x01(\x03R\x06fromUs\x12\x13\n" +
 	"\x05to_us\x18\x05 \x01(\x03R\x04toUs\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xe1\x01\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\x88\x02\n" +
 	"\x04Site\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acountry\x18\x02 \x01(\tR\acountry\x12\x12\n" +
@@ -2145,7 +2154,8 @@ const file_wattledger_v1_wattledger_proto_rawDesc = "" +
 	"\boperator\x18\x04 \x01(\tR\boperator\x12)\n" +
 	"\x10operator_country\x18\x05 \x01(\tR\x0foperatorCountry\x12'\n" +
 	"\x0fpue_thousandths\x18\x06 \x01(\rR\x0epueThousandths\x12+\n" +
-	"\x11allocation_source\x18\a \x01(\tR\x10allocationSource\"\x9b\x01\n" +
+	"\x11allocation_source\x18\a \x01(\tR\x10allocationSource\x12%\n" +
+	"\x0ereading_source\x18\b \x01(\tR\rreadingSource\"\x9b\x01\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04site\x18\x02 \x01(\tR\x04site\x12\x12\n" +
