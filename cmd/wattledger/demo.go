@@ -161,6 +161,9 @@ func (d *demo) day(ctx context.Context, s *stack, player *play.Player) error {
 	since := time.Now()
 	hours := int64(d.fleet.End-d.fleet.Start) / int64(unit.Hour)
 	if !d.played.Complete {
+		if err := d.factors(ctx, s); err != nil {
+			return err
+		}
 		stage := d.show.Stage("Play "+progress.Grouped(int64(d.fleet.GPUs()))+" GPUs", hours*int64(len(d.fleet.Nodes)), "node-hours")
 		var whole playedTime
 		err := player.Day(ctx, d.fleet, func(t unit.Micros) { stage.Set(whole.add(t)) })
@@ -181,6 +184,15 @@ func (d *demo) day(ctx context.Context, s *stack, player *play.Player) error {
 	d.stage("close", since)
 	d.played.Complete = true
 	return d.played.save(d.data)
+}
+
+// factors stores what the play is accounted with, before its first hour closes. Stored before, nothing changes.
+func (d *demo) factors(ctx context.Context, s *stack) error {
+	if _, err := s.store.SeedFactors(ctx); err != nil {
+		return err
+	}
+	_, err := s.store.AppendFactors(ctx, d.fleet.Factors)
+	return err
 }
 
 // live boots the fleet anew and collects along with the wall clock until ctx ends.

@@ -42,6 +42,7 @@ func Demo(seed uint64, start unit.Micros, hours int) *Fleet {
 	f := &Fleet{Name: "demo", Seed: seed, Start: start, End: start + unit.Micros(hours)*unit.Hour}
 	f.addPlaces()
 	f.addMeters()
+	f.addFactors()
 	p := planner{fleet: f, rng: rand.New(rand.NewPCG(seed, 0x77617474))}
 	for _, n := range f.Nodes {
 		switch n.ID {

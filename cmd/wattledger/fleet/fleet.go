@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wattledger/wattledger/schemas/factor"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
@@ -28,6 +29,8 @@ type Fleet struct {
 	Loads      []Load
 	// Meters are those of the sites that have any.
 	Meters []Meters
+	// Factors are editions that the play is accounted with, besides the committed tables.
+	Factors []factor.Edition
 	// Models are model lines of the scenario for hardware that is not built in.
 	Models []string
 	// Events are further scenario lines: resets, missing values, XIDs.
