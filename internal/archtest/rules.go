@@ -26,6 +26,16 @@ var pure = []string{
 // core packages do no I/O and are handed their time. Pure ones are core, and these may besides wait and count what they do.
 var core = append([]string{"collector/agent", "collector/nodemeter", "collector/workload", "ingest/pipeline", "ingest/rollup"}, pure...)
 
+// adapters lie below a core package, whose publishers they ask, and are none themselves: they do I/O and have a clock.
+var adapters = []string{
+	"aggregator/carbon/provider", "aggregator/carbon/rte", "aggregator/carbon/electricitymaps", "aggregator/carbon/entsoe", "aggregator/carbon/csvfile",
+	"aggregator/carbon/yearly",
+}
+
+// isCore says that a folder is one of core, and isPure that it is one of pure.
+func isCore(dir string) bool { return within(dir, core...) && !within(dir, adapters...) }
+func isPure(dir string) bool { return within(dir, pure...) && !within(dir, adapters...) }
+
 // accounts are the packages whose every figure ends in the ledger or on an invoice.
 var accounts = []string{
 	"aggregator/window", "aggregator/attribution", "aggregator/closing", "aggregator/carbon", "aggregator/tariff", "aggregator/ledger",
@@ -139,7 +149,11 @@ func checkCore(s source, report report) {
 	if s.test || !within(s.dir, core...) {
 		return
 	}
-	isPure := within(s.dir, pure...)
+	if !isCore(s.dir) {
+		checkFloats(s, report)
+		return
+	}
+	isPure := isPure(s.dir)
 	for importPath, at := range s.imports {
 		target, own := ours(importPath)
 		switch {
@@ -158,15 +172,21 @@ func checkCore(s source, report report) {
 		forbidden = append(forbidden, "Sleep", "After", "AfterFunc", "Tick", "NewTicker", "NewTimer")
 	}
 	ast.Inspect(s.syntax, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.SelectorExpr:
-			if name, ok := selects(s, n, "time"); ok && slices.Contains(forbidden, name) {
-				report(s.line(n.Pos()), "%s uses time.%s, but core is handed its time: take the instant or a clock as an argument", s.dir, name)
+		if sel, ok := n.(*ast.SelectorExpr); ok {
+			if name, ok := selects(s, sel, "time"); ok && slices.Contains(forbidden, name) {
+				report(s.line(sel.Pos()), "%s uses time.%s, but core is handed its time: take the instant or a clock as an argument", s.dir, name)
 			}
-		case *ast.Ident:
-			if (n.Name == "float64" || n.Name == "float32") && within(s.dir, accounts...) {
-				report(s.line(n.Pos()), "%s uses %s, but accounts are integers or exact decimals: floats exist in gauges and on display", s.dir, n.Name)
-			}
+		}
+		return true
+	})
+	checkFloats(s, report)
+}
+
+// checkFloats keeps floats out of what ends in an account, and out of what reads numbers for it.
+func checkFloats(s source, report report) {
+	ast.Inspect(s.syntax, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok && (id.Name == "float64" || id.Name == "float32") && within(s.dir, accounts...) {
+			report(s.line(id.Pos()), "%s uses %s, but accounts are integers or exact decimals: floats exist in gauges and on display", s.dir, id.Name)
 		}
 		return true
 	})
@@ -174,7 +194,7 @@ func checkCore(s source, report report) {
 
 // outsideCore says whether a core package of a tree may not import the folder. Other trees are checkTrees's to refuse.
 func outsideCore(tree, target string) bool {
-	return slices.Contains(trees, tree) && (top(target) == tree || top(target) == "internal") && !within(target, core...)
+	return slices.Contains(trees, tree) && (top(target) == tree || top(target) == "internal") && !isCore(target)
 }
 
 // checkClients keeps each client library in the adapters named after it.
