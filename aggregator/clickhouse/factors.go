@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,39 +13,16 @@ import (
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
-// ErrFactors means that editions contradict themselves or one another. None of them has been stored; mend the records that the
-// error names and import them again.
-var ErrFactors = errors.New("factors refused")
-
-// FactorsError is ErrFactors with what was found.
-type FactorsError struct{ Findings []factor.Finding }
-
-func (e *FactorsError) Error() string {
-	text := fmt.Sprintf("%v: %s", ErrFactors, e.Findings[0])
-	if n := len(e.Findings) - 1; n > 0 {
-		text += fmt.Sprintf(" and %d more", n)
-	}
-	return text
-}
-
-// Is makes it an ErrFactors.
-func (e *FactorsError) Is(target error) bool { return target == ErrFactors }
-
-// Appended is what became of editions that were handed to AppendFactors.
-type Appended struct {
-	// Stored are new, of them Revised say anew what another edition had said of the same time; Known were there already.
-	Stored, Revised, Known int
-	// Sequence is that of the stored ones; 0 when nothing was stored.
-	Sequence uint64
-}
+// Span narrows a book down to what hours in it are accounted with.
+type Span = factor.Span
 
 // AppendFactors stores editions, all under one new sequence. What the newest edition of the same series says of the same time already
 // is left out, so that storing twice changes nothing; what it says otherwise is a revision, and the edition before stays. Editions that
-// contradict themselves or one another are refused, all together, with a FactorsError.
+// contradict themselves or one another are refused, all together, with a factor.RefusedError.
 //
 // Sequences are counted up by whoever writes. Two writers at the same instant could take the same one: what they store is still all
 // there, and where they speak of the same hour, factor.Check names it.
-func (s *Store) AppendFactors(ctx context.Context, editions []factor.Edition) (Appended, error) {
+func (s *Store) AppendFactors(ctx context.Context, editions []factor.Edition) (factor.Appended, error) {
 	var refused []factor.Finding
 	for _, f := range factor.Check(sequenced(editions, 0)) {
 		if f.Refused {
@@ -54,14 +30,14 @@ func (s *Store) AppendFactors(ctx context.Context, editions []factor.Edition) (A
 		}
 	}
 	if len(refused) > 0 {
-		return Appended{}, &FactorsError{refused}
+		return factor.Appended{}, &factor.RefusedError{Findings: refused}
 	}
 	if len(editions) == 0 {
-		return Appended{}, nil
+		return factor.Appended{}, nil
 	}
 	have, err := s.factors(ctx, "kind IN {kinds:Array(String)} AND key IN {keys:Array(String)}", kindsAndKeys(editions)...)
 	if err != nil {
-		return Appended{}, err
+		return factor.Appended{}, err
 	}
 	newest := map[span]factor.Edition{}
 	for _, e := range have {
@@ -69,7 +45,7 @@ func (s *Store) AppendFactors(ctx context.Context, editions []factor.Edition) (A
 			newest[spanOf(e)] = e
 		}
 	}
-	var res Appended
+	var res factor.Appended
 	var fresh []factor.Edition
 	for _, e := range editions {
 		old, ok := newest[spanOf(e)]
@@ -87,7 +63,7 @@ func (s *Store) AppendFactors(ctx context.Context, editions []factor.Edition) (A
 	}
 	var last uint64
 	if err := s.conn.QueryRow(ctx, `SELECT max(sequence) FROM factors`).Scan(&last); err != nil {
-		return Appended{}, fmt.Errorf("read the last sequence of factors: %w", err)
+		return factor.Appended{}, fmt.Errorf("read the last sequence of factors: %w", err)
 	}
 	res.Stored, res.Sequence = len(fresh), last+1
 	return res, s.insertFactors(ctx, sequenced(fresh, res.Sequence))
@@ -112,20 +88,17 @@ func spanOf(e factor.Edition) span {
 
 // SeedFactors stores the committed tables, those rows of them that are not there. It gives the rows of a new version of the program a
 // sequence, so that as of one before it an hour is still accounted as it was.
-func (s *Store) SeedFactors(ctx context.Context) (Appended, error) {
+func (s *Store) SeedFactors(ctx context.Context) (factor.Appended, error) {
 	editions, err := factor.Committed()
 	if err != nil {
-		return Appended{}, err
+		return factor.Appended{}, err
 	}
 	res, err := s.AppendFactors(ctx, editions)
 	if err != nil {
-		return Appended{}, fmt.Errorf("store the committed factors: %w", err)
+		return factor.Appended{}, fmt.Errorf("store the committed factors: %w", err)
 	}
 	return res, nil
 }
-
-// Span narrows a book down to what hours in [From, To) are accounted with. The zero Span is everything.
-type Span struct{ From, To unit.Micros }
 
 // Book is the set of editions that were known as of a sequence (factor.Newest for all), with the store's chains. Of hourly values
 // those outside the span are left out, which nothing chooses for its hours. A database that was never seeded has the committed tables

@@ -20,7 +20,7 @@ func gridHour(from unit.Micros, value int64) factor.Edition {
 // What goes in comes out; twice changes nothing; a revision counts from its sequence on, and as of before the old value still does.
 func TestFactors(t *testing.T) {
 	s, conn := open(t)
-	append := func(want Appended, editions ...factor.Edition) {
+	append := func(want factor.Appended, editions ...factor.Edition) {
 		t.Helper()
 		if got, err := s.AppendFactors(t.Context(), editions); err != nil || got != want {
 			t.Errorf("appended %+v, %v; want %+v", got, err, want)
@@ -55,12 +55,12 @@ func TestFactors(t *testing.T) {
 		Kind: factor.Instrument, Key: "s", From: hour0, Value: 5, Boundary: factor.Lifecycle, Method: "PPA", Source: "registry", Name: "x", Licence: "own",
 		Volume: 7 * unit.MillijoulesPerKWh, Matching: factor.Hourly,
 	}
-	append(Appended{Stored: 3, Sequence: 2}, gridHour(hour0, 20_000_000), gridHour(hour0+unit.Hour, 21_000_000), instrument)
-	append(Appended{Known: 3}, gridHour(hour0, 20_000_000), gridHour(hour0+unit.Hour, 21_000_000), instrument)
-	append(Appended{Stored: 1, Revised: 1, Known: 1, Sequence: 3}, gridHour(hour0, 22_000_000), gridHour(hour0+unit.Hour, 21_000_000))
+	append(factor.Appended{Stored: 3, Sequence: 2}, gridHour(hour0, 20_000_000), gridHour(hour0+unit.Hour, 21_000_000), instrument)
+	append(factor.Appended{Known: 3}, gridHour(hour0, 20_000_000), gridHour(hour0+unit.Hour, 21_000_000), instrument)
+	append(factor.Appended{Stored: 1, Revised: 1, Known: 1, Sequence: 3}, gridHour(hour0, 22_000_000), gridHour(hour0+unit.Hour, 21_000_000))
 	value(2, "20000000 ")
 	value(3, "22000000 ")
-	append(Appended{Stored: 1, Revised: 1, Sequence: 4}, gridHour(hour0, 20_000_000)) // the publisher takes its revision back
+	append(factor.Appended{Stored: 1, Revised: 1, Sequence: 4}, gridHour(hour0, 20_000_000)) // the publisher takes its revision back
 	value(3, "22000000 ")
 	value(factor.Newest, "20000000 ")
 
@@ -82,8 +82,8 @@ func TestFactors(t *testing.T) {
 		t.Helper()
 		before := len(book(factor.Newest, Span{}).Editions())
 		_, err := s.AppendFactors(t.Context(), editions)
-		var list *FactorsError
-		if !errors.Is(err, ErrFactors) || !errors.As(err, &list) || !strings.Contains(err.Error(), word) {
+		var list *factor.RefusedError
+		if !errors.Is(err, factor.ErrRefused) || !errors.As(err, &list) || !strings.Contains(err.Error(), word) {
 			t.Errorf("got %v, want a refusal with %q", err, word)
 		}
 		if after := len(book(factor.Newest, Span{}).Editions()); after != before {

@@ -29,7 +29,7 @@ var core = append([]string{"collector/agent", "collector/nodemeter", "collector/
 // adapters lie below a core package, whose publishers they ask, and are none themselves: they do I/O and have a clock.
 var adapters = []string{
 	"aggregator/carbon/provider", "aggregator/carbon/rte", "aggregator/carbon/electricitymaps", "aggregator/carbon/entsoe", "aggregator/carbon/csvfile",
-	"aggregator/carbon/yearly",
+	"aggregator/carbon/yearly", "aggregator/carbon/intake",
 }
 
 // isCore says that a folder is one of core, and isPure that it is one of pure.

@@ -231,8 +231,11 @@ func (b *Book) Editions() []Edition {
 
 // Compare is the order in which editions are shown: by kind, key, source, resolution, begin and sequence.
 func Compare(a, b Edition) int {
-	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Resolution, b.Resolution),
-		cmp.Compare(a.Boundary, b.Boundary), cmp.Compare(a.From, b.From), cmp.Compare(a.Sequence, b.Sequence), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID(), b.ID()))
+	if c := cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Resolution, b.Resolution),
+		cmp.Compare(a.Boundary, b.Boundary), cmp.Compare(a.From, b.From), cmp.Compare(a.Sequence, b.Sequence), cmp.Compare(a.Name, b.Name)); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.ID(), b.ID())
 }
 
 func covering(list []Edition, hour unit.Micros) []Edition {
