@@ -7,6 +7,7 @@ package clickhouse
 import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
+	"github.com/wattledger/wattledger/aggregator/closing"
 	"github.com/wattledger/wattledger/schemas/factor"
 )
 
@@ -14,9 +15,9 @@ import (
 type Store struct {
 	conn   driver.Conn
 	models map[string]factor.Model
-	grids  map[string]factor.Grid
 	// chains say which editions of factors count; without one a zone has factor.DefaultChain.
 	chains []factor.Chain
+	limits closing.Limits
 }
 
 // New makes a store over an open connection, which stays the caller's to close.
@@ -25,9 +26,5 @@ func New(conn driver.Conn) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	grids, err := factor.Grids()
-	if err != nil {
-		return nil, err
-	}
-	return &Store{conn: conn, models: models, grids: grids}, nil
+	return &Store{conn: conn, models: models, limits: closing.DefaultLimits()}, nil
 }

@@ -67,7 +67,8 @@ func (s *Store) Load(ctx context.Context, site record.Site, start unit.Micros) (
 	for _, device := range slices.Sorted(maps.Keys(allocations)) {
 		h.Strays = append(h.Strays, allocations[device]...)
 	}
-	return h, nil
+	err = s.addAround(ctx, &h)
+	return h, err
 }
 
 // leftmost is where the readings of an hour begin. The stored cut carries a counter over the hour's start; a device that has
