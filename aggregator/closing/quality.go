@@ -2,6 +2,7 @@ package closing
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/wattledger/wattledger/aggregator/window"
@@ -87,13 +88,20 @@ func (c *nodeCloser) sensorOf(d Device) string {
 // integral is what the collector's own integral of power rose by over [from, to), run by run and cut at the edges as counters
 // are. It is not known when a part of what the counter covers lies outside the readings of every run.
 func integral(d Device, from, to unit.Micros, covered func(a, b unit.Micros) unit.Micros) (unit.Millijoules, error) {
-	runs := map[string][]window.Point{}
-	add := func(run string, t unit.Micros, v unit.Millijoules) {
-		if v != window.NoIntegral {
-			runs[run] = append(runs[run], window.Point{T: t, C: v})
+	left := unit.Micros(math.MinInt64)
+	var series []run
+	add := func(name string, t unit.Micros, v unit.Millijoules) {
+		if v == window.NoIntegral {
+			return
 		}
+		i := len(series) - 1 // most often it is the run of the reading before
+		if i < 0 || series[i].name != name {
+			if i = slices.IndexFunc(series, func(r run) bool { return r.name == name }); i < 0 {
+				series, i = append(series, run{name: name, marks: make([]mark, 0, len(d.Points)+1)}), len(series)
+			}
+		}
+		series[i].marks = append(series[i].marks, mark{t, v})
 	}
-	left := unit.Micros(-1 << 62)
 	if d.Stored != nil {
 		left = d.Stored.T0 // what lies before is of the hours before
 		add(d.Stored.Run, d.Stored.T0, d.Stored.Integral0)
@@ -105,14 +113,14 @@ func integral(d Device, from, to unit.Micros, covered func(a, b unit.Micros) uni
 	}
 	var sum unit.Millijoules
 	var spans [][2]unit.Micros
-	for _, points := range runs {
-		slices.SortFunc(points, func(a, b window.Point) int { return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.C, b.C)) })
-		spans = append(spans, [2]unit.Micros{points[0].T, points[len(points)-1].T})
-		a, err := held(points, from)
+	for _, r := range series {
+		slices.SortFunc(r.marks, func(a, b mark) int { return cmp.Or(cmp.Compare(a.t, b.t), cmp.Compare(a.v, b.v)) })
+		spans = append(spans, [2]unit.Micros{r.marks[0].t, r.marks[len(r.marks)-1].t})
+		a, err := r.at(from)
 		if err != nil {
 			return 0, err
 		}
-		b, err := held(points, to)
+		b, err := r.at(to)
 		if err != nil {
 			return 0, err
 		}
@@ -135,14 +143,27 @@ func integral(d Device, from, to unit.Micros, covered func(a, b unit.Micros) uni
 	return sum, nil
 }
 
-// held is the line through points at t, held at the outer ones. Of two points at one instant the first counts.
-func held(points []window.Point, t unit.Micros) (unit.Millijoules, error) {
-	i, exact := slices.BinarySearchFunc(points, t, func(p window.Point, t unit.Micros) int { return cmp.Compare(p.T, t) })
+// run is the integral of power in one run of the collector.
+type run struct {
+	name  string
+	marks []mark // in order of time
+}
+
+type mark struct {
+	t unit.Micros
+	v unit.Millijoules
+}
+
+// at is the integral at t on the line between the readings around it, held at the outer ones. Of two readings at one instant the
+// first counts.
+func (r run) at(t unit.Micros) (unit.Millijoules, error) {
+	i, exact := slices.BinarySearchFunc(r.marks, t, func(m mark, t unit.Micros) int { return cmp.Compare(m.t, t) })
 	switch {
 	case exact || i == 0:
-		return points[i].C, nil
-	case i == len(points):
-		return points[i-1].C, nil
+		return r.marks[i].v, nil
+	case i == len(r.marks):
+		return r.marks[i-1].v, nil
 	}
-	return window.Value(points[i-1].T, points[i].T, points[i-1].C, points[i].C, t)
+	a, b := r.marks[i-1], r.marks[i]
+	return window.Value(a.t, b.t, a.v, b.v, t)
 }

@@ -65,10 +65,11 @@ func Epochs(points []Point, limit unit.Milliwatts) ([]Epoch, Step) {
 	})
 	var out []Epoch
 	var step Step
+	kept := ps[:0] // what is kept moves to the front; epochs are stretches of it
+	begin := 0
 	for _, p := range ps {
-		if len(out) > 0 {
-			e := &out[len(out)-1]
-			last := e.Last()
+		if n := len(kept); n > 0 {
+			last := kept[n-1]
 			switch {
 			case last.Boot != p.Boot, last.Driver != p.Driver:
 			case p.T == last.T && p.C == last.C:
@@ -79,11 +80,16 @@ func Epochs(points []Point, limit unit.Milliwatts) ([]Epoch, Step) {
 			case p.C < last.C, tooFast(last, p, limit), seenAnew(last, p):
 				step.Resets++
 			default:
-				e.Points = append(e.Points, p)
+				kept = append(kept, p)
 				continue
 			}
+			out = append(out, Epoch{ID: kept[begin].T, Points: kept[begin:n:n]})
+			begin = n
 		}
-		out = append(out, Epoch{ID: p.T, Points: []Point{p}})
+		kept = append(kept, p)
+	}
+	if n := len(kept); n > 0 {
+		out = append(out, Epoch{ID: kept[begin].T, Points: kept[begin:n:n]})
 	}
 	return out, step
 }
