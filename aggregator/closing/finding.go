@@ -21,13 +21,14 @@ const (
 	FindingOverbooked    = "allocation_overbooked"         // it asks for more of a device than is free
 	FindingUnheld        = "allocation_of_unheld"          // the device cannot be held, or not in this way
 	FindingUnknownDevice = "allocation_of_unknown_device"  // the inventory of the site does not have the device
-	FindingEndsEarly     = "allocation_ends_before_start"  //
+	FindingEndsEarly     = "allocation_ends_before_start"  // it holds nothing and takes no room
 	FindingUnknownTenant = "allocation_of_unknown_tenant"  // counted under the name it states
 	FindingBackwards     = window.MeterBackwards           // a counter falls within one epoch
 	FindingContradiction = window.MeterContradicts         // two readings cannot both be true
 	FindingImpossible    = window.MeterImpossible          // a value that no meter can have
 	FindingTwoMeters     = "meter_claimed_twice"           // several meters claim one node
 	FindingBelowParts    = "meter_below_parts"             // a meter reads less than what is behind it: the excess is kept
+	FindingNoGrid        = "factor_grid_unknown"           // carbon is 0 until an intensity of the site's zone is known
 	FindingBoundary      = "factor_instrument_of_boundary" // an instrument of another boundary than the residual mix
 )
 

@@ -92,6 +92,8 @@ func (s *site) addCarbon() error {
 		s.mark(func(e *record.Entry) { e.Factor = ref })
 	} else {
 		s.mark(func(*record.Entry) {}, carbon.FlagLocationUnknown)
+		s.res.find(FindingNoGrid, s.hour.Site.Zone, "no intensity is known of grid zone %q of site %s: name a zone that is published, or import a factor for it",
+			s.hour.Site.Zone, s.hour.Site.ID)
 	}
 	s.mark(func(e *record.Entry) { e.FactorMarket = market.Ref }, market.Flags...)
 	return s.addEmbodied()

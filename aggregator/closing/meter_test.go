@@ -38,7 +38,8 @@ func oneNode() Hour {
 	a.Allocations = []record.Allocation{{ID: "one", Device: "GPU-a", Tenant: "t", Share: 1000, Start: start + 1}}
 	return Hour{
 		Site: record.Site{ID: "s", PUEThousandths: 1200}, Start: start, Limits: DefaultLimits(),
-		Nodes: []Node{{Node: record.Node{ID: "n", RestMilliwatts: 900_000}, Devices: []Device{a, b}}},
+		Factors: carbon.Factors{Grid: edition(factor.GridIntensity, "FR", 44_180_000)},
+		Nodes:   []Node{{Node: record.Node{ID: "n", RestMilliwatts: 900_000}, Devices: []Device{a, b}}},
 	}
 }
 
@@ -317,5 +318,5 @@ func TestMarket(t *testing.T) {
 	f("the residual mix", carbon.Factors{Grid: grid, Residual: residual}, 228_000, 456_000, "", "")
 	f("half of it green", carbon.Factors{Grid: grid, Residual: residual, Instruments: []factor.Edition{instrument(500_000, factor.Lifecycle)}}, 228_000, 228_000, "", "")
 	f("of another boundary", carbon.Factors{Grid: grid, Residual: residual, Instruments: []factor.Edition{instrument(500_000, factor.Direct)}}, 228_000, 456_000, "", FindingBoundary)
-	f("nothing is known", carbon.Factors{}, 0, 0, carbon.FlagMarketUnknown, "")
+	f("nothing is known", carbon.Factors{}, 0, 0, carbon.FlagMarketUnknown, FindingNoGrid)
 }

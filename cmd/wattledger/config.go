@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wattledger/wattledger/aggregator/closer"
+	"github.com/wattledger/wattledger/aggregator/closing"
 	"github.com/wattledger/wattledger/ingest"
 	"github.com/wattledger/wattledger/internal/chconn"
 	"github.com/wattledger/wattledger/internal/embedded/clickhouse"
@@ -22,6 +23,7 @@ type config struct {
 	Kafka      kafkaconn.Config `yaml:"kafka"`
 	Ingest     ingest.Config    `yaml:"ingest"`
 	Closer     closer.Config    `yaml:"closer"`
+	Closing    closing.Limits   `yaml:"closing"`
 	// Cluster is the ClickHouse cluster that migrations are for; empty is a single server.
 	Cluster string `yaml:"cluster"`
 	// Retention is how long rows are kept; wattledger migrate applies it.
@@ -38,8 +40,8 @@ type embedded struct {
 func defaultConfig(data string) config {
 	c := config{
 		ClickHouse: chconn.DefaultConfig(), Kafka: kafkaconn.DefaultConfig(), Ingest: ingest.DefaultConfig(), Closer: closer.DefaultConfig(),
-		Retention: schema.DefaultRetention(),
-		Embedded:  embedded{ClickHouse: clickhouse.DefaultConfig(), Kafka: kafka.DefaultConfig()},
+		Closing: closing.DefaultLimits(), Retention: schema.DefaultRetention(),
+		Embedded: embedded{ClickHouse: clickhouse.DefaultConfig(), Kafka: kafka.DefaultConfig()},
 	}
 	c.Embedded.ClickHouse.Data, c.Embedded.Kafka.DataDir = data, data
 	c.Embedded.Kafka.Topics = embeddedTopics(c.Ingest.Topics).Wanted(c.Kafka.MaxMessageBytes)

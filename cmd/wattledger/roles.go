@@ -47,6 +47,10 @@ func (c *aggregateCmd) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.Closing.Validate(); err != nil {
+		return err
+	}
+	store.UseLimits(cfg.Closing)
 	cl, err := closer.New(cfg.Closer, store, env.Log, env.Metrics)
 	if err != nil {
 		return err

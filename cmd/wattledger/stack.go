@@ -128,8 +128,11 @@ func (s *stack) connect(ctx context.Context, data string) (io.Closer, error) {
 		return nil, err
 	}
 	s.audit = clickhouse.NewAudit(db)
-	s.store, err = clickhouse.New(db)
-	return db, err
+	if s.store, err = clickhouse.New(db); err != nil {
+		return db, err
+	}
+	s.store.UseLimits(s.cfg.Closing)
+	return db, s.cfg.Closing.Validate()
 }
 
 // closer closes hours and tells about it.
