@@ -16,11 +16,12 @@ type Log struct {
 	asOf   AsOf
 	seals  []record.Seal // whose hour lies in the period, in the order of the log
 	sites  []SiteLog
+	later  map[batchKey]string // roots of the batches whose hour does not
 }
 
 // NewLog takes all the seals there were, those outside the period too.
 func NewLog(period Period, all []record.Seal) *Log {
-	l := &Log{period: period, asOf: AsOfSeals(all), sites: []SiteLog{}}
+	l := &Log{period: period, asOf: AsOfSeals(all), sites: []SiteLog{}, later: map[batchKey]string{}}
 	ordered := slices.Clone(all)
 	slices.SortFunc(ordered, CompareSeals)
 	bySite := map[string][]record.Seal{}
@@ -28,6 +29,8 @@ func NewLog(period Period, all []record.Seal) *Log {
 		bySite[s.Site] = append(bySite[s.Site], s)
 		if period.Holds(s.Hour) {
 			l.seals = append(l.seals, s)
+		} else {
+			l.later[batchKey{s.Site, s.Batch}] = s.Root
 		}
 	}
 	for _, site := range keys(bySite) {
@@ -88,7 +91,7 @@ func (p Period) siteLog(site string, all []record.Seal) SiteLog {
 			root = []byte(s.Root) // not a root of ours; the digest still covers it
 		}
 		leaves = append(leaves, ledger.LeafHash(root))
-		if s.Closing != "complete" {
+		if s.Closing == "lateness" {
 			l.Late = append(l.Late, Stamp(s.Hour)+": "+s.Reason)
 		}
 	}

@@ -27,6 +27,15 @@ func quotient(a, b int64, digits int32) Number {
 	return Number(decimal.NewFromInt(a).DivRound(decimal.NewFromInt(b), digits).StringFixed(digits))
 }
 
+// perKWh is an amount in so many of its smallest units, per kilowatt-hour.
+func perKWh(amount int64, e unit.Millijoules, units int64, digits int32) Number {
+	if e == 0 {
+		return ""
+	}
+	a := decimal.NewFromInt(amount).Mul(decimal.NewFromInt(unit.MillijoulesPerKWh))
+	return Number(a.DivRound(decimal.NewFromInt(int64(e)).Mul(decimal.NewFromInt(units)), digits).StringFixed(digits))
+}
+
 // Hours is device time in hours of a whole device.
 func Hours(t unit.DeviceTime) Number { return quotient(int64(t), unit.DeviceTimePerHour, 6) }
 
@@ -35,6 +44,9 @@ func KWh(e unit.Millijoules) Number { return quotient(int64(e), unit.Millijoules
 
 // Kilograms is a mass of CO2e.
 func Kilograms(m unit.MicrogramsCO2e) Number { return quotient(int64(m), 1_000_000_000, 6) }
+
+// Litres is an amount of water.
+func Litres(v unit.Microlitres) Number { return quotient(int64(v), 1_000_000, 6) }
 
 // short is a number for a table on a terminal.
 func short(a, b int64, digits int32) string {
@@ -50,4 +62,13 @@ func Count[I ~int | ~int64 | ~uint64](n I, one, many string) string {
 		return "1 " + one
 	}
 	return strconv.FormatInt(int64(n), 10) + " " + many
+}
+
+// signed is a difference for a table: with its sign, so that nobody takes it for an amount.
+func signed(a, b int64, digits int32) string {
+	s := short(a, b, digits)
+	if a > 0 {
+		s = "+" + s
+	}
+	return s
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,7 +113,13 @@ func TestUsageAddsUp(t *testing.T) {
 				Site: rapid.SampledFrom([]string{"x", "y"}).Draw(t, "site"), Project: rapid.SampledFrom([]string{"p", "=q\"\n"}).Draw(t, "project"),
 				GPU: unit.Millijoules(v.Draw(t, "gpu")), Facility: unit.Millijoules(v.Draw(t, "facility")),
 				DeviceTime: unit.DeviceTime(rapid.Int64Range(0, 1e10).Draw(t, "time")), Carbon: unit.MicrogramsCO2e(v.Draw(t, "carbon")),
-				Factor: rapid.SampledFrom([]string{"F lifecycle", "F direct"}).Draw(t, "factor"),
+				CarbonMarket: unit.MicrogramsCO2e(v.Draw(t, "market")), CarbonEmbodied: unit.MicrogramsCO2e(v.Draw(t, "embodied")),
+				Water: unit.Microlitres(v.Draw(t, "water")), Uncertainty: unit.Millijoules(v.Draw(t, "uncertainty")),
+				Factor:       rapid.SampledFrom([]string{"F lifecycle", "F direct"}).Draw(t, "factor"),
+				FactorMarket: rapid.SampledFrom([]string{"PPA direct", "R direct"}).Draw(t, "market factor"), FactorEmbodied: "M cradle-to-gate",
+			}
+			if rapid.Bool().Draw(t, "idle") {
+				e.Account, e.Rules = record.AccountHeldIdle, "2026-12"
 			}
 			all = append(all, Booked{Entry: e})
 		}
@@ -122,22 +129,54 @@ func TestUsageAddsUp(t *testing.T) {
 			}
 		}
 		d := u.Document()
-		var rows, hours Sums
+		type figures struct {
+			energy, uncertainty      unit.Millijoules
+			time                     unit.DeviceTime
+			carbon, market, embodied unit.MicrogramsCO2e
+			water                    unit.Microlitres
+		}
+		var rows, accounts figures
+		add := func(f *figures, s Sums) {
+			*f = figures{
+				f.energy + s.Energy, f.uncertainty + s.Uncertainty, f.time + s.DeviceTime, f.carbon + s.Carbon, f.market + s.CarbonMarket,
+				f.embodied + s.CarbonEmbodied, f.water + s.Water,
+			}
+		}
 		for _, r := range d.Rows {
-			rows.Energy += r.Energy
-			rows.DeviceTime += r.DeviceTime
-			rows.Carbon += r.Carbon
+			add(&rows, r.Sums)
 		}
+		mixed := map[string]bool{}
+		var byMethod [3]unit.MicrogramsCO2e
+		for _, c := range d.Carbon {
+			if c.Method == LocationBased {
+				mixed[c.Boundary] = true
+			}
+			byMethod[slices.Index([]string{LocationBased, MarketBased, Embodied}, c.Method)] += c.Carbon
+		}
+		if byMethod != [3]unit.MicrogramsCO2e{rows.carbon, rows.market, rows.embodied} {
+			t.Fatalf("by method %v, rows %+v", byMethod, rows)
+		}
+		if len(mixed) > 1 { // of two boundaries there is no sum anywhere
+			if d.Totals.Carbon != 0 || d.Totals.CarbonKg != "" || d.SCI.Score != "" || d.SCI.Because == "" {
+				t.Fatal("masses of two boundaries were summed")
+			}
+			rows.carbon = 0
+		} else if len(all) > 0 && rows.time > 0 && d.SCI.Operational+d.SCI.Embodied != rows.carbon+rows.embodied {
+			t.Fatalf("SCI %+v of %+v", d.SCI, rows)
+		}
+		for _, a := range d.Accounts {
+			add(&accounts, a.Sums)
+		}
+		var totals, hours figures
+		add(&totals, d.Totals)
 		for _, h := range d.Hours {
-			hours.Energy += h.Energy
-			hours.DeviceTime += h.DeviceTime
-			hours.Carbon += h.Carbon
+			hours.energy += h.Energy
+			hours.time += h.DeviceTime
+			hours.carbon += h.Carbon
+			hours.market += h.CarbonMarket
 		}
-		if rows != hours || rows.Energy != d.Totals.Energy || rows.DeviceTime != d.Totals.DeviceTime {
-			t.Fatalf("rows %+v, hours %+v, totals %+v", rows, hours, d.Totals)
-		}
-		if len(d.Carbon) > 1 && (d.Totals.Carbon != 0 || d.Totals.CarbonKg != "") {
-			t.Fatal("masses of two boundaries were summed")
+		if rows != totals || rows != accounts || hours != (figures{energy: rows.energy, time: rows.time, carbon: rows.carbon, market: rows.market}) {
+			t.Fatalf("rows %+v, accounts %+v, hours %+v, totals %+v", rows, accounts, hours, totals)
 		}
 		same(t, d, back.Document())
 	})
@@ -157,9 +196,11 @@ func same(t *rapid.T, a, b UsageDocument) {
 	if read, err := csv.NewReader(bytes.NewReader(text)).ReadAll(); err != nil || len(read) != len(a.Rows)+1 {
 		t.Fatalf("%d rows of %d, %v", len(read)-1, len(a.Rows), err)
 	}
-	for _, row := range a.Table().Rows {
-		if len(row) != len(a.Table().Columns) {
-			t.Fatalf("%d cells below %d headings", len(row), len(a.Table().Columns))
+	for _, table := range a.Tables() {
+		for _, row := range table.Rows {
+			if len(row) != len(table.Columns) {
+				t.Fatalf("%s: %d cells below %d headings", table.Title, len(row), len(table.Columns))
+			}
 		}
 	}
 }
