@@ -2,7 +2,8 @@
 //
 // It owns lines, totals and numbers; prices and tax are tariff's. Every line says which entries of the ledger it came from:
 // how many, and the RFC 6962 tree hash over their ids in the order of the ledger. Lines for GPU-hours part a tenant's
-// entries between them; a line for energy covers them all. What nobody held is never billed. Amounts are rounded once per
+// entries between them, and so do the lines for energy; a line is of one account of the ledger. What nobody held is billed to a
+// tenant whose contract says so, and to nobody else. Amounts are rounded once per
 // line, totals are sums of lines, VAT is on the sum (EN 16931 BR-CO-10 to BR-CO-17). An invoice is a function of the
 // entries, the list and the tenant: its number is made from its content, its date is the day after the period. The
 // formal documents (EN 16931 in UBL, CII, PDF) are not made here. Nothing reads a clock, a file or the network.
@@ -73,7 +74,11 @@ type Buyer struct {
 
 // Line is one thing that was used.
 type Line struct {
-	ID       int    `json:"id"`        // BT-126
+	ID int `json:"id"` // BT-126
+	// Account is the ledger's: tenant, held_idle, and by contract unallocated and platform.
+	Account record.Account `json:"account"`
+	// Waived says that the contract leaves it free: the price is then 0.
+	Waived   bool   `json:"waived"`
 	Item     string `json:"item"`      // BT-153
 	Quantity string `json:"quantity"`  // BT-129
 	UnitCode string `json:"unit_code"` // BT-130: HUR hour, KWH kilowatt-hour
@@ -108,9 +113,17 @@ type PriceList struct {
 
 // share is the part of a tenant's entries that a line is made from.
 type share struct {
-	price tariff.Price
-	time  unit.DeviceTime
-	ids   tree
+	price  tariff.Price
+	time   unit.DeviceTime
+	energy unit.Millijoules
+	ids    tree
+}
+
+// shareKey is what a tenant's entries are parted by; the model is empty for energy.
+type shareKey struct {
+	account record.Account
+	waived  bool
+	model   string
 }
 
 // Builder adds up a tenant's entries.
@@ -118,23 +131,41 @@ type Builder struct {
 	tenant record.Tenant
 	list   *tariff.List
 	opts   report.Options
-	models map[string]*share
-	energy unit.Millijoules
+	hours  map[shareKey]*share
+	energy map[shareKey]*share
 	all    tree
 	basis  report.Basis
 	faults map[string]error
+	// adjusted counts corrections of hours closed before, reserved what nobody held.
+	adjusted, reserved int64
 }
 
 // NewBuilder begins an invoice.
 func NewBuilder(tenant record.Tenant, list *tariff.List, opts report.Options) *Builder {
-	return &Builder{tenant: tenant, list: list, opts: opts, models: map[string]*share{}, faults: map[string]error{}}
+	return &Builder{
+		tenant: tenant, list: list, opts: opts, hours: map[shareKey]*share{}, energy: map[shareKey]*share{}, faults: map[string]error{},
+	}
 }
 
-// Add counts an entry. Entries come in the order of the ledger; one of another tenant or period is refused.
+// Add counts an entry that the tenant held. Entries come in the order of the ledger; one of another tenant or period is refused.
 func (b *Builder) Add(e report.Booked) error {
-	if e.Account != record.AccountTenant || e.Tenant != b.tenant.ID {
+	if !e.Account.Held() || e.Tenant != b.tenant.ID {
 		return fmt.Errorf("entry %s is not of tenant %s", e.ID, b.tenant.ID)
 	}
+	return b.add(e, e.DeviceTime)
+}
+
+// AddReserved counts an entry that nobody held and that the tenant pays for by contract, in the same order. Time in which the
+// device was not there is not billed.
+func (b *Builder) AddReserved(e report.Booked) error {
+	if e.Account.Held() {
+		return fmt.Errorf("entry %s is held by tenant %s: it is nobody's reserve", e.ID, e.Tenant)
+	}
+	b.reserved++
+	return b.add(e, e.DeviceTime-e.Unavailable)
+}
+
+func (b *Builder) add(e report.Booked, time unit.DeviceTime) error {
 	hour, err := e.Start()
 	if err != nil {
 		return err
@@ -146,21 +177,34 @@ func (b *Builder) Add(e report.Booked) error {
 		b.faults["dates"] = fmt.Errorf("price list %q holds from %s to %s and has no prices for %s: name the list of that time",
 			b.list.Name, b.list.ValidFrom, cmp.Or(string(b.list.ValidTo), "further notice"), e.Hour)
 	}
-	s, ok := b.models[e.Model]
-	if !ok {
-		s = &share{}
-		if s.price, err = b.list.PriceOf(e.Model); err != nil {
-			b.faults["model "+e.Model] = err
+	k := shareKey{account: e.Account, waived: b.list.Waives(e.Entry), model: e.Model}
+	if e.Account != record.AccountPlatform && e.DeviceKind != record.KindCPU.String() { // those have no GPU-hours
+		s, ok := b.hours[k]
+		if !ok {
+			s = &share{}
+			if s.price, err = b.list.PriceOf(e.Model); err != nil {
+				b.faults["model "+e.Model] = err
+			}
+			b.hours[k] = s
 		}
-		b.models[e.Model] = s
+		s.time += time
+		s.ids.add(e.ID)
 	}
-	s.time += e.DeviceTime
-	s.ids.add(e.ID)
-	b.all.add(e.ID)
 	if b.list.Energy != nil {
-		b.energy += b.list.Energy.Billed(e.Entry)
+		k.model = ""
+		s, ok := b.energy[k]
+		if !ok {
+			s = &share{}
+			b.energy[k] = s
+		}
+		s.energy += b.list.Energy.Billed(e.Entry)
+		s.ids.add(e.ID)
 	}
-	b.basis.Add(e.Entry)
+	b.all.add(e.ID)
+	if e.Kind == record.Adjustment {
+		b.adjusted++
+	}
+	b.basis.Add(e, b.opts.IdleLimit)
 	return nil
 }
 
@@ -219,26 +263,58 @@ func (b *Builder) dates(inv *Invoice) {
 	inv.IssueDate, inv.DueDate = issue.Format(time.DateOnly), issue.AddDate(0, 0, b.list.PaymentDays).Format(time.DateOnly)
 }
 
-// lines writes a line per device model, by name, and one for energy, and returns their sum.
+// lines writes a line per account and device model, by name, and one per account for energy, and returns their sum.
 func (b *Builder) lines(inv *Invoice, t tariff.Treatment) decimal.Decimal {
 	total := decimal.Decimal{}
-	add := func(item, code, name string, quantity decimal.Decimal, price tariff.Amount, exact int64, exactUnit string, ids *tree) {
+	add := func(k shareKey, item, code, name string, quantity decimal.Decimal, price tariff.Amount, exact int64, exactUnit string, ids *tree) {
+		if k.waived {
+			price = "0"
+		}
 		net := b.list.Net(quantity, price.Decimal())
 		total = total.Add(net)
 		inv.Lines = append(inv.Lines, Line{
-			ID: len(inv.Lines) + 1, Item: item, Quantity: quantity.StringFixed(tariff.QuantityDigits), UnitCode: code, Unit: name,
-			Price: string(price), Net: net.StringFixed(b.list.Digits()), Category: t.Category, Rate: rate(t),
+			ID: len(inv.Lines) + 1, Account: k.account, Waived: k.waived, Item: item + k.words(), Quantity: quantity.StringFixed(tariff.QuantityDigits),
+			UnitCode: code, Unit: name, Price: string(price), Net: net.StringFixed(b.list.Digits()), Category: t.Category, Rate: rate(t),
 			Exact: exact, ExactUnit: exactUnit, Entries: ids.count, EntriesRoot: ids.root(),
 		})
 	}
-	for _, model := range sorted(b.models) {
-		s := b.models[model]
-		add("GPU-hours, "+model, "HUR", "GPU-hour", tariff.GPUHours(s.time), s.price.Price, int64(s.time), "ms × thousandths of a device", &s.ids)
+	for _, k := range inOrder(b.hours) {
+		s := b.hours[k]
+		add(k, "GPU-hours, "+k.model, "HUR", "GPU-hour", tariff.GPUHours(s.time), s.price.Price, int64(s.time), "ms × thousandths of a device", &s.ids)
 	}
-	if e := b.list.Energy; e != nil {
-		add("Energy, "+e.Basis.Words(), "KWH", "kWh", tariff.KWh(b.energy), e.Price, int64(b.energy), "mJ", &b.all)
+	for _, k := range inOrder(b.energy) {
+		e, s := b.list.Energy, b.energy[k]
+		add(k, "Energy, "+e.Basis.Words(), "KWH", "kWh", tariff.KWh(s.energy), e.Price, int64(s.energy), "mJ", &s.ids)
 	}
 	return total
+}
+
+// words tell a line of one account from those of another.
+func (k shareKey) words() string {
+	text := ""
+	switch k.account {
+	case record.AccountHeldIdle:
+		text = ", held idle"
+	case record.AccountUnallocated:
+		text = ", reserved and held by nobody"
+	case record.AccountPlatform:
+		text = ", of reserved nodes without device"
+	}
+	if k.waived {
+		text += ", waived"
+	}
+	return text
+}
+
+func inOrder(m map[shareKey]*share) []shareKey {
+	var out []shareKey
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.SortFunc(out, func(a, b shareKey) int {
+		return cmp.Or(report.CompareAccounts(a.account, b.account), cmp.Compare(a.model, b.model))
+	})
+	return out
 }
 
 func rate(t tariff.Treatment) string {
@@ -272,6 +348,19 @@ func (b *Builder) notes(t tariff.Treatment) []string {
 	}
 	for _, site := range b.opts.Log.Open() {
 		notes = append(notes, "Not in this invoice, because not closed: "+site+".")
+	}
+	if b.adjusted > 0 {
+		notes = append(notes, "These lines contain "+report.Count(b.adjusted, "correction", "corrections")+
+			" of hours that were closed before; the usage statement lists each with its reason.")
+	}
+	for k := range b.hours {
+		if k.waived {
+			notes = append(notes, "Held idle time and its energy are waived by contract.")
+			break
+		}
+	}
+	if b.reserved > 0 {
+		return append(notes, "Lines with \"reserved\" are what nobody held of the nodes that the contract reserves; elsewhere it is the operator's.")
 	}
 	return append(notes, "Device time that nobody held is the operator's and is not billed.")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,8 +60,12 @@ func fleet(t *rapid.T) []report.Booked {
 			DeviceTime: unit.DeviceTime(rapid.Int64Range(0, unit.DeviceTimePerHour).Draw(t, "time")),
 			GPU:        mj("gpu"), CPU: mj("cpu"), NodeRest: mj("rest"), Facility: mj("facility"), Carbon: 1,
 		}
-		if e.Tenant == "" {
-			e.Account = record.AccountUnallocated
+		switch {
+		case e.Tenant == "":
+			e.Account, e.Node = record.AccountUnallocated, rapid.SampledFrom([]string{"n1", "n2"}).Draw(t, "node")
+			e.Unavailable = e.DeviceTime / 3
+		case rapid.Bool().Draw(t, "idle"):
+			e.Account = record.AccountHeldIdle
 		}
 		e.Estimated = unit.Millijoules(rapid.Int64Range(0, int64(e.GPU)).Draw(t, "estimated"))
 		e.Measured, e.Modelled = e.GPU+e.CPU-e.Estimated, e.NodeRest+e.Facility
@@ -69,10 +74,19 @@ func fleet(t *rapid.T) []report.Booked {
 	return out
 }
 
-// The lines of all invoices cover every tenant's entries once, and none of nobody's; what they charge is what was used; totals
-// are sums. Tenants and unallocated together are the fleet.
+// The lines of all invoices cover every tenant's entries once, of nobody's those that a contract gives to a tenant, and no others; what
+// they charge is what was used, and nothing for what is waived; totals are sums. The accounts together are the fleet.
 func TestLinesPartTheEntries(t *testing.T) {
-	list, err := tariff.Parse("example.yaml", tariff.Example)
+	const contracts = `
+contracts:
+  - {tenant: a, held_idle: waived}
+  - {tenant: b, unallocated: tenant, reserved: [{site: s, nodes: [n1]}]}
+`
+	list, err := tariff.Parse("example.yaml", append(slices.Clone(tariff.Example), contracts...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reserved, err := list.Reserve([]record.Tenant{{ID: "a"}, {ID: "b"}}, []record.Node{{Site: "s", ID: "n1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,23 +102,39 @@ func TestLinesPartTheEntries(t *testing.T) {
 			if err := whole.Add(e); err != nil {
 				t.Fatal(err)
 			}
-			if e.Tenant == "" {
+			tenant, held := e.Tenant, e.DeviceTime
+			if tenant == "" {
+				tenant, held = reserved.Payer(e.Entry, start), e.DeviceTime-e.Unavailable
+				if (tenant == "b") != (e.Node == "n1") {
+					t.Fatalf("what nobody held on %s is paid by %q", e.Node, tenant)
+				}
+			}
+			if tenant == "" {
 				continue
 			}
-			if builders[e.Tenant] == nil {
-				builders[e.Tenant] = NewBuilder(record.Tenant{ID: e.Tenant, Country: "FR"}, list, o)
+			if builders[tenant] == nil {
+				builders[tenant] = NewBuilder(record.Tenant{ID: tenant, Country: "FR"}, list, o)
 			}
-			if err := builders[e.Tenant].Add(e); err != nil {
+			add := builders[tenant].Add
+			if e.Tenant == "" {
+				add = builders[tenant].AddReserved
+			}
+			if err := add(e); err != nil {
 				t.Fatal(err)
 			}
-			count[e.Tenant]++
-			time[e.Tenant] += int64(e.DeviceTime)
-			energy[e.Tenant] += int64(list.Energy.Billed(e.Entry))
+			count[tenant]++
+			time[tenant] += int64(held)
+			energy[tenant] += int64(list.Energy.Billed(e.Entry))
 		}
 		d := whole.Document()
-		if d.Tenants.Energy+d.Unallocated.Energy != d.Totals.Energy || d.Tenants.DeviceTime+d.Unallocated.DeviceTime != d.Totals.DeviceTime ||
-			d.Tenants.Entries+d.Unallocated.Entries != int64(len(entries)) || d.Tenants.Carbon+d.Unallocated.Carbon != d.Totals.Carbon {
-			t.Fatalf("tenants and unallocated are not the fleet: %+v", d)
+		var sum report.Sums
+		for _, s := range []report.Sums{d.Tenants, d.HeldIdle, d.Unallocated, d.Platform} {
+			sum.Energy += s.Energy
+			sum.DeviceTime += s.DeviceTime
+			sum.Entries += s.Entries
+		}
+		if sum.Energy != d.Totals.Energy || sum.DeviceTime != d.Totals.DeviceTime || sum.Entries != int64(len(entries)) || sum.Entries != d.Totals.Entries {
+			t.Fatalf("the accounts are not the fleet: %+v", d)
 		}
 		for tenant, b := range builders {
 			inv, err := b.Invoice()
@@ -123,7 +153,7 @@ func TestLinesPartTheEntries(t *testing.T) {
 var numberForm = regexp.MustCompile(`^[A-Za-z0-9+_/-]{1,35}$`)
 
 func check(t *rapid.T, inv Invoice, count, time, energy int64) {
-	var covered, held, charged int64
+	var covered, held, charged, lit int64
 	sum := decimal.Decimal{}
 	for _, l := range inv.Lines {
 		net := decimal.RequireFromString(l.Quantity).Mul(decimal.RequireFromString(l.Price)).Round(2)
@@ -131,18 +161,22 @@ func check(t *rapid.T, inv Invoice, count, time, energy int64) {
 			t.Fatalf("line %d: %s × %s = %s", l.ID, l.Quantity, l.Price, l.Net)
 		}
 		sum = sum.Add(net)
+		if free := inv.Buyer.ID == "a" && l.Account == record.AccountHeldIdle; l.Waived != free || free != decimal.RequireFromString(l.Price).IsZero() {
+			t.Fatalf("line %+v of %s", l, inv.Buyer.ID)
+		}
 		switch l.UnitCode {
 		case "HUR":
 			covered += int64(l.Entries)
 			held += l.Exact
 		case "KWH":
 			charged += l.Exact
-			if int64(l.Entries) != count || l.EntriesRoot != inv.EntriesRoot {
-				t.Fatalf("the energy line covers %d of %d entries", l.Entries, count)
+			lit += int64(l.Entries)
+			if int64(l.Entries) == count && l.EntriesRoot != inv.EntriesRoot {
+				t.Fatalf("the energy line covers all %d entries, and its root is not the invoice's", count)
 			}
 		}
 	}
-	if covered != count || inv.Entries != count || held != time || charged != energy {
+	if covered != count || lit != count || inv.Entries != count || held != time || charged != energy {
 		t.Fatalf("%d of %d entries, %d of %d device time, %d of %d mJ", covered, count, held, time, charged, energy)
 	}
 	base, tax := decimal.RequireFromString(inv.TaxBasis), decimal.RequireFromString(inv.VATTotal)

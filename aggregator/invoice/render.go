@@ -14,13 +14,13 @@ func (inv Invoice) CSV() ([]byte, error) {
 	for _, l := range inv.Lines {
 		rows = append(rows, []string{
 			inv.Number, inv.IssueDate, inv.DueDate, inv.From, inv.To, inv.Seller.Name, inv.Buyer.ID, inv.Buyer.Name, inv.Currency,
-			strconv.Itoa(l.ID), l.Item, l.Quantity, l.UnitCode, l.Price, l.Net, l.Category, l.Rate,
+			strconv.Itoa(l.ID), string(l.Account), l.Item, l.Quantity, l.UnitCode, l.Price, l.Net, l.Category, l.Rate,
 			strconv.FormatInt(l.Exact, 10), l.ExactUnit, strconv.FormatUint(l.Entries, 10), l.EntriesRoot,
 		})
 	}
 	return report.CSV([]string{
 		"invoice", "issue_date", "due_date", "from", "to", "seller", "buyer", "buyer_name", "currency",
-		"line", "item", "quantity", "unit_code", "price", "net", "vat_category", "vat_rate", "exact", "exact_unit", "entries", "entries_root",
+		"line", "account", "item", "quantity", "unit_code", "price", "net", "vat_category", "vat_rate", "exact", "exact_unit", "entries", "entries_root",
 	}, rows)
 }
 
@@ -30,6 +30,7 @@ func (inv Invoice) Table() report.Table {
 		Title: fmt.Sprintf("Invoice %s, %s, %s to %s", inv.Number, inv.Buyer.Name, inv.From, inv.To),
 		Columns: []report.Column{
 			{Name: "line", Right: true},
+			{Name: "account"},
 			{Name: "item"},
 			{Name: "quantity", Right: true},
 			{Name: "unit"},
@@ -37,15 +38,15 @@ func (inv Invoice) Table() report.Table {
 			{Name: "net " + inv.Currency, Right: true},
 			{Name: "entries", Right: true},
 		},
-		Totals: []string{"", "to pay", "", "", "", inv.Due, ""},
+		Totals: []string{"", "", "to pay", "", "", "", inv.Due, ""},
 		Notes:  inv.Notes,
 	}
 	for _, l := range inv.Lines {
-		t.Rows = append(t.Rows, []string{strconv.Itoa(l.ID), l.Item, l.Quantity, l.Unit, l.Price, l.Net, strconv.FormatUint(l.Entries, 10)})
+		t.Rows = append(t.Rows, []string{strconv.Itoa(l.ID), string(l.Account), l.Item, l.Quantity, l.Unit, l.Price, l.Net, strconv.FormatUint(l.Entries, 10)})
 	}
-	t.Rows = append(t.Rows, []string{"", "sum without VAT", "", "", "", inv.TaxBasis, ""})
+	t.Rows = append(t.Rows, []string{"", "", "sum without VAT", "", "", "", inv.TaxBasis, ""})
 	for _, v := range inv.VAT {
-		t.Rows = append(t.Rows, []string{"", strings.TrimSpace("VAT " + v.Category + " " + percent(v.Rate)), "", "", "", v.Amount, ""})
+		t.Rows = append(t.Rows, []string{"", "", strings.TrimSpace("VAT " + v.Category + " " + percent(v.Rate)), "", "", "", v.Amount, ""})
 	}
 	return t
 }

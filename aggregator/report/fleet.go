@@ -88,7 +88,7 @@ type SealRow struct {
 	// Adjustments are those of the entries that correct hours closed before.
 	Adjustments int    `json:"adjustments"`
 	Closing     string `json:"closing"`
-	Reason   string `json:"reason"`
+	Reason      string `json:"reason"`
 }
 
 type (

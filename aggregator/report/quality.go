@@ -64,7 +64,9 @@ func (d FleetDocument) qualityTable() Table {
 				"Doubted: counter and integral of power differ by more than the limit; the counter was booked.",
 		},
 	}
-	worst := func(q QualityRow) int64 { return max(int64(q.Excess), int64(q.Counter-q.Integral), int64(q.Integral-q.Counter)) }
+	worst := func(q QualityRow) int64 {
+		return max(int64(q.Excess), int64(q.Counter-q.Integral), int64(q.Integral-q.Counter))
+	}
 	list := slices.Clone(d.Quality)
 	slices.SortStableFunc(list, func(a, b QualityRow) int { return cmp.Compare(worst(b), worst(a)) })
 	kwh := func(e unit.Millijoules) string { return short(int64(e), unit.MillijoulesPerKWh, 3) }

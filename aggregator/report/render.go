@@ -176,7 +176,9 @@ func (d UsageDocument) carbonTable() Table {
 	return t
 }
 
-func (s Sums) gpuHours() string { return short(int64(s.DeviceTime), unit.DeviceTimePerHour, 2) + " GPU-h" }
+func (s Sums) gpuHours() string {
+	return short(int64(s.DeviceTime), unit.DeviceTimePerHour, 2) + " GPU-h"
+}
 
 // basis says how many factors a row of carbon rests on; the notes name them.
 func (p Provenance) basis(c Carbon) string {

@@ -35,6 +35,8 @@ type List struct {
 	GPUHours    []Price `yaml:"gpu_hours"`
 	Energy      *Energy `yaml:"energy"`
 	VAT         VAT     `yaml:"vat"`
+	// Contracts are what single tenants agreed to, one each.
+	Contracts []Contract `yaml:"contracts"`
 
 	digest string
 	digits int32

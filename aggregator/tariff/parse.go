@@ -68,7 +68,7 @@ func Parse(name string, data []byte) (*List, error) {
 		return nil, positioned(name, err)
 	}
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil || file.Docs[0].Body.Type() != ast.MappingType {
-		return nil, fmt.Errorf("%s:1:1: a price list is one YAML mapping with the keys name, currency, valid_from, seller, gpu_hours, energy, vat", name)
+		return nil, fmt.Errorf("%s:1:1: a price list is one YAML mapping with the keys name, currency, valid_from, seller, gpu_hours, energy, vat, contracts", name)
 	}
 	if err := plain(name, file.Docs[0].Body); err != nil {
 		return nil, err
@@ -191,6 +191,7 @@ func (c *checker) list(l *List) {
 		c.fault("$.vat.rate", "is %s; write a percentage from 0 to 100 with at most two decimals", l.VAT.Rate)
 	}
 	c.oneOf("$.vat.outside_eu", l.VAT.OutsideEU, "O", "G")
+	c.contracts(l)
 }
 
 func (c *checker) seller(s Seller) {

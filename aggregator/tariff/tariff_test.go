@@ -127,6 +127,86 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// contract is the list with a contract below it.
+func contract(text string) []byte { return []byte(valid + "contracts:\n" + text) }
+
+func TestContractFaults(t *testing.T) {
+	f := func(text string, want ...string) {
+		t.Helper()
+		_, err := tariff.Parse("p.yaml", contract(text))
+		for _, w := range want {
+			if err == nil || !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: the error %v does not say %q", text, err, w)
+			}
+		}
+	}
+	f("  - {tenant: ''}\n", "p.yaml:12:", "contracts[0].tenant")
+	f("  - {tenant: a}\n  - {tenant: a}\n", "p.yaml:13:", "two contracts")
+	f("  - {tenant: a, held_idle: free}\n", "billed, waived")
+	f("  - {tenant: a, unallocated: billed}\n", "operator, tenant")
+	f("  - {tenant: a, unallocated: tenant}\n", "name the nodes or racks")
+	f("  - {tenant: a, reserved: [{site: s, nodes: [n]}]}\n", "has no effect")
+	f("  - {tenant: a, platform: tenant, reserved: [{nodes: [n, n, '']}]}\n", "reserved[0].site", "nodes[1]", "nodes[2]")
+	f("  - {tenant: a, platform: tenant, reserved: [{site: s}]}\n", "no nodes and no racks")
+	f("  - {tenant: a, platform: tenant, reserved: [{site: s, racks: [r], from: 2026-02-01, to: 2026-02-01}]}\n", "not after")
+	f("  - {tenant: a, platform: tenant, reserved: [{site: s, racks: [r], from: soon}]}\n", "2026-01-31")
+	f("  - {tenant: a, helt_idle: waived}\n", "p.yaml:12:", "helt_idle")
+	// All at once.
+	f("  - {tenant: '', held_idle: x, unallocated: y, platform: z, reserved: [{}]}\n", ".tenant", ".held_idle", ".unallocated", ".platform", ".site", "no racks")
+}
+
+func TestReservations(t *testing.T) {
+	tenants := []record.Tenant{{ID: "a"}, {ID: "b"}}
+	nodes := []record.Node{{Site: "s", ID: "n1", Rack: "r"}, {Site: "s", ID: "n2", Rack: "r"}, {Site: "s", ID: "n3", Rack: "q"}, {Site: "z", ID: "n1"}}
+	read := func(text string) (tariff.Reserved, error) {
+		t.Helper()
+		l, err := tariff.Parse("p.yaml", contract(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.Reserve(tenants, nodes)
+	}
+	r, err := read(`  - {tenant: a, unallocated: tenant, platform: tenant, reserved: [{site: s, racks: [r], nodes: [n1], to: 2026-03-01}]}
+  - {tenant: b, unallocated: tenant, reserved: [{site: s, nodes: [n2], from: 2026-03-01}]}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(site, node string, account record.Account, day, want string) {
+		t.Helper()
+		at, err := time.Parse(time.DateOnly, day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Payer(record.Entry{Site: site, Node: node, Account: account}, unit.MicrosOf(at)); got != want {
+			t.Errorf("%s of %s on %s at %s is paid by %q, want %q", account, node, site, day, got, want)
+		}
+	}
+	f("s", "n1", record.AccountUnallocated, "2026-02-28", "a")
+	f("s", "n2", record.AccountPlatform, "2026-02-28", "a")
+	f("s", "n2", record.AccountUnallocated, "2026-03-01", "b")
+	f("s", "n2", record.AccountPlatform, "2026-03-01", "")    // b pays for nothing but devices
+	f("s", "n1", record.AccountUnallocated, "2026-03-01", "") // the reservation has ended
+	f("s", "n1", record.AccountUnallocated, "2025-12-31", "") // the list did not hold yet
+	f("s", "n3", record.AccountUnallocated, "2026-02-01", "") // another rack
+	f("z", "n1", record.AccountUnallocated, "2026-02-01", "") // another site
+	f("s", "", record.AccountPlatform, "2026-02-01", "")      // the site's own is the operator's
+	f("s", "n1", record.AccountTenant, "2026-02-01", "")      // somebody held it
+	if got := strings.Join(r.Of("a"), " ") + ", " + strings.Join(r.Of("b"), " "); got != "n1 n2, n2" {
+		t.Errorf("reserved are %s", got)
+	}
+
+	_, err = read(`  - {tenant: nobody, held_idle: waived}
+  - {tenant: a, unallocated: tenant, reserved: [{site: s, racks: [r, none], nodes: [n9]}]}
+  - {tenant: b, unallocated: tenant, reserved: [{site: s, nodes: [n2]}]}
+`)
+	for _, want := range []string{"nobody", "rack none", "node n9", "node n2 of site s is reserved by a and by b"} {
+		if !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("the error %v does not say %q", err, want)
+		}
+	}
+}
+
 func TestMoney(t *testing.T) {
 	l := example(t)
 	f := func(quantity, price, want string) {
@@ -179,6 +259,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(tariff.Example)
 	f.Add([]byte(valid))
 	f.Add([]byte("a: &x [*x]"))
+	f.Add(contract("  - {tenant: a, held_idle: waived, platform: tenant, reserved: [{site: s, racks: [r], from: 2026-02-01}]}\n"))
 	f.Add([]byte("gpu_hours: [{model: a, price: 1}, {<<: 2}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l, err := tariff.Parse("p.yaml", data)
@@ -191,6 +272,11 @@ func FuzzParse(f *testing.F) {
 		for _, p := range l.GPUHours {
 			if d, err := decimal.NewFromString(string(p.Price)); err != nil || d.IsNegative() {
 				t.Errorf("price %q was read", p.Price)
+			}
+		}
+		for _, c := range l.Contracts {
+			if c.Tenant == "" {
+				t.Error("a contract of nobody was read")
 			}
 		}
 	})
