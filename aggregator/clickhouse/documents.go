@@ -76,7 +76,7 @@ func (s *Store) Seals(ctx context.Context) ([]record.Seal, error) {
 const entriesSQL = `
 SELECT site, batch, id, canonical FROM entry
 WHERE ({site:String} = '' OR site = {site:String})
-  AND ({tenant:String} = '' OR (tenant = {tenant:String}))
+  AND ({tenant:String} = '' OR tenant = {tenant:String} OR (tenant = '' AND has({nodes:Array(String)}, node)))
   AND ({all:UInt8} = 1 OR batch < transform(site, {sites:Array(String)}, {batches:Array(UInt64)}, toUInt64(0)))
   AND ((hour >= toDateTime({from:Int64}, 'UTC') AND hour < toDateTime({to:Int64}, 'UTC'))
     OR ({whole:UInt8} = 1 AND (site, batch) IN (
@@ -88,7 +88,7 @@ ORDER BY site, batch, position`
 func (s *Store) Entries(ctx context.Context, f documents.Filter) iter.Seq2[report.Booked, error] {
 	return func(yield func(report.Booked, error) bool) {
 		sites, batches := arrays(f.AsOf)
-		rows, err := s.conn.Query(with(ctx, "site", f.Site, "tenant", f.Tenant, "all", oneIf(f.AsOf == nil), "sites", sites, "batches", batches,
+		rows, err := s.conn.Query(with(ctx, "site", f.Site, "tenant", f.Tenant, "nodes", array(f.Nodes), "all", oneIf(f.AsOf == nil), "sites", sites, "batches", batches,
 			"from", int64(f.Period.From/unit.Second), "to", int64(f.Period.To/unit.Second), "whole", oneIf(f.WholeBatches)), entriesSQL)
 		if err != nil {
 			yield(report.Booked{}, fmt.Errorf("read entries of %s: %w", f.Period, err))
@@ -214,10 +214,74 @@ func oneIf(b bool) int {
 // arrays writes an as-of as the text of two array parameters.
 func arrays(a report.AsOf) (sites, batches string) {
 	var names, counts []string
-	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 	for site, n := range a {
-		names = append(names, "'"+quote.Replace(site)+"'")
+		names = append(names, site)
 		counts = append(counts, fmt.Sprint(n))
 	}
-	return "[" + strings.Join(names, ",") + "]", "[" + strings.Join(counts, ",") + "]"
+	return array(names), "[" + strings.Join(counts, ",") + "]"
+}
+
+// Nodes are those of the inventory, in order of site and id.
+func (s *Store) Nodes(ctx context.Context) ([]record.Node, error) {
+	rows, err := s.conn.Query(ctx, `SELECT id, site, rack, model FROM nodes FINAL ORDER BY site, id`)
+	if err != nil {
+		return nil, fmt.Errorf("read nodes: %w", err)
+	}
+	defer rows.Close()
+	var out []record.Node
+	for rows.Next() {
+		var n record.Node
+		if err := rows.Scan(&n.ID, &n.Site, &n.Rack, &n.Model); err != nil {
+			return nil, fmt.Errorf("read nodes: %w", err)
+		}
+		out = append(out, n)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read nodes: %w", err)
+	}
+	return out, nil
+}
+
+// qualitySQL sums the hours in which a device or a meter contradicts others. Of two batches that speak of one line the newer counts.
+const qualitySQL = `
+SELECT site, kind, node, device, arraySort(groupUniqArrayArray(noted)), count(), min(hour), max(hour), sum(excess), max(excess),
+  countIf(doubted), sumIf(counter, doubted), sumIf(integral, doubted)
+FROM (
+  SELECT site, kind, node, device, hour, argMax(flags, batch) AS noted, argMax(excess_mj, batch) AS excess,
+    argMax(counter_mj, batch) AS counter, argMax(integral_mj, batch) AS integral, has(noted, '` + report.SecondOpinion + `') AS doubted
+  FROM device_hour
+  WHERE ({site:String} = '' OR site = {site:String}) AND hour >= toDateTime({from:Int64}, 'UTC') AND hour < toDateTime({to:Int64}, 'UTC')
+    AND ({all:UInt8} = 1 OR batch < transform(site, {sites:Array(String)}, {batches:Array(UInt64)}, toUInt64(0)))
+  GROUP BY site, kind, node, device, hour)
+WHERE excess > 0 OR doubted
+GROUP BY site, kind, node, device ORDER BY site, kind, node, device`
+
+// Quality are the devices and meters whose readings contradict others.
+func (s *Store) Quality(ctx context.Context, f documents.Filter) ([]report.QualityRow, error) {
+	sites, batches := arrays(f.AsOf)
+	rows, err := s.conn.Query(with(ctx, "site", f.Site, "all", oneIf(f.AsOf == nil), "sites", sites, "batches", batches,
+		"from", int64(f.Period.From/unit.Second), "to", int64(f.Period.To/unit.Second)), qualitySQL)
+	if err != nil {
+		return nil, fmt.Errorf("read the quality of %s: %w", f.Period, err)
+	}
+	defer rows.Close()
+	var out []report.QualityRow
+	for rows.Next() {
+		var q report.QualityRow
+		var first, last time.Time
+		var hours, doubted uint64
+		var excess, largest, counter, integral int64
+		if err := rows.Scan(&q.Site, &q.Kind, &q.Node, &q.Device, &q.Flags, &hours, &first, &last, &excess, &largest, &doubted, &counter, &integral); err != nil {
+			return nil, fmt.Errorf("read the quality of %s: %w", f.Period, err)
+		}
+		q.Hours, q.Doubted = int64(hours), int64(doubted)
+		q.First, q.Last = report.Stamp(unit.MicrosOf(first)), report.Stamp(unit.MicrosOf(last))
+		q.Excess, q.Largest = unit.Millijoules(excess), unit.Millijoules(largest)
+		q.Counter, q.Integral = unit.Millijoules(counter), unit.Millijoules(integral)
+		out = append(out, q)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read the quality of %s: %w", f.Period, err)
+	}
+	return out, nil
 }

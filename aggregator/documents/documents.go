@@ -25,10 +25,15 @@ import (
 type Ledger interface {
 	Sites(ctx context.Context) ([]record.Site, error)
 	Tenants(ctx context.Context) ([]record.Tenant, error)
+	// Nodes are all that the inventory has, once each.
+	Nodes(ctx context.Context) ([]record.Node, error)
 	// Seals are all of them, in the order of the log.
 	Seals(ctx context.Context) ([]record.Seal, error)
 	// Entries come in order of site, batch and position. The first error ends them.
 	Entries(ctx context.Context, f Filter) iter.Seq2[report.Booked, error]
+	// Quality names the devices and meters whose readings contradict others, in the order of report.CompareQuality. Of the filter it takes
+	// site, period and as-of.
+	Quality(ctx context.Context, f Filter) ([]report.QualityRow, error)
 	// Export writes the ledger as JSON lines; equal ledgers give equal bytes.
 	Export(ctx context.Context, w io.Writer, asOf report.AsOf) error
 }
@@ -36,7 +41,9 @@ type Ledger interface {
 // Filter says which entries are wanted. A field left empty asks for all.
 type Filter struct {
 	Site, Tenant string
-	Period       report.Period
+	// Nodes adds, to a tenant's entries, those of nobody on these nodes.
+	Nodes  []string
+	Period report.Period
 	// AsOf leaves out what was sealed later.
 	AsOf report.AsOf
 	// WholeBatches adds the entries outside the period that a seal of the period covers, so that the seal can be checked.
@@ -52,7 +59,7 @@ type Options struct {
 	Prices *tariff.List
 	// Tenant limits everything to one tenant; there is no fleet report then.
 	Tenant string
-	// IdleLimit is the SM activity, in thousandths, under which held time is held idle; 0 takes the default.
+	// IdleLimit is the SM activity, in thousandths, under which held time by rules older than 2026-12 is held idle; 0 takes the default.
 	IdleLimit unit.Thousandths
 }
 
@@ -74,6 +81,42 @@ type Set struct {
 type account struct {
 	usage   *report.Usage
 	invoice *invoice.Builder
+}
+
+func newAccount(tenant record.Tenant, prices *tariff.List, opts report.Options) *account {
+	a := &account{usage: report.NewUsage(tenant, opts)}
+	if prices != nil {
+		a.invoice = invoice.NewBuilder(tenant, prices, opts)
+	}
+	return a
+}
+
+func (a *account) add(e report.Booked) error {
+	err := a.usage.Add(e)
+	if a.invoice != nil {
+		err = errors.Join(err, a.invoice.Add(e))
+	}
+	return err
+}
+
+func (a *account) addReserved(e report.Booked) error {
+	err := a.usage.AddReserved(e)
+	if a.invoice != nil {
+		err = errors.Join(err, a.invoice.AddReserved(e))
+	}
+	return err
+}
+
+// reserve finds who pays for what nobody held. The inventory's nodes are read only for a list that reserves any.
+func reserve(ctx context.Context, ledger Ledger, prices *tariff.List, tenants []record.Tenant) (tariff.Reserved, error) {
+	var nodes []record.Node
+	if prices.Reserves() {
+		var err error
+		if nodes, err = ledger.Nodes(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return prices.Reserve(tenants, nodes)
 }
 
 // Gather makes the documents.
@@ -100,14 +143,33 @@ func Gather(ctx context.Context, ledger Ledger, o Options) (Set, error) {
 	if o.IdleLimit == 0 {
 		o.IdleLimit = report.DefaultIdleLimit
 	}
+	reserved, err := reserve(ctx, ledger, o.Prices, list)
+	if err != nil {
+		return Set{}, err
+	}
 	opts := report.Options{Period: o.Period, Log: report.NewLog(o.Period, seals), IdleLimit: o.IdleLimit}
 	tenants := map[string]record.Tenant{}
 	for _, t := range list {
 		tenants[t.ID] = t
 	}
-	fleet, judge, accounts := report.NewFleet(sites, opts), sovereignty.New(sites, list), map[string]account{}
+	fleet, judge, accounts := report.NewFleet(sites, opts), sovereignty.New(sites, list), map[string]*account{}
+	of := func(id string) *account {
+		a, ok := accounts[id]
+		if !ok {
+			tenant, known := tenants[id]
+			if !known {
+				tenant = record.Tenant{ID: id}
+			}
+			a = newAccount(tenant, o.Prices, opts)
+			accounts[id] = a
+		}
+		return a
+	}
 	var basis report.Basis
 	filter := Filter{Tenant: o.Tenant, Period: o.Period, AsOf: opts.Log.AsOf(), WholeBatches: o.Tenant == ""}
+	if o.Tenant != "" {
+		filter.Nodes = reserved.Of(o.Tenant)
+	}
 	for e, err := range ledger.Entries(ctx, filter) {
 		if err != nil {
 			return Set{}, err
@@ -119,26 +181,15 @@ func Gather(ctx context.Context, ledger Ledger, o Options) (Set, error) {
 		if err != nil {
 			return Set{}, err
 		}
-		if e.Account != record.AccountTenant || !o.Period.Holds(hour) {
+		if !o.Period.Holds(hour) {
 			continue
 		}
-		a, ok := accounts[e.Tenant]
-		if !ok {
-			tenant, known := tenants[e.Tenant]
-			if !known {
-				tenant = record.Tenant{ID: e.Tenant}
-			}
-			a.usage = report.NewUsage(tenant, opts)
-			if o.Prices != nil {
-				a.invoice = invoice.NewBuilder(tenant, o.Prices, opts)
-			}
-			accounts[e.Tenant] = a
-		}
-		judge.Add(e.ID, e.Entry)
-		basis.Add(e.Entry)
-		err = a.usage.Add(e)
-		if a.invoice != nil {
-			err = errors.Join(err, a.invoice.Add(e))
+		if e.Account.Held() {
+			judge.Add(e.ID, e.Entry)
+			basis.Add(e, o.IdleLimit)
+			err = of(e.Tenant).add(e)
+		} else if payer := reserved.Payer(e.Entry, hour); payer != "" && (o.Tenant == "" || payer == o.Tenant) {
+			err = of(payer).addReserved(e)
 		}
 		if err != nil {
 			return Set{}, err
@@ -147,6 +198,11 @@ func Gather(ctx context.Context, ledger Ledger, o Options) (Set, error) {
 	set := Set{Log: opts.Log, findings: judge.Findings(), opts: opts}
 	set.Sovereignty = report.NewSovereigntyDocument(set.findings, o.Tenant, opts, basis.Provenance(opts.Log))
 	if o.Tenant == "" {
+		quality, err := ledger.Quality(ctx, filter)
+		if err != nil {
+			return Set{}, err
+		}
+		fleet.AddQuality(quality)
 		d := fleet.Document()
 		set.Fleet = &d
 	}

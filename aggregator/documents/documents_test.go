@@ -3,8 +3,10 @@ package documents_test
 import (
 	"bytes"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/wattledger/wattledger/aggregator/documents"
 	"github.com/wattledger/wattledger/aggregator/report"
 	"github.com/wattledger/wattledger/aggregator/tariff"
+	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
@@ -48,7 +51,8 @@ func runCase(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := open(t, in["sites.csv"], in["tenants.csv"], in["entries.csv"])
+	b, list := read(t, in)
+	b.seal(t, list)
 	hours := report.Period{From: b.seals[0].Hour, To: b.seals[len(b.seals)-1].Hour + unit.Hour}
 	set, err := documents.Gather(t.Context(), b, documents.Options{Period: hours, Prices: prices})
 	if err != nil {
@@ -58,12 +62,9 @@ func runCase(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := map[string]string{"fleet.txt": set.Fleet.Table().Text(), "sovereignty.txt": set.Sovereignty.Table().Text()}
+	got := map[string]string{"sovereignty.txt": set.Sovereignty.Table().Text()}
 	for _, f := range files {
 		got[f.Name] = string(f.Content)
-	}
-	for _, u := range set.Usage {
-		got["tenants/"+u.Tenant.ID+"/usage.txt"] = u.Table().Text()
 	}
 	for _, err := range set.Faults {
 		got["faults.txt"] += err.Error() + "\n"
@@ -101,10 +102,10 @@ func runCase(t *testing.T, name string) {
 	}
 }
 
-// shared is the ledger of the case with several tenants on one device.
-func shared(t *testing.T) *book {
+// story is the ledger of a case, and its price list.
+func story(t *testing.T, name string) (*book, []draft, *tariff.List) {
 	t.Helper()
-	archive, err := txtar.ParseFile("testdata/cases/shared-device.txtar")
+	archive, err := txtar.ParseFile("testdata/cases/" + name + ".txtar")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +113,83 @@ func shared(t *testing.T) *book {
 	for _, f := range archive.Files {
 		in[f.Name] = string(f.Data)
 	}
-	return open(t, in["sites.csv"], in["tenants.csv"], in["entries.csv"])
+	prices, err := tariff.Parse("prices.yaml", []byte(in["prices.yaml"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, list := read(t, in)
+	b.seal(t, list)
+	return b, list, prices
+}
+
+// shared is the ledger of the case with several tenants on one device.
+func shared(t *testing.T) *book {
+	t.Helper()
+	b, _, _ := story(t, "shared-device")
+	return b
+}
+
+// content is every file of a set by name.
+func content(t *testing.T, set documents.Set) map[string]string {
+	t.Helper()
+	files, err := set.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, f := range files {
+		out[f.Name] = string(f.Content)
+	}
+	return out
+}
+
+// A document that was made before an adjustment was booked is made again, byte for byte, as of then; made as of now it contains
+// closing and adjustment.
+func TestEarlierDocumentsStay(t *testing.T) {
+	b, list, prices := story(t, "adjustment-moved")
+	first := slices.DeleteFunc(slices.Clone(list), func(d draft) bool { return d.batch != "2026-01-15T10:00:00Z" })
+	young := b.grow(t, first)
+	hour := report.Period{From: young.seals[0].Hour, To: young.seals[0].Hour + unit.Hour}
+	before, err := documents.Gather(t.Context(), young, documents.Options{Period: hour, Prices: prices})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := documents.Gather(t.Context(), b, documents.Options{Period: hour, Prices: prices, AsOf: before.Log.AsOf()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := documents.Gather(t.Context(), b, documents.Options{Period: hour, Prices: prices})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, same, grown := content(t, before), content(t, again), content(t, now)
+	if len(old) < 10 || !maps.Equal(old, same) {
+		t.Errorf("%d files were written, and as of %s %d", len(old), before.Log.AsOf(), len(same))
+		for name := range old {
+			if old[name] != same[name] {
+				t.Errorf("%s was\n%s\nand is\n%s", name, old[name], same[name])
+			}
+		}
+	}
+	if old["tenants/alpha/usage.json"] == grown["tenants/alpha/usage.json"] || old["tenants/beta/usage.json"] != "" || grown["tenants/beta/adjustments.csv"] == "" {
+		t.Error("the adjustments are not in the documents made later")
+	}
+	// What was taken from the one was given to the other, and late data came on top.
+	energy := func(set documents.Set) (sum unit.Millijoules) {
+		for _, u := range set.Usage {
+			sum += u.Totals.Energy
+		}
+		return sum
+	}
+	if got := energy(now) - energy(before); got != 180_000_000 {
+		t.Errorf("the tenants have %d mJ more, late data are 180000000 mJ", got)
+	}
+	if p := now.Usage[0].Provenance; len(p.Later) != 1 || p.Later[0].Batch != 1 || p.Later[0].Root != b.seals[1].Root || p.Later[0].Entries != 2 {
+		t.Errorf("adjusted by %+v", p.Later)
+	}
+	if len(now.Log.Open()) != 0 || !now.Fleet.Check.Agrees || !before.Fleet.Check.Agrees {
+		t.Errorf("seals: %+v, then %+v", before.Fleet.Check, now.Fleet.Check)
+	}
 }
 
 // Same ledger, same bytes: also when it is written twice, and by whatever time it is.
@@ -149,22 +226,25 @@ func TestFilesAreRepeatable(t *testing.T) {
 
 // A tenant's folder names no other tenant.
 func TestTenantSeesItsOwn(t *testing.T) {
-	b := shared(t)
-	set, err := documents.Gather(t.Context(), b, documents.Options{Period: day})
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := set.Files()
-	if err != nil {
-		t.Fatal(err)
-	}
 	looked := 0
-	for _, f := range files {
-		for _, tenant := range b.tenants {
-			if f.Tenant != "" && f.Tenant != tenant.ID {
-				looked++
-				if strings.Contains(string(f.Content), tenant.ID) || strings.Contains(string(f.Content), tenant.Name) {
-					t.Errorf("%s names %s", f.Name, tenant.ID)
+	for _, name := range []string{"shared-device", "adjustment-moved", "held-idle-contract", "reserved-node"} {
+		b, _, prices := story(t, name)
+		b.tenants = append(b.tenants, record.Tenant{ID: "nobody-here", Name: "Nobody Here (fict.)"})
+		set, err := documents.Gather(t.Context(), b, documents.Options{Period: day, Prices: prices})
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := set.Files()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			for _, tenant := range b.tenants {
+				if f.Tenant != "" && f.Tenant != tenant.ID {
+					looked++
+					if strings.Contains(string(f.Content), tenant.ID) || strings.Contains(string(f.Content), tenant.Name) {
+						t.Errorf("%s of %s names %s", f.Name, name, tenant.ID)
+					}
 				}
 			}
 		}
@@ -176,20 +256,24 @@ func TestTenantSeesItsOwn(t *testing.T) {
 
 // What is asked for one tenant says the same as its part of everything.
 func TestOneTenant(t *testing.T) {
-	b := shared(t)
-	all, err := documents.Gather(t.Context(), b, documents.Options{Period: day})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range all.Usage {
-		one, err := documents.Gather(t.Context(), b, documents.Options{Period: day, Tenant: want.Tenant.ID})
+	for _, name := range []string{"shared-device", "adjustment-moved", "reserved-node", "market-and-location"} {
+		b, _, prices := story(t, name)
+		all, err := documents.Gather(t.Context(), b, documents.Options{Period: day, Prices: prices})
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, errA := report.JSON(want)
-		b, errB := report.JSON(one.Usage[0])
-		if errA != nil || errB != nil || !bytes.Equal(a, b) || len(one.Usage) != 1 || one.Fleet != nil {
-			t.Errorf("the usage of %s depends on who else is asked for", want.Tenant.ID)
+		for i, want := range all.Usage {
+			one, err := documents.Gather(t.Context(), b, documents.Options{Period: day, Tenant: want.Tenant.ID, Prices: prices})
+			if err != nil || len(one.Usage) != 1 || len(one.Invoices) != 1 || one.Fleet != nil {
+				t.Fatalf("%s: %d statements, %v", name, len(one.Usage), err)
+			}
+			for _, d := range [][2]any{{want, one.Usage[0]}, {all.Invoices[i], one.Invoices[0]}} {
+				a, errA := report.JSON(d[0])
+				b, errB := report.JSON(d[1])
+				if errA != nil || errB != nil || !bytes.Equal(a, b) {
+					t.Errorf("%s: what %s gets depends on who else is asked for:\n%s\n%s", name, want.Tenant.ID, a, b)
+				}
+			}
 		}
 	}
 }

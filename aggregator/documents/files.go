@@ -21,7 +21,7 @@ import (
 type File struct {
 	// Name is the path below the folder, with slashes.
 	Name string
-	// Kind is usage, power, fleet, invoice, sovereignty, violations or ledger; Tenant is whose it is, empty for the operator's.
+	// Kind is usage, power, adjustments, fleet, quality, invoice, sovereignty, violations or ledger; Tenant is whose it is, empty for the operator's.
 	Kind, Tenant string
 	MediaType    string
 	Content      []byte
@@ -45,6 +45,10 @@ func (s Set) Files() ([]File, error) {
 	if s.Fleet != nil {
 		w.csv("fleet.csv", "fleet", "", s.Fleet.CSV)
 		w.json("fleet.json", "fleet", "", s.Fleet)
+		w.text("fleet.txt", "fleet", "", s.Fleet.Text())
+		if len(s.Fleet.Quality) > 0 {
+			w.csv("quality.csv", "quality", "", s.Fleet.QualityCSV)
+		}
 	}
 	w.sovereignty("", "", s.Sovereignty)
 	for _, u := range s.Usage {
@@ -52,13 +56,17 @@ func (s Set) Files() ([]File, error) {
 		w.csv(dir+"usage.csv", "usage", u.Tenant.ID, u.CSV)
 		w.csv(dir+"power.csv", "power", u.Tenant.ID, u.PowerCSV)
 		w.json(dir+"usage.json", "usage", u.Tenant.ID, u)
+		w.text(dir+"usage.txt", "usage", u.Tenant.ID, u.Text())
+		if len(u.Adjustments) > 0 {
+			w.csv(dir+"adjustments.csv", "adjustments", u.Tenant.ID, func() ([]byte, error) { return report.AdjustmentsCSV(u.Adjustments) })
+		}
 		w.sovereignty(dir, u.Tenant.ID, report.NewSovereigntyDocument(s.findings, u.Tenant.ID, s.opts, u.Provenance))
 	}
 	for _, inv := range s.Invoices {
 		dir := "tenants/" + FileName(inv.Buyer.ID) + "/"
 		w.csv(dir+"invoice.csv", "invoice", inv.Buyer.ID, inv.CSV)
 		w.json(dir+"invoice.json", "invoice", inv.Buyer.ID, inv)
-		w.files = append(w.files, File{dir + "invoice.txt", "invoice", inv.Buyer.ID, mediaText, inv.Text()})
+		w.text(dir+"invoice.txt", "invoice", inv.Buyer.ID, inv.Text())
 	}
 	return w.files, errors.Join(w.errs...)
 }
@@ -83,6 +91,10 @@ func (w *writer) json(name, kind, tenant string, document any) {
 		w.errs = append(w.errs, fmt.Errorf("%s: %w", name, err))
 	}
 	w.files = append(w.files, File{name, kind, tenant, mediaJSON, body})
+}
+
+func (w *writer) text(name, kind, tenant string, body []byte) {
+	w.files = append(w.files, File{name, kind, tenant, mediaText, body})
 }
 
 func (w *writer) sovereignty(dir, tenant string, d report.SovereigntyDocument) {

@@ -121,7 +121,8 @@ func (d UsageDocument) sureTable() Table {
 		t.Rows = append(t.Rows, append([]string{string(a.Account) + ", reserved"}, a.sure()...))
 	}
 	if len(d.Reserved) > 0 {
-		t.Notes = append(t.Notes, "Reserved: nobody held it; your contract reserves these nodes and lets you pay for it. It is not in the total.")
+		t.Notes = append(t.Notes, "Reserved: nobody held it; your contract reserves these nodes and lets you pay for it, "+
+			"but for time in which a device was not there. It is not in the total.")
 	}
 	return t
 }
@@ -152,14 +153,18 @@ func (d UsageDocument) carbonTable() Table {
 		},
 	}
 	for _, c := range d.Carbon {
-		amount := short(int64(c.Carbon), 1_000_000_000, 3)
-		if c.Boundary == NoFactor {
-			amount = "–"
+		boundary, amount := c.Boundary, short(int64(c.Carbon), 1_000_000_000, 3)
+		if boundary == NoFactor {
+			boundary, amount = "–", "–"
 		}
-		t.Rows = append(t.Rows, []string{c.Method, c.Boundary, amount, "kgCO2e", c.of(), d.Provenance.basis(c)})
+		t.Rows = append(t.Rows, []string{c.Method, boundary, amount, "kgCO2e", c.of(), d.Provenance.basis(c)})
 	}
 	if d.SCI.Score != "" {
-		t.Rows = append(t.Rows, []string{"SCI, location-based + embodied", d.SCI.Boundary, string(d.SCI.Score), "gCO2e per GPU-h", d.Totals.gpuHours(), d.SCI.Standard})
+		what := "SCI, location-based + embodied"
+		if len(factorsOf(d.Provenance.Factors, Embodied)) == 0 {
+			what = "SCI, location-based, embodied unknown"
+		}
+		t.Rows = append(t.Rows, []string{what, d.SCI.Boundary, string(d.SCI.Score), "gCO2e per GPU-h", d.Totals.gpuHours(), d.SCI.Standard})
 		note := "SCI: (E × I + M) per functional unit, " + d.SCI.FunctionalUnit + "; market-based carbon is never in it."
 		if len(d.SCI.Lacks) > 0 {
 			note += " It lacks " + strings.Join(d.SCI.Lacks, "; ") + "."
@@ -393,24 +398,28 @@ func (d FleetDocument) Text() []byte { return texts(d.Tables()) }
 
 // sureTable shows how far each account's energy can be off, and carbon counted both ways.
 func (d FleetDocument) sureTable() Table {
+	water := len(d.Provenance.sourcesOf("water")) > 0
 	t := Table{
 		Title: "How sure the energy is; carbon and water",
 		Columns: columns("site", "account", "tenant", ">at least kWh", ">at most", ">uncertainty", ">coverage", ">interpolated",
 			">kgCO2e location", ">market", ">embodied", ">water L"),
-		Totals: append([]string{"total", "", ""}, d.Totals.sureAndCarbon()...),
+		Totals: append([]string{"total", "", ""}, d.Totals.sureAndCarbon(water)...),
 		Notes:  []string{sureNote},
 	}
 	for _, r := range d.Rows {
-		t.Rows = append(t.Rows, append([]string{r.Site, string(r.Account), r.Tenant}, r.sureAndCarbon()...))
+		t.Rows = append(t.Rows, append([]string{r.Site, string(r.Account), r.Tenant}, r.sureAndCarbon(water)...))
 	}
 	return t
 }
 
-func (s Sums) sureAndCarbon() []string {
-	sure := s.sure()
+func (s Sums) sureAndCarbon(water bool) []string {
+	sure, litres := s.sure(), "–"
+	if water {
+		litres = short(int64(s.Water), 1_000_000, 3)
+	}
 	return []string{
 		sure[2], sure[3], sure[4], sure[5], sure[9], kg(s.Carbon, s.CarbonKg), kg(s.CarbonMarket, s.CarbonMarketKg),
-		kg(s.CarbonEmbodied, s.CarbonEmbodiedKg), short(int64(s.Water), 1_000_000, 3),
+		kg(s.CarbonEmbodied, s.CarbonEmbodiedKg), litres,
 	}
 }
 

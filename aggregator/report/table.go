@@ -83,7 +83,31 @@ func (t Table) Text() string {
 		line(func(i int) string { return r[i] })
 	}
 	for _, n := range t.Notes {
-		b.WriteString("\n" + n + "\n")
+		b.WriteString("\n" + wrapped(n, noteWidth) + "\n")
+	}
+	return b.String()
+}
+
+// noteWidth is how long a line below a table may be, in a file.
+const noteWidth = 140
+
+// wrapped breaks a text at its spaces. What has none stays whole.
+func wrapped(text string, width int) string {
+	var b strings.Builder
+	at := 0
+	for i, word := range strings.Split(text, " ") {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case at+1+n > width:
+			b.WriteByte('\n')
+			at = 0
+		default:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += n
 	}
 	return b.String()
 }

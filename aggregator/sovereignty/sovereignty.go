@@ -111,7 +111,7 @@ func New(sites []record.Site, tenants []record.Tenant) *Judge {
 
 // Add looks at an entry of the ledger; what nobody held is nobody's work.
 func (j *Judge) Add(id string, e record.Entry) {
-	if e.Account != record.AccountTenant {
+	if !e.Account.Held() {
 		return
 	}
 	row, ok := j.rows[place{e.Tenant, e.Site}]
