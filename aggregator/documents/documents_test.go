@@ -66,6 +66,19 @@ func runCase(t *testing.T, name string) {
 	for _, f := range files {
 		got[f.Name] = string(f.Content)
 	}
+	if in["against"] != "" { // an earlier state of the ledger, to compare with
+		before, err := report.ParseAsOf(strings.TrimSpace(in["against"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tenant := range b.tenants {
+			d, err := documents.Compare(t.Context(), b, documents.Options{Period: hours, Prices: prices, Tenant: tenant.ID}, before)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got["tenants/"+tenant.ID+"/difference.txt"] = string(report.Text(d.Tables()))
+		}
+	}
 	for _, err := range set.Faults {
 		got["faults.txt"] += err.Error() + "\n"
 	}
@@ -220,6 +233,57 @@ func TestFilesAreRepeatable(t *testing.T) {
 		b, errB := os.ReadFile(filepath.Join(two, w.Name))
 		if errA != nil || errB != nil || !bytes.Equal(a, b) {
 			t.Errorf("%s differs: %v, %v", w.Name, errA, errB)
+		}
+	}
+}
+
+// What adjustments change is told apart from what hours bring that were closed since, and nothing is left over.
+func TestDifference(t *testing.T) {
+	b, _, prices := story(t, "adjustment-moved")
+	o := documents.Options{Period: report.Period{From: b.seals[0].Hour, To: b.seals[0].Hour + unit.Hour}, Prices: prices}
+	before := report.AsOf{"fr-1": 1}
+	sum := map[string]int64{}
+	for _, tenant := range []string{"alpha", "beta"} {
+		o.Tenant = tenant
+		d, err := documents.Compare(t.Context(), b, o, before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(d.Figures) < 6 || len(d.Adjustments) == 0 || len(d.Lines) != 2 {
+			t.Errorf("%s: %+v", tenant, d)
+		}
+		for _, f := range d.Figures {
+			if f.Change != f.After-f.Before || f.Adjusted != f.Change || f.Closed != 0 {
+				t.Errorf("%s: %+v: within a closed hour only adjustments change anything", tenant, f)
+			}
+			sum[f.Name] += f.Change
+		}
+		for _, l := range d.Lines {
+			sum[l.Unit] += l.Change
+		}
+		same, err := documents.Compare(t.Context(), b, o, report.AsOf{"fr-1": 2})
+		if err != nil || same.Due.Change != "0.00" || same.Before.Invoice != same.After.Invoice || len(same.Adjustments) != 0 {
+			t.Errorf("%s: between a state and itself there is %+v, %v", tenant, same, err)
+		}
+	}
+	if sum["device time"] != 0 || sum["energy"] != 180_000_000 || sum["mJ"] != 180_000_000 || sum["ms × thousandths of a device"] != 0 {
+		t.Errorf("what one lost is not what the other got, with the late data: %v", sum)
+	}
+	for _, bad := range []func() error{
+		func() error { _, err := documents.Compare(t.Context(), b, o, report.AsOf{"fr-1": 3}); return err },
+		func() error {
+			_, err := documents.Compare(t.Context(), b, documents.Options{Period: o.Period}, before)
+			return err
+		},
+		func() error {
+			early := o
+			early.AsOf = before
+			_, err := documents.Compare(t.Context(), b, early, report.AsOf{"fr-1": 2})
+			return err
+		},
+	} {
+		if err := bad(); err == nil {
+			t.Error("a difference that makes no sense was made")
 		}
 	}
 }

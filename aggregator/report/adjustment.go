@@ -35,6 +35,23 @@ type AdjustmentRow struct {
 	CarbonMarket   unit.MicrogramsCO2e `json:"carbon_market_ug"`
 	CarbonEmbodied unit.MicrogramsCO2e `json:"carbon_embodied_ug"`
 	Water          unit.Microlitres    `json:"water_ul"`
+
+	// The boundaries are those of the factors that hold now.
+	Boundary         string `json:"carbon_boundary"`
+	MarketBoundary   string `json:"carbon_market_boundary"`
+	EmbodiedBoundary string `json:"carbon_embodied_boundary"`
+}
+
+// CarbonBy is what the adjustment changes by a method, and within which boundary.
+func (a AdjustmentRow) CarbonBy(method string) (unit.MicrogramsCO2e, string) {
+	switch method {
+	case LocationBased:
+		return a.Carbon, a.Boundary
+	case MarketBased:
+		return a.CarbonMarket, a.MarketBoundary
+	default:
+		return a.CarbonEmbodied, a.EmbodiedBoundary
+	}
 }
 
 // AdjustmentOf is the row of an entry that is one.
@@ -44,6 +61,7 @@ func AdjustmentOf(b Booked) AdjustmentRow {
 		Allocation: b.Allocation, Project: b.Project, Workload: b.Workload, DeviceTime: b.DeviceTime, Energy: b.Total(),
 		Measured: b.Measured, Estimated: b.Estimated, Modelled: b.Modelled,
 		Carbon: b.Carbon, CarbonMarket: b.CarbonMarket, CarbonEmbodied: b.CarbonEmbodied, Water: b.Water,
+		Boundary: Boundary(b.Factor), MarketBoundary: Boundary(b.FactorMarket), EmbodiedBoundary: Boundary(b.FactorEmbodied),
 	}
 }
 
@@ -60,12 +78,14 @@ func AdjustmentsCSV(list []AdjustmentRow) ([]byte, error) {
 			a.Site, a.Hour, digits(a.Batch), a.Entry, a.Corrects, a.Reason, string(a.Account), a.Device, a.Allocation, a.Project, a.Workload,
 			digits(a.DeviceTime), digits(a.Energy), digits(a.Measured), digits(a.Estimated), digits(a.Modelled),
 			digits(a.Carbon), digits(a.CarbonMarket), digits(a.CarbonEmbodied), digits(a.Water),
+			a.Boundary, a.MarketBoundary, a.EmbodiedBoundary,
 		})
 	}
 	return CSV([]string{
 		"site", "hour", "batch", "entry", "corrects", "reason", "account", "device", "allocation", "project", "workload",
 		"device_time_ms_thousandths", "energy_mj", "measured_mj", "estimated_mj", "modelled_mj",
 		"carbon_ug", "carbon_market_ug", "carbon_embodied_ug", "water_ul",
+		"carbon_boundary", "carbon_market_boundary", "carbon_embodied_boundary",
 	}, rows)
 }
 

@@ -92,9 +92,10 @@ func (d UsageDocument) Tables() []Table {
 }
 
 // Text is the statement for people.
-func (d UsageDocument) Text() []byte { return texts(d.Tables()) }
+func (d UsageDocument) Text() []byte { return Text(d.Tables()) }
 
-func texts(tables []Table) []byte {
+// Text draws tables one below the other.
+func Text(tables []Table) []byte {
 	var b strings.Builder
 	for i, t := range tables {
 		if i > 0 {
@@ -394,7 +395,7 @@ func (d FleetDocument) Tables() []Table {
 }
 
 // Text is the report for people.
-func (d FleetDocument) Text() []byte { return texts(d.Tables()) }
+func (d FleetDocument) Text() []byte { return Text(d.Tables()) }
 
 // sureTable shows how far each account's energy can be off, and carbon counted both ways.
 func (d FleetDocument) sureTable() Table {
