@@ -3,8 +3,11 @@ package clickhouse
 import (
 	"bytes"
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,6 +98,9 @@ func TestDocumentsFromTheLedger(t *testing.T) {
 	first := report.Period{From: hour0, To: hour0 + unit.Hour}
 	count(documents.Filter{Period: first}, func(l ledger.Line) bool { return l.From < hour0+unit.Hour })
 	count(documents.Filter{Period: twoHours, Tenant: "t2"}, func(l ledger.Line) bool { return l.Tenant == "t2" })
+	// A tenant who reserved the node reads what nobody held of it too, and nothing of another tenant.
+	count(documents.Filter{Period: twoHours, Tenant: "t2", Nodes: []string{"n"}}, func(l ledger.Line) bool { return l.Tenant == "t2" || l.Tenant == "" && l.Node == "n" })
+	count(documents.Filter{Period: twoHours, Tenant: "t2", Nodes: []string{"m'"}}, func(l ledger.Line) bool { return l.Tenant == "t2" })
 	count(documents.Filter{Period: twoHours, Site: "s"}, func(ledger.Line) bool { return true })
 	count(documents.Filter{Period: twoHours, AsOf: report.AsOf{"s": 1}}, func(l ledger.Line) bool { return l.From < hour0+unit.Hour })
 	count(documents.Filter{Period: first, WholeBatches: true, AsOf: report.AsOf{"s": 2}}, func(l ledger.Line) bool { return l.From < hour0+unit.Hour })
@@ -150,6 +156,143 @@ func TestDocumentsFromTheLedger(t *testing.T) {
 	}
 	if _, err := documents.Gather(t.Context(), s, documents.Options{Period: report.Period{From: hour0 + 1, To: hour0 + unit.Hour}}); err == nil {
 		t.Error("a period that begins within an hour was accepted")
+	}
+}
+
+// An adjustment of the first hour, booked with a batch of its own, is in documents made from then on and in none made as of before; the
+// difference between the two is the adjustment.
+func TestAdjustmentInDocuments(t *testing.T) {
+	s, conn := open(t)
+	site := plant(t, conn)
+	lines := book(t, s, site)
+	prices, err := tariff.Parse("example.yaml", tariff.Example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := func(o documents.Options) map[string]string {
+		t.Helper()
+		o.Period, o.Prices = twoHours, prices
+		set, err := documents.Gather(t.Context(), s, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := set.Files()
+		if err != nil || !set.Fleet.Check.Agrees {
+			t.Fatalf("%+v, %v", set.Fleet.Check, err)
+		}
+		out := map[string]string{}
+		for _, f := range list {
+			out[f.Name] = string(f.Content)
+		}
+		return out
+	}
+	before := files(documents.Options{})
+
+	at := slices.IndexFunc(lines, func(l ledger.Line) bool { return l.Tenant == "t2" })
+	first := lines[at]
+	e := first.Entry
+	e.Kind, e.Corrects, e.Reason = record.Adjustment, first.ID, "late_data"
+	e.DeviceTime, e.CPU, e.NodeRest, e.ITShared, e.Facility, e.Modelled, e.Estimated, e.Interpolated = 0, 0, 0, 0, 0, 0, 0, 0
+	e.GPU, e.Measured, e.BoundLow, e.BoundHigh, e.Carbon, e.TicksExpected, e.TicksRead, e.SMActive = 3_600_000, 3_600_000, -1, 0, 44, 0, 1, 0
+	booked, err := ledger.Lines([]record.Entry{e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seals, err := s.Seals(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seal := ledger.Seal(booked, site.ID, 2, seals[1].Root)
+	seal.Hour, seal.Closing, seal.Reason = seals[1].Hour, "adjustment", "late_data"
+	if err := s.Append(t.Context(), seal, booked, nil); err != nil {
+		t.Fatal(err)
+	}
+
+	if again := files(documents.Options{AsOf: report.AsOf{"s": 2}}); !maps.Equal(before, again) {
+		t.Error("documents as of before the adjustment changed with it")
+	}
+	after := files(documents.Options{})
+	if !strings.Contains(after["tenants/t2/adjustments.csv"], first.ID) || before["tenants/t2/adjustments.csv"] != "" {
+		t.Errorf("the statement lists %s", after["tenants/t2/adjustments.csv"])
+	}
+	if before["tenants/t1/invoice.json"] == "" || !strings.Contains(after["fleet.txt"], "late_data") {
+		t.Errorf("the fleet report says %s", after["fleet.txt"])
+	}
+	d, err := documents.Compare(t.Context(), s, documents.Options{Period: twoHours, Tenant: "t2", Prices: prices}, report.AsOf{"s": 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range d.Figures {
+		want := map[string]int64{"energy": 3_600_000, "of it measured": 3_600_000, "carbon, location-based, lifecycle": 44}[f.Name]
+		if f.Change != want || f.Adjusted != want || f.Closed != 0 {
+			t.Errorf("%+v, want a change of %d", f, want)
+		}
+	}
+	if len(d.Adjustments) != 1 || d.Adjustments[0].Entry != booked[0].ID {
+		t.Errorf("adjustments in between: %+v", d.Adjustments)
+	}
+}
+
+// Of two batches that speak of a device's hour the newer counts, as far as it was there; what contradicts nothing is not listed.
+func TestQuality(t *testing.T) {
+	s, conn := open(t)
+	book(t, s, plant(t, conn))
+	seals, err := s.Seals(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := func(hour unit.Micros, kind, node, device string, counter, integral, excess unit.Millijoules, flags ...string) record.DeviceHour {
+		return record.DeviceHour{
+			Site: "s", Hour: report.Stamp(hour), Kind: kind, Node: node, Device: device, Counter: counter, Integral: integral, Excess: excess, Flags: flags,
+		}
+	}
+	second := hour0 + unit.Hour
+	for i, list := range [][]record.DeviceHour{
+		{
+			line(hour0, "gpu", "n", "GPU-0", 100, 90, 0, report.SecondOpinion), line(hour0, "gpu", "n", "GPU-1", 100, 100, 0),
+			line(hour0, "node", "n", "", 5, record.NoIntegral, 7, "meter_below_devices"),
+		},
+		{
+			line(hour0, "gpu", "n", "GPU-0", 101, 101, 0), line(second, "gpu", "n", "GPU-0", 200, 150, 0, report.SecondOpinion, "estimated"),
+			line(second, "node", "n", "", 5, record.NoIntegral, 9, "meter_below_devices"), line(second, "site", "", "", 5, record.NoIntegral, 0),
+		},
+	} {
+		if err := s.insertDeviceHours(t.Context(), seals[i], list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stranger := seals[0]
+	stranger.Root = strings.Repeat("ab", 32) // a batch that was never sealed
+	if err := s.insertDeviceHours(t.Context(), stranger, []record.DeviceHour{line(hour0, "gpu", "n", "GPU-7", 1, 9, 9)}); err != nil {
+		t.Fatal(err)
+	}
+	f := func(asOf report.AsOf, want ...report.QualityRow) {
+		t.Helper()
+		got, err := s.Quality(t.Context(), documents.Filter{Period: twoHours, AsOf: asOf})
+		if err != nil || len(got) != len(want) {
+			t.Fatalf("%+v, %v, want %+v", got, err, want)
+		}
+		for i := range want {
+			if !reflect.DeepEqual(got[i], want[i]) {
+				t.Errorf("as of %s: %+v, want %+v", asOf, got[i], want[i])
+			}
+		}
+	}
+	h0, h1 := report.Stamp(hour0), report.Stamp(second)
+	below := []string{"meter_below_devices"}
+	f(report.AsOf{"s": 1},
+		report.QualityRow{Site: "s", Kind: "gpu", Node: "n", Device: "GPU-0", Flags: []string{report.SecondOpinion}, Hours: 1, First: h0, Last: h0, Doubted: 1, Counter: 100, Integral: 90},
+		report.QualityRow{Site: "s", Kind: "node", Node: "n", Flags: below, Hours: 1, First: h0, Last: h0, Excess: 7, Largest: 7})
+	f(nil,
+		report.QualityRow{Site: "s", Kind: "gpu", Node: "n", Device: "GPU-0", Flags: []string{"estimated", report.SecondOpinion}, Hours: 1, First: h1, Last: h1, Doubted: 1, Counter: 200, Integral: 150},
+		report.QualityRow{Site: "s", Kind: "node", Node: "n", Flags: below, Hours: 2, First: h0, Last: h1, Excess: 16, Largest: 9})
+	set, err := documents.Gather(t.Context(), s, documents.Options{Period: twoHours})
+	if err != nil || len(set.Fleet.Quality) != 2 {
+		t.Errorf("the fleet report has %+v, %v", set.Fleet.Quality, err)
+	}
+	nodes, err := s.Nodes(t.Context())
+	if err != nil || len(nodes) != 1 || nodes[0].ID != "n" || nodes[0].Rack != "r" || nodes[0].Site != "s" {
+		t.Errorf("nodes are %+v, %v", nodes, err)
 	}
 }
 

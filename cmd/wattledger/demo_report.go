@@ -106,11 +106,9 @@ func (r demoResult) fault(whole bool) error {
 func (d *demo) tables(set documents.Set, files int, res demoResult) error {
 	out := d.env.Stdout
 	fmt.Fprintln(out)
-	tables := []report.Table{set.Fleet.Table(), report.SummaryTable(set.Usage), invoice.SummaryTable(set.Invoices), set.Sovereignty.Table()}
-	for _, t := range tables {
-		if err := printReport(out, t); err != nil {
-			return err
-		}
+	tables := []report.Table{set.Fleet.Table(), set.Fleet.IndicatorTable(), report.SummaryTable(set.Usage), invoice.SummaryTable(set.Invoices), set.Sovereignty.Table()}
+	if err := printReports(out, tables); err != nil {
+		return err
 	}
 	fmt.Fprintf(out, "Proof     %d of %d samples stored, %d repeated, %d refused; energy residual %d mJ, device time residual %d ms\n",
 		res.Samples.Stored, res.Samples.Sent, res.Samples.Repeated, res.Samples.Refused, res.Energy.Residual, res.Device.Residual)

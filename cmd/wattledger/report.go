@@ -20,13 +20,14 @@ import (
 // reportCmd makes documents from the ledger.
 type reportCmd struct {
 	services
-	Kind   string    `arg:"" enum:"usage,fleet,invoice,sovereignty,ledger,all" help:"usage, fleet, invoice, sovereignty, ledger or all."`
-	Tenant string    `help:"Only this tenant's." placeholder:"ID"`
-	From   time.Time `help:"First hour, RFC 3339; the first closed hour if absent." placeholder:"TIME"`
-	To     time.Time `help:"End of the last hour, RFC 3339; the end of the last closed hour if absent." placeholder:"TIME"`
-	AsOf   string    `help:"Leave out what was sealed later: batches by site, as a report names them." placeholder:"SITE=N,…"`
-	Prices string    `help:"Price list of the invoices; the example's if absent." placeholder:"FILE" type:"existingfile"`
-	Out    string    `help:"Also write the documents as CSV, JSON and text to this folder." placeholder:"DIR"`
+	Kind    string    `arg:"" enum:"usage,fleet,invoice,sovereignty,ledger,diff,all" help:"usage, fleet, invoice, sovereignty, ledger, diff or all."`
+	Tenant  string    `help:"Only this tenant's." placeholder:"ID"`
+	From    time.Time `help:"First hour, RFC 3339; the first closed hour if absent." placeholder:"TIME"`
+	To      time.Time `help:"End of the last hour, RFC 3339; the end of the last closed hour if absent." placeholder:"TIME"`
+	AsOf    string    `help:"Leave out what was sealed later: batches by site, as a report names them." placeholder:"SITE=N,…"`
+	Against string    `help:"For diff: the earlier as-of to compare with." placeholder:"SITE=N,…"`
+	Prices  string    `help:"Price list of the invoices; the example's if absent." placeholder:"FILE" type:"existingfile"`
+	Out     string    `help:"Also write the documents as CSV, JSON and text to this folder." placeholder:"DIR"`
 }
 
 // Help shows examples.
@@ -35,13 +36,17 @@ func (reportCmd) Help() string {
   wattledger report usage --embedded --tenant fictional-bank
   wattledger report invoice --prices prices.yaml --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z --out january
   wattledger report ledger --embedded > ledger.jsonl
-  wattledger report all --embedded --out documents --as-of fr-demo=24,se-demo=24`
+  wattledger report all --embedded --out documents --as-of fr-demo=24,se-demo=24
+  wattledger report diff --tenant fictional-bank --against fr-demo=24,se-demo=24 --prices prices.yaml`
 }
 
 // Run reads the ledger and prints or writes what was asked for.
 func (c *reportCmd) Run(ctx context.Context, env *process.Env) error {
 	if c.Kind == "fleet" && c.Tenant != "" {
 		return process.Usagef("the fleet report is the operator's: leave out --tenant")
+	}
+	if (c.Kind == "diff") != (c.Against != "") || c.Kind == "diff" && (c.Tenant == "" || c.Out != "") {
+		return process.Usagef("what changed is shown by `report diff --tenant ID --against SITE=N,…`, with --as-of for the later state and without --out")
 	}
 	cfg, err := c.load(ctx, env)
 	if err != nil {
@@ -72,6 +77,9 @@ func (c *reportCmd) Run(ctx context.Context, env *process.Env) error {
 		if c.Kind == "ledger" && c.Out == "" {
 			return store.Export(ctx, env.Stdout, opts.AsOf)
 		}
+		if c.Kind == "diff" {
+			return c.diff(ctx, env, store, opts)
+		}
 		stage := progress.New(env.Stderr, env.Flags.Quiet || env.Flags.JSON).Stage("Read the ledger", 0, "")
 		defer stage.Done()
 		if c.Out == "" {
@@ -91,6 +99,22 @@ func (c *reportCmd) Run(ctx context.Context, env *process.Env) error {
 		fmt.Fprintf(env.Stdout, "%d files written to %s, as of %s\n", len(written), c.Out, set.Log.AsOf())
 		return nil
 	})
+}
+
+// diff shows what changed between two states of the ledger.
+func (c *reportCmd) diff(ctx context.Context, env *process.Env, store *clickhouse.Store, opts documents.Options) error {
+	before, err := report.ParseAsOf(c.Against)
+	if err != nil {
+		return process.Usage(err)
+	}
+	d, err := documents.Compare(ctx, store, opts, before)
+	if err != nil {
+		return err
+	}
+	if env.Flags.JSON {
+		return printJSON(env.Stdout, d)
+	}
+	return printReports(env.Stdout, d.Tables())
 }
 
 // prices reads a price list, or gives the example's.
@@ -139,7 +163,7 @@ func (c *reportCmd) print(env *process.Env, set documents.Set) error {
 		tables = append(tables, report.SummaryTable(set.Usage))
 		for _, u := range set.Usage {
 			if c.Tenant != "" {
-				tables = []report.Table{u.Table()}
+				tables = u.Tables()
 			}
 		}
 	case "invoice":
@@ -155,17 +179,15 @@ func (c *reportCmd) print(env *process.Env, set documents.Set) error {
 		tables = append(tables, set.Sovereignty.Table())
 	case "fleet":
 		document = set.Fleet
-		tables = append(tables, set.Fleet.Table())
+		tables = append(tables, set.Fleet.Tables()...)
 	default:
 		return process.Usagef("report %s writes several files: name a folder with --out", c.Kind)
 	}
 	if env.Flags.JSON {
 		return printJSON(env.Stdout, document)
 	}
-	for _, t := range tables {
-		if err := printReport(env.Stdout, t); err != nil {
-			return err
-		}
+	if err := printReports(env.Stdout, tables); err != nil {
+		return err
 	}
 	for _, f := range set.Faults {
 		fmt.Fprintln(env.Stderr, "not made:", f)

@@ -167,6 +167,16 @@ func printTable(w io.Writer, t *progress.Table) error {
 	return err
 }
 
+// printReports writes tables one below the other.
+func printReports(w io.Writer, tables []report.Table) error {
+	for _, t := range tables {
+		if err := printReport(w, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // printReport writes a report's table and its notes.
 func printReport(w io.Writer, t report.Table) error {
 	table := progress.Table{Title: t.Title, Rows: t.Rows, Totals: t.Totals}
