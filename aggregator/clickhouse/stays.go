@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
@@ -67,6 +68,19 @@ func (s *Store) expected(ctx context.Context, query string) ([]Expected, error) 
 func (s *Store) OpenHour(ctx context.Context, site string) (unit.Micros, error) {
 	p, err := s.next(ctx, site)
 	return p.Next, err
+}
+
+// FirstClosed is the first hour of a site that is closed; where none is, its first.
+func (s *Store) FirstClosed(ctx context.Context, site string) (unit.Micros, error) {
+	var n uint64
+	var hour time.Time
+	if err := s.conn.QueryRow(with(ctx, "site", site), `SELECT count(), min(hour) FROM seals FINAL WHERE site = {site:String}`).Scan(&n, &hour); err != nil {
+		return 0, fmt.Errorf("read the first seal of %s: %w", site, err)
+	}
+	if n == 0 {
+		return s.OpenHour(ctx, site)
+	}
+	return unit.MicrosOf(hour), nil
 }
 
 // CompleteUpTo is how far a node has declared its samples complete; 0 when it never has.

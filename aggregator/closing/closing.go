@@ -103,8 +103,11 @@ func Close(h Hour) (Result, error) {
 		what string
 		do   func() error
 	}{
-		{"shared IT energy", s.addShared}, {"facility energy", s.addFacility}, {"water and heat", s.addWaterAndHeat},
-		{"carbon", s.addCarbon}, {"uncertainty", s.addUncertainty},
+		{"shared IT energy", s.addShared},
+		{"facility energy", s.addFacility},
+		{"water and heat", s.addWaterAndHeat},
+		{"carbon", s.addCarbon},
+		{"uncertainty", s.addUncertainty},
 	} {
 		if err := step.do(); err != nil {
 			return Result{}, fmt.Errorf("%s of %s: %w", step.what, h.Site.ID, err)
@@ -136,6 +139,9 @@ func (s *site) closeNodes() error {
 		}
 		s.res.add(&closed[i].res)
 		s.nodes = append(s.nodes, &closed[i].nodeBook)
+		if s.explain {
+			s.closers = append(s.closers, &closed[i])
+		}
 	}
 	return nil
 }

@@ -35,6 +35,9 @@ const (
 // AllocationFinding says that a finding is about an allocation.
 func (f Finding) AllocationFinding() bool { return len(f.Kind) > 11 && f.Kind[:11] == "allocation_" }
 
+// Refuses says that the record does not count as it stands. What is only remarkable counts all the same.
+func (f Finding) Refuses() bool { return f.Kind != FindingUnknownTenant && f.Kind != FindingBelowParts }
+
 func (r *Result) find(kind, record, format string, args ...any) {
 	r.Findings = append(r.Findings, Finding{kind, record, fmt.Sprintf(format, args...)})
 }

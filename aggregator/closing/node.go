@@ -21,6 +21,8 @@ type nodeCloser struct {
 	meters  map[string]*attribution.Meter
 	// modules are the Grace CPUs by the GPU they share a module with.
 	modules map[string]module
+	// partitions are those of the GPUs in MIG mode.
+	partitions map[string]*attribution.Partition
 	// line is what is known of the node's meter; nil without one.
 	line *record.DeviceHour
 }
@@ -37,7 +39,7 @@ func (c *nodeCloser) close() error {
 	c.node.Devices = slices.Clone(c.node.Devices)
 	slices.SortFunc(c.node.Devices, func(a, b Device) int { return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.UUID, b.UUID)) })
 	c.findModules()
-	c.meters = make(map[string]*attribution.Meter, len(c.node.Devices))
+	c.meters, c.partitions = make(map[string]*attribution.Meter, len(c.node.Devices)), map[string]*attribution.Partition{}
 	instances := map[string][]Device{}
 	for i := range c.node.Devices {
 		d := &c.node.Devices[i]
@@ -230,6 +232,7 @@ func (c *nodeCloser) holdInstances(b *book, instances []Device, take taker) erro
 	if err != nil {
 		return err
 	}
+	c.partitions[d.UUID] = p
 	if c.res.unheld(d.Allocations, b.from, b.to, "a GPU in MIG mode, whose instances alone can be held") {
 		flag(&b.rest, flagOverbooked)
 	}

@@ -20,6 +20,9 @@ type site struct {
 	res     Result
 	// marks are written into every entry at the end: sources and flags that hold for the whole site.
 	marks []func(*record.Entry)
+	// explain keeps the nodes as they were closed, in closers.
+	explain bool
+	closers []*nodeCloser
 }
 
 // nodeBook is the account of a node. The site's own account, of what no node can carry, is one without an id.

@@ -14,6 +14,7 @@ type commands struct {
 	Ingest     ingestCmd     `cmd:"" help:"Carry messages from Kafka to ClickHouse."`
 	Aggregate  aggregateCmd  `cmd:"" help:"Close hours: turn samples and allocations into the ledger."`
 	Status     statusCmd     `cmd:"" help:"Show lag, closed hours, open cuts and refused messages."`
+	Doctor     doctorCmd     `cmd:"" help:"Name the records that the ledger could not take as they stand, and how to mend them."`
 	Quarantine quarantineCmd `cmd:"" help:"Look at refused messages, and publish them again."`
 	Report     reportCmd     `cmd:"" help:"Write usage, power and carbon reports, invoices and sovereignty reports."`
 	Import     importCmd     `cmd:"" help:"State allocations or inventory from a file."`
