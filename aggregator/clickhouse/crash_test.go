@@ -17,8 +17,11 @@ import (
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
+// secret is one for tests.
+var secret = ledger.SecretFrom("test")
+
 // batchOf is the next batch of a site, ready to be written.
-func batchOf(t *testing.T, s *Store, site record.Site) (record.Seal, []ledger.Line, []record.Cut) {
+func batchOf(t *testing.T, s *Store, site record.Site) ledger.Sealed {
 	t.Helper()
 	p, err := s.Progress(t.Context(), site)
 	if err != nil {
@@ -32,21 +35,22 @@ func batchOf(t *testing.T, s *Store, site record.Site) (record.Seal, []ledger.Li
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines, err := ledger.Lines(res.Entries)
+	sealed, err := ledger.Make(ledger.Batch{
+		Site: site.ID, Number: p.Batch, Previous: p.Previous, Hour: p.Next, Closing: "complete",
+		Entries: res.Entries, Cuts: res.Cuts, DeviceHours: res.DeviceHours,
+	}, secret.Site(site.ID))
 	if err != nil {
 		t.Fatal(err)
 	}
-	seal := ledger.Seal(lines, site.ID, p.Batch, p.Previous)
-	seal.Hour, seal.Closing = p.Next, "complete"
-	return seal, lines, res.Cuts
+	return sealed
 }
 
 // The cuts of an attempt that never sealed are not what the next hour goes on from.
 func TestCutsOfAnAttemptThatNeverSealedAreNotSeen(t *testing.T) {
 	s, conn := open(t)
 	site := plant(t, conn)
-	seal, lines, cuts := batchOf(t, s, site)
-	rival := seal
+	batch := batchOf(t, s, site)
+	cuts, rival := batch.Cuts, batch.Seal
 	rival.Root = "rival"
 	wrong := append([]record.Cut{}, cuts...)
 	for i := range wrong {
@@ -55,7 +59,7 @@ func TestCutsOfAnAttemptThatNeverSealedAreNotSeen(t *testing.T) {
 	if err := s.insertCuts(t.Context(), rival, wrong); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Append(t.Context(), seal, lines, cuts); err != nil {
+	if err := s.Append(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
 	got, err := s.cutsAt(t.Context(), site.ID, hour0+unit.Hour)
@@ -81,18 +85,18 @@ func TestCutsOfAnAttemptThatNeverSealedAreNotSeen(t *testing.T) {
 func TestASealIsNotReplaced(t *testing.T) {
 	s, conn := open(t)
 	site := plant(t, conn)
-	seal, lines, cuts := batchOf(t, s, site)
-	if err := s.Append(t.Context(), seal, lines, cuts); err != nil {
+	batch := batchOf(t, s, site)
+	if err := s.Append(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
-	rival := seal
-	rival.Root = "rival"
-	if err := s.Append(t.Context(), rival, lines, cuts); !errors.Is(err, ErrSealed) {
+	rival := batch
+	rival.Seal.Root = "rival"
+	if err := s.Append(t.Context(), rival); !errors.Is(err, ErrSealed) {
 		t.Errorf("a rival seal ends with %v", err)
 	}
 	p, err := s.Progress(t.Context(), site)
-	if err != nil || p.Previous != seal.Root {
-		t.Errorf("the ledger goes on from %q, %v; want %q", p.Previous, err, seal.Root)
+	if err != nil || p.Previous != batch.Seal.Root {
+		t.Errorf("the ledger goes on from %q, %v; want %q", p.Previous, err, batch.Seal.Root)
 	}
 }
 
@@ -147,7 +151,7 @@ func TestAKilledCloserLeavesNoTrace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := closer.New(closer.DefaultConfig(), s, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		c, err := closer.New(closer.DefaultConfig(), secret, s, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,9 +177,9 @@ func TestAKilledCloserLeavesNoTrace(t *testing.T) {
 	if strings.Count(want, "\n") < 8 {
 		t.Fatalf("a ledger of\n%s", want)
 	}
-	for _, table := range []string{"cuts", "entries", "seals"} {
+	for _, table := range []string{"cuts", "entries", "subtotals", "seals"} {
 		for _, after := range []bool{false, true} {
-			for _, name := range []string{"cuts", "entries", "seals"} {
+			for _, name := range []string{"cuts", "entries", "device_hours", "subtotals", "seals"} {
 				exec(t, conn, "TRUNCATE TABLE %s", name)
 			}
 			if err := run(&mortal{Conn: conn, table: table, after: after}); !errors.Is(err, errKilled) {

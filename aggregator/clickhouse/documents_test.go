@@ -34,17 +34,18 @@ func book(t *testing.T, s *Store, site record.Site) []ledger.Line {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines, err := ledger.Lines(res.Entries)
+		sealed, err := ledger.Make(ledger.Batch{
+			Site: site.ID, Number: batch, Previous: previous, Hour: h.Start, Closing: "complete",
+			Entries: res.Entries, Cuts: res.Cuts, DeviceHours: res.DeviceHours,
+		}, secret.Site(site.ID))
 		if err != nil {
 			t.Fatal(err)
 		}
-		seal := ledger.Seal(lines, site.ID, batch, previous)
-		seal.Hour, seal.Closing = h.Start, "complete"
-		if err := s.Append(t.Context(), seal, lines, res.Cuts); err != nil {
+		if err := s.Append(t.Context(), sealed); err != nil {
 			t.Fatal(err)
 		}
-		previous = seal.Root
-		all = append(all, lines...)
+		previous = sealed.Seal.Root
+		all = append(all, sealed.Lines...)
 	}
 	return all
 }

@@ -140,16 +140,16 @@ func TestAppendIsIdempotent(t *testing.T) {
 	s, conn := open(t)
 	site := plant(t, conn)
 	for range 2 {
-		seal, lines, cuts := batchOf(t, s, site)
+		batch := batchOf(t, s, site)
 		for range 2 {
-			if err := s.Append(t.Context(), seal, lines, cuts); err != nil {
+			if err := s.Append(t.Context(), batch); err != nil {
 				t.Fatal(err)
 			}
 		}
 		// A rival attempt that never sealed is not seen.
-		rival := seal
+		rival := batch.Seal
 		rival.Root = "rival"
-		if err := s.insertEntries(t.Context(), rival, lines); err != nil {
+		if err := s.insertEntries(t.Context(), rival, batch.Lines); err != nil {
 			t.Fatal(err)
 		}
 	}

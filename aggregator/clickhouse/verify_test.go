@@ -73,7 +73,7 @@ func store(t *testing.T, conn driver.Conn, f *fleettest.Fleet) {
 
 func closeAll(t *testing.T, s *Store) {
 	t.Helper()
-	c, err := closer.New(closer.DefaultConfig(), s, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	c, err := closer.New(closer.DefaultConfig(), secret, s, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,13 +13,20 @@ import (
 	"github.com/wattledger/wattledger/schemas/record"
 )
 
-// Append writes a batch: cuts and entries first, the seal last. The seal is the commit: readers join on it, so a batch
+// Append writes a batch: what it covers first, the seal last. The seal is the commit: readers join on it, so a batch
 // that was left half written is not seen, and writing it again with the same root changes nothing.
-func (s *Store) Append(ctx context.Context, seal record.Seal, lines []ledger.Line, cuts []record.Cut) error {
-	if err := s.insertCuts(ctx, seal, cuts); err != nil {
+func (s *Store) Append(ctx context.Context, b ledger.Sealed) error {
+	seal := b.Seal
+	if err := s.insertCuts(ctx, seal, b.Cuts); err != nil {
 		return err
 	}
-	if err := s.insertEntries(ctx, seal, lines); err != nil {
+	if err := s.insertEntries(ctx, seal, b.Lines); err != nil {
+		return err
+	}
+	if err := s.insertDeviceHours(ctx, seal, b.DeviceHours); err != nil {
+		return err
+	}
+	if err := s.insertSubtotals(ctx, seal, b.Subtotals); err != nil {
 		return err
 	}
 	if err := s.unsealed(ctx, seal); err != nil {

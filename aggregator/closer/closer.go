@@ -43,7 +43,7 @@ type Store interface {
 	Progress(ctx context.Context, site record.Site) (Progress, error)
 	Load(ctx context.Context, site record.Site, hour unit.Micros) (closing.Hour, error)
 	// Append is atomic at its last write, the seal.
-	Append(ctx context.Context, seal record.Seal, lines []ledger.Line, cuts []record.Cut) error
+	Append(ctx context.Context, batch ledger.Sealed) error
 }
 
 // Config is when hours close.
@@ -75,6 +75,7 @@ func (c Config) Validate() error {
 // Closer closes hours.
 type Closer struct {
 	cfg      Config
+	secret   ledger.Secret
 	store    Store
 	log      *slog.Logger
 	closed   *prometheus.CounterVec
@@ -86,8 +87,8 @@ type Closer struct {
 	OnClose func(seal record.Seal)
 }
 
-// New makes a closer.
-func New(cfg Config, store Store, log *slog.Logger, reg prometheus.Registerer) (*Closer, error) {
+// New makes a closer. The secret salts what it seals.
+func New(cfg Config, secret ledger.Secret, store Store, log *slog.Logger, reg prometheus.Registerer) (*Closer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -95,7 +96,7 @@ func New(cfg Config, store Store, log *slog.Logger, reg prometheus.Registerer) (
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "wattledger", Subsystem: "aggregator", Name: name, Help: help})
 	}
 	c := &Closer{
-		cfg: cfg, store: store, log: log,
+		cfg: cfg, secret: secret, store: store, log: log,
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "wattledger", Subsystem: "aggregator", Name: "hours_closed_total", Help: "Site-hours closed, by how.",
 		}, []string{"closing"}),
@@ -201,18 +202,21 @@ func (c *Closer) close(ctx context.Context, r ready) error {
 	if err != nil {
 		return err
 	}
-	lines, err := ledger.Lines(res.Entries)
+	batch := ledger.Batch{
+		Site: r.site.ID, Number: r.progress.Batch, Previous: r.progress.Previous, Hour: r.progress.Next, Closing: "complete",
+		Entries: res.Entries, Cuts: res.Cuts, DeviceHours: res.DeviceHours,
+	}
+	if len(r.late) > 0 {
+		batch.Closing, batch.Reason = "lateness", "no word from "+strings.Join(r.late, ", ")
+	}
+	sealed, err := ledger.Make(batch, c.secret.Site(r.site.ID))
 	if err != nil {
 		return err
 	}
-	seal := ledger.Seal(lines, r.site.ID, r.progress.Batch, r.progress.Previous)
-	seal.Hour, seal.Closing = r.progress.Next, "complete"
-	if len(r.late) > 0 {
-		seal.Closing, seal.Reason = "lateness", "no word from "+strings.Join(r.late, ", ")
-	}
-	if err := c.store.Append(ctx, seal, lines, res.Cuts); err != nil {
+	if err := c.store.Append(ctx, sealed); err != nil {
 		return err
 	}
+	seal := sealed.Seal
 	for _, f := range res.Findings {
 		c.log.Warn("hour closed with a finding", "site", r.site.ID, "kind", f.Kind, "record", f.Record, "detail", f.Detail)
 		c.findings.WithLabelValues(f.Kind).Inc()
@@ -220,7 +224,7 @@ func (c *Closer) close(ctx context.Context, r ready) error {
 	c.closed.WithLabelValues(seal.Closing).Inc()
 	c.resets.Add(float64(res.Resets))
 	c.steps.Add(float64(res.ClockSteps))
-	c.log.Info("hour closed", "site", r.site.ID, "hour", hour.Start.Time().Format(time.RFC3339), "entries", len(lines),
+	c.log.Info("hour closed", "site", r.site.ID, "hour", hour.Start.Time().Format(time.RFC3339), "entries", seal.Entries,
 		"closing", seal.Closing, "root", seal.Root)
 	if c.OnClose != nil {
 		c.OnClose(seal)

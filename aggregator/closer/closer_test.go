@@ -49,15 +49,15 @@ func (l *ledgerOf) Load(_ context.Context, site record.Site, hour unit.Micros) (
 	return closing.Hour{Site: site, Start: hour}, l.broken[site.ID]
 }
 
-func (l *ledgerOf) Append(_ context.Context, seal record.Seal, _ []ledger.Line, _ []record.Cut) error {
-	l.seals = append(l.seals, seal)
+func (l *ledgerOf) Append(_ context.Context, batch ledger.Sealed) error {
+	l.seals = append(l.seals, batch.Seal)
 	return nil
 }
 
 func closerOver(t *testing.T, l *ledgerOf) *Closer {
 	t.Helper()
 	l.sites = []record.Site{{ID: "b", PUEThousandths: 1000}, {ID: "a", PUEThousandths: 1000}}
-	c, err := New(Config{Lateness: 6 * time.Hour, Poll: time.Millisecond}, l, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	c, err := New(Config{Lateness: 6 * time.Hour, Poll: time.Millisecond}, ledger.SecretFrom("test"), l, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

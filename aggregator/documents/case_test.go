@@ -110,16 +110,18 @@ func (b *book) seal(t testing.TB, list []draft) {
 				labels[string(canonical)] = d.label
 				entries = append(entries, d.Entry)
 			}
-			lines, err := ledger.Lines(entries)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := ledger.Seal(lines, site, uint64(n), previous)
 			at, err := time.Parse(time.RFC3339, hour)
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.Hour, s.Closing, previous, roots[hour] = unit.MicrosOf(at), "complete", s.Root, s.Root
+			sealed, err := ledger.Make(ledger.Batch{
+				Site: site, Number: uint64(n), Previous: previous, Hour: unit.MicrosOf(at), Closing: "complete", Entries: entries,
+			}, ledger.SecretFrom("test").Site(site))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, lines := sealed.Seal, sealed.Lines
+			previous, roots[hour] = s.Root, s.Root
 			b.seals = append(b.seals, s)
 			for _, l := range lines {
 				ids[labels[string(l.Canonical)]] = l.ID

@@ -213,7 +213,7 @@ var ErrNothing = errors.New("no entries in the period")
 
 // Invoice is the invoice for what was added. Models without a price are an error that names each of them.
 func (b *Builder) Invoice() (Invoice, error) {
-	if b.all.count == 0 {
+	if b.all.Count() == 0 {
 		return Invoice{}, fmt.Errorf("invoice of %s for %s: %w", b.tenant.ID, b.opts.Period, ErrNothing)
 	}
 	if len(b.faults) > 0 {
@@ -229,7 +229,7 @@ func (b *Builder) Invoice() (Invoice, error) {
 		From: b.opts.Period.From.Time().Format(time.RFC3339), To: b.opts.Period.To.Time().Format(time.RFC3339),
 		Seller:    Seller{l.Seller.Name, l.Seller.Country, l.Seller.VATID, l.Seller.LegalID},
 		Buyer:     Buyer{b.tenant.ID, cmp.Or(b.tenant.Name, b.tenant.ID), b.tenant.Country, b.tenant.VATID},
-		Entries:   int64(b.all.count),
+		Entries:   int64(b.all.Count()),
 		PriceList: PriceList{l.Name, l.Digest()}, EntriesRoot: b.all.root(),
 		Provenance: b.basis.Provenance(b.opts.Log),
 	}
@@ -275,7 +275,7 @@ func (b *Builder) lines(inv *Invoice, t tariff.Treatment) decimal.Decimal {
 		inv.Lines = append(inv.Lines, Line{
 			ID: len(inv.Lines) + 1, Account: k.account, Waived: k.waived, Item: item + k.words(), Quantity: quantity.StringFixed(tariff.QuantityDigits),
 			UnitCode: code, Unit: name, Price: string(price), Net: net.StringFixed(b.list.Digits()), Category: t.Category, Rate: rate(t),
-			Exact: exact, ExactUnit: exactUnit, Entries: ids.count, EntriesRoot: ids.root(),
+			Exact: exact, ExactUnit: exactUnit, Entries: ids.Count(), EntriesRoot: ids.root(),
 		})
 	}
 	for _, k := range inOrder(b.hours) {

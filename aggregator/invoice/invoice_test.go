@@ -37,7 +37,7 @@ func TestTree(t *testing.T) {
 			leaves = append(leaves, ledger.LeafHash([]byte(id)))
 		}
 		want := ledger.RootHash(leaves)
-		if got := tr.root(); got != hex.EncodeToString(want[:]) || tr.root() != got || tr.count != uint64(len(ids)) {
+		if got := tr.root(); got != hex.EncodeToString(want[:]) || tr.root() != got || tr.Count() != uint64(len(ids)) {
 			t.Fatalf("%d ids: root %s, want %x", len(ids), got, want)
 		}
 	})

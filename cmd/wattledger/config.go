@@ -8,6 +8,7 @@ import (
 
 	"github.com/wattledger/wattledger/aggregator/closer"
 	"github.com/wattledger/wattledger/aggregator/closing"
+	"github.com/wattledger/wattledger/aggregator/keyring"
 	"github.com/wattledger/wattledger/ingest"
 	"github.com/wattledger/wattledger/internal/chconn"
 	"github.com/wattledger/wattledger/internal/embedded/clickhouse"
@@ -24,6 +25,7 @@ type config struct {
 	Ingest     ingest.Config    `yaml:"ingest"`
 	Closer     closer.Config    `yaml:"closer"`
 	Closing    closing.Limits   `yaml:"closing"`
+	Ledger     keyring.Config   `yaml:"ledger"`
 	// Cluster is the ClickHouse cluster that migrations are for; empty is a single server.
 	Cluster string `yaml:"cluster"`
 	// Retention is how long rows are kept; wattledger migrate applies it.
@@ -40,7 +42,7 @@ type embedded struct {
 func defaultConfig(data string) config {
 	c := config{
 		ClickHouse: chconn.DefaultConfig(), Kafka: kafkaconn.DefaultConfig(), Ingest: ingest.DefaultConfig(), Closer: closer.DefaultConfig(),
-		Closing: closing.DefaultLimits(), Retention: schema.DefaultRetention(),
+		Closing: closing.DefaultLimits(), Ledger: keyring.DefaultConfig(), Retention: schema.DefaultRetention(),
 		Embedded: embedded{ClickHouse: clickhouse.DefaultConfig(), Kafka: kafka.DefaultConfig()},
 	}
 	c.Embedded.ClickHouse.Data, c.Embedded.Kafka.DataDir = data, data
@@ -64,14 +66,18 @@ const (
 	demoData    = ".wattledger/demo"
 )
 
+// data is the data folder.
+func (s services) data(env *process.Env) string {
+	if s.Embedded {
+		return env.DataDir(demoData)
+	}
+	return env.DataDir(serviceData)
+}
+
 // load reads the configuration; with --embedded the connections are those of the data folder. The services may still be
 // on their way up: it waits for them a little.
 func (s services) load(ctx context.Context, env *process.Env) (config, error) {
-	byDefault := serviceData
-	if s.Embedded {
-		byDefault = demoData
-	}
-	data := env.DataDir(byDefault)
+	data := s.data(env)
 	cfg := defaultConfig(data)
 	if !s.Embedded {
 		return cfg, env.Load(&cfg)

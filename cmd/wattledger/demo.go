@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wattledger/wattledger/aggregator/keyring"
 	"github.com/wattledger/wattledger/cmd/wattledger/fleet"
 	"github.com/wattledger/wattledger/cmd/wattledger/play"
 	"github.com/wattledger/wattledger/collector/kafka"
@@ -94,6 +95,10 @@ func (c *demoCmd) Run(ctx context.Context, env *process.Env) error {
 		return err
 	}
 	if err := d.played.save(d.data); err != nil { // from the first sample on, the folder is this play's
+		return err
+	}
+	// The same seed gives the same bytes, so its keys are no secret.
+	if err := keyring.MakePublic(d.data, fmt.Sprintf("demo-%d", c.Seed)); err != nil {
 		return err
 	}
 	d.show = progress.New(env.Stderr, env.Flags.Quiet)
@@ -234,7 +239,7 @@ func claim(data string, once bool, f *fleet.Fleet) (string, played, error) {
 	case !own:
 		return "", played{}, fmt.Errorf("%s holds the demo %s: name another folder with --data, repeat its --seed and --start, or remove it", data, have)
 	}
-	for _, part := range []string{"clickhouse", "kafka", "played.json", "truth.csv", "scenario.txt", "services.log", "run"} {
+	for _, part := range []string{"clickhouse", "kafka", "played.json", "truth.csv", "scenario.txt", "services.log", "run", "keys"} {
 		if err := os.RemoveAll(filepath.Join(data, part)); err != nil {
 			return "", played{}, fmt.Errorf("remove the last demo: %w", err)
 		}

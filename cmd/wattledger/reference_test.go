@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/aggregator/closer"
+	"github.com/wattledger/wattledger/aggregator/ledger"
 	"github.com/wattledger/wattledger/ingest"
 	"github.com/wattledger/wattledger/internal/chconn"
 	"github.com/wattledger/wattledger/internal/embedded/clickhouse"
@@ -84,7 +85,7 @@ Each part's are there where the part runs: ` + "`wattledger ingest`" + ` on port
 	}
 	cfg, log := defaultConfig(t.TempDir()), slog.New(slog.DiscardHandler)
 	part("aggregate", func(reg prometheus.Registerer) error {
-		_, err := closer.New(cfg.Closer, nil, log, reg)
+		_, err := closer.New(cfg.Closer, ledger.Secret{}, nil, log, reg)
 		return err
 	})
 	part("child processes of the demo", func(reg prometheus.Registerer) error {

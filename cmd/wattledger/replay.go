@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/aggregator/documents"
+	"github.com/wattledger/wattledger/aggregator/keyring"
 	"github.com/wattledger/wattledger/aggregator/report"
 	"github.com/wattledger/wattledger/collector/kafka"
 	"github.com/wattledger/wattledger/collector/message"
@@ -109,6 +110,10 @@ func (c *replaySMICmd) Run(ctx context.Context, env *process.Env) error {
 		if err := os.RemoveAll(data); err != nil {
 			return fmt.Errorf("remove the last replay: %w", err)
 		}
+	}
+	// The same log gives the same bytes, so its keys are no secret.
+	if err := keyring.MakePublic(data, "replay"); err != nil {
+		return err
 	}
 	show := progress.New(env.Stderr, env.Flags.Quiet)
 	env.Log = process.NewLogger(show.Logs(env.Stderr), quieter(env.Flags.LogLevel), env.Flags.LogFormat)

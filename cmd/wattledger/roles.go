@@ -8,6 +8,7 @@ import (
 
 	"github.com/wattledger/wattledger/aggregator/clickhouse"
 	"github.com/wattledger/wattledger/aggregator/closer"
+	"github.com/wattledger/wattledger/aggregator/keyring"
 	"github.com/wattledger/wattledger/aggregator/report"
 	"github.com/wattledger/wattledger/internal/chconn"
 	embeddedclickhouse "github.com/wattledger/wattledger/internal/embedded/clickhouse"
@@ -51,13 +52,26 @@ func (c *aggregateCmd) Run(ctx context.Context, env *process.Env) error {
 		return err
 	}
 	store.UseLimits(cfg.Closing)
-	cl, err := closer.New(cfg.Closer, store, env.Log, env.Metrics)
+	keys, err := c.keys(env, cfg)
+	if err != nil {
+		return err
+	}
+	cl, err := closer.New(cfg.Closer, keys.Secret, store, env.Log, env.Metrics)
 	if err != nil {
 		return err
 	}
 	env.ServeMetrics("127.0.0.1:9402")
 	env.Health.Add("clickhouse", db.Ping)
 	return serve(ctx, env, "aggregate", cl.Run)
+}
+
+// keys reads the ledger's keys, which are made at the first start where none are named.
+func (s services) keys(env *process.Env, cfg config) (keyring.Keys, error) {
+	keys, files, err := keyring.Open(cfg.Ledger, s.data(env))
+	if err == nil && files.Made {
+		env.Log.Info("keys of the ledger made: keep a copy in a safe place, without them nothing can be proved", "site_secret", files.Secret, "note_key", files.Note)
+	}
+	return keys, err
 }
 
 // embeddedCmd are the services of one machine.

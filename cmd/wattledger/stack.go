@@ -12,6 +12,7 @@ import (
 
 	"github.com/wattledger/wattledger/aggregator/clickhouse"
 	"github.com/wattledger/wattledger/aggregator/closer"
+	"github.com/wattledger/wattledger/aggregator/keyring"
 	"github.com/wattledger/wattledger/internal/chconn"
 	"github.com/wattledger/wattledger/internal/embedded/kafka"
 	"github.com/wattledger/wattledger/internal/kafkaconn"
@@ -31,6 +32,7 @@ type listens struct {
 // that they can be killed, and the closer.
 type stack struct {
 	cfg   config
+	keys  keyring.Keys
 	store *clickhouse.Store
 	audit *clickhouse.Audit
 	// closed receives every seal as it is written.
@@ -46,7 +48,10 @@ func withStack(ctx context.Context, env *process.Env, data string, l listens, us
 	if err := env.Load(&cfg); err != nil {
 		return err
 	}
-	var err error
+	keys, _, err := keyring.Open(cfg.Ledger, data)
+	if err != nil {
+		return err
+	}
 	// A restarted engine has to come back where its clients look for it, so port 0 is resolved once.
 	if cfg.Embedded.ClickHouse.Listen, err = concrete(l.ClickHouse, "--clickhouse-listen"); err != nil {
 		return err
@@ -87,7 +92,7 @@ func withStack(ctx context.Context, env *process.Env, data string, l listens, us
 		case <-work.Done():
 			return nil
 		}
-		s := &stack{cfg: cfg, closed: make(chan record.Seal, 10_000)}
+		s := &stack{cfg: cfg, keys: keys, closed: make(chan record.Seal, 10_000)}
 		db, err := s.connect(work, data)
 		if err != nil {
 			return err
@@ -140,7 +145,7 @@ func (s *stack) closer(env *process.Env) func(context.Context) error {
 	return func(ctx context.Context) error {
 		cfg := s.cfg.Closer
 		cfg.Poll = 100 * time.Millisecond
-		c, err := closer.New(cfg, s.store, env.Log, env.Metrics)
+		c, err := closer.New(cfg, s.keys.Secret, s.store, env.Log, env.Metrics)
 		if err != nil {
 			return err
 		}
