@@ -83,6 +83,9 @@ type Closer struct {
 	resets   prometheus.Counter
 	steps    prometheus.Counter
 	failed   prometheus.Counter
+	// Publish, when set, puts what was sealed into the transparency log: at the start, for what a crash left out, and after each
+	// round that sealed something. Its errors are counted and it is called again.
+	Publish func(ctx context.Context) error
 	// OnClose is called after each batch, when set: progress for people.
 	OnClose func(seal record.Seal)
 }
@@ -120,15 +123,23 @@ func New(cfg Config, secret ledger.Secret, store Store, log *slog.Logger, reg pr
 // is logged once.
 func (c *Closer) Run(ctx context.Context) error {
 	var said string
+	published := c.Publish == nil
 	for ctx.Err() == nil {
 		n, err := c.Once(ctx)
+		if c.Publish != nil && (n > 0 || !published) {
+			if late := c.Publish(ctx); late != nil {
+				published, err = false, errors.Join(err, fmt.Errorf("transparency log: %w", late))
+			} else {
+				published = true
+			}
+		}
 		switch {
 		case err == nil:
 			said = ""
 		case ctx.Err() == nil:
 			c.failed.Inc()
 			if text := err.Error(); text != said {
-				c.log.Warn("hour not closed", "error", err)
+				c.log.Warn("hour not closed or not published", "error", err)
 				said = text
 			}
 		}

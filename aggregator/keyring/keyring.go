@@ -14,13 +14,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/wattledger/wattledger/aggregator/ledger"
+	"github.com/wattledger/wattledger/aggregator/transparency"
 )
 
 // Config names the key files.
@@ -52,6 +55,15 @@ type Keys struct {
 	Signer note.Signer
 	// Verifier is the public half in text, for whoever checks.
 	Verifier string
+}
+
+// Log is the transparency log that the note key is for.
+func (k Keys) Log(store transparency.Store, log *slog.Logger, reg prometheus.Registerer) (*transparency.Log, error) {
+	key, err := note.NewVerifier(k.Verifier)
+	if err != nil {
+		return nil, fmt.Errorf("public half of the note key: %w", err)
+	}
+	return transparency.New(store, k.Signer, key, log, reg)
 }
 
 // Files are where the keys lie.

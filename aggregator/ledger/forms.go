@@ -265,3 +265,37 @@ func parse[T any](canonical []byte, f form) (T, error) {
 	}
 	return v, nil
 }
+
+// LogRecord is what the log says of a seal: where it stands in the chain of its site, and no entry.
+type LogRecord struct {
+	Site     string `json:"site"`
+	Batch    uint64 `json:"batch"`
+	Root     string `json:"root"`
+	Previous string `json:"previous"`
+	Hour     string `json:"hour"`
+}
+
+var logForm = formOf[LogRecord]()
+
+// LogRecordOf is the record of a seal.
+func LogRecordOf(s record.Seal) LogRecord {
+	return LogRecord{Site: s.Site, Batch: s.Batch, Root: s.Root, Previous: s.Previous, Hour: hourText(s.Hour)}
+}
+
+// Canonical is its hashed form.
+func (r LogRecord) Canonical() ([]byte, error) {
+	b, err := logForm.append(nil, r)
+	if err != nil {
+		return nil, fmt.Errorf("write the log record of batch %d of %s: %w", r.Batch, r.Site, err)
+	}
+	return b, nil
+}
+
+// ParseLogRecord reads a record's hashed form.
+func ParseLogRecord(canonical []byte) (LogRecord, error) {
+	r, err := parse[LogRecord](canonical, logForm)
+	if err != nil {
+		return LogRecord{}, fmt.Errorf("log record: %w", err)
+	}
+	return r, nil
+}

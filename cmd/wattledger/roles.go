@@ -60,6 +60,11 @@ func (c *aggregateCmd) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return err
 	}
+	logbook, err := keys.Log(store, env.Log, env.Metrics)
+	if err != nil {
+		return err
+	}
+	cl.Publish = logbook.Update
 	env.ServeMetrics("127.0.0.1:9402")
 	env.Health.Add("clickhouse", db.Ping)
 	return serve(ctx, env, "aggregate", cl.Run)

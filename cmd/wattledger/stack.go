@@ -149,6 +149,11 @@ func (s *stack) closer(env *process.Env) func(context.Context) error {
 		if err != nil {
 			return err
 		}
+		logbook, err := s.keys.Log(s.store, env.Log, env.Metrics)
+		if err != nil {
+			return err
+		}
+		c.Publish = logbook.Update
 		c.OnClose = func(seal record.Seal) {
 			select {
 			case s.closed <- seal:
