@@ -42,9 +42,10 @@ func (s *Store) Tenants(ctx context.Context) ([]record.Tenant, error) {
 }
 
 // Seals are all seals in the order of the log: by hour, site and batch.
-func (s *Store) Seals(ctx context.Context) ([]record.Seal, error) {
-	rows, err := s.conn.Query(ctx,
-		"SELECT "+sealColumns+" FROM seals FINAL ORDER BY hour, site, batch")
+func (s *Store) Seals(ctx context.Context) ([]record.Seal, error) { return s.seals(ctx, "seals FINAL") }
+
+func (s *Store) seals(ctx context.Context, from string) ([]record.Seal, error) {
+	rows, err := s.conn.Query(ctx, "SELECT "+sealColumns+" FROM "+from+" ORDER BY hour, site, batch")
 	if err != nil {
 		return nil, fmt.Errorf("read seals: %w", err)
 	}
