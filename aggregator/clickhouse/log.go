@@ -20,7 +20,7 @@ var _ transparency.Store = (*Store)(nil)
 func (s *Store) LogRecords(ctx context.Context, from int64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		rows, err := s.conn.Query(with(ctx, "from", from),
-			`SELECT index, any(record), uniqExact(record, site, batch, root) FROM log_records WHERE index >= {from:UInt64} GROUP BY index ORDER BY index`)
+			`SELECT position, any(record), uniqExact(record, site, batch, root) FROM log_records WHERE position >= {from:UInt64} GROUP BY position ORDER BY position`)
 		if err != nil {
 			yield(nil, fmt.Errorf("read the log from record %d: %w", from, err))
 			return
@@ -55,14 +55,14 @@ func (s *Store) LogRecords(ctx context.Context, from int64) iter.Seq2[[]byte, er
 // takes the first and drops the other, which only reading them back shows.
 func (s *Store) AppendLog(ctx context.Context, index int64, records [][]byte) error {
 	var taken uint64
-	err := s.conn.QueryRow(with(ctx, "index", index), `SELECT count() FROM log_records WHERE index >= {index:UInt64}`).Scan(&taken)
+	err := s.conn.QueryRow(with(ctx, "index", index), `SELECT count() FROM log_records WHERE position >= {index:UInt64}`).Scan(&taken)
 	if err != nil {
 		return fmt.Errorf("read the end of the log: %w", err)
 	}
 	if taken > 0 { // the server forgets tokens after a while
 		return nil
 	}
-	return s.insert(ctx, "log_records (index, site, batch, root, record)", fmt.Sprintf("log/%d", index), len(records), func(b driver.Batch, i int) error {
+	return s.insert(ctx, "log_records (position, site, batch, root, record)", fmt.Sprintf("log/%d", index), len(records), func(b driver.Batch, i int) error {
 		r, err := ledger.ParseLogRecord(records[i])
 		if err != nil {
 			return err

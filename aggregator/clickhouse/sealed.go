@@ -204,7 +204,7 @@ func (v *Evidence) Unsealed(ctx context.Context) (map[string]int64, error) {
 // LogRows are the records of the log as they are stored, in order.
 func (v *Evidence) LogRows(ctx context.Context) ([]evidence.LogRow, error) {
 	var out []evidence.LogRow
-	err := v.each(ctx, "SELECT index, site, batch, root, record FROM log_records ORDER BY index, inserted", func(rows driver.Rows) error {
+	err := v.each(ctx, "SELECT position, site, batch, root, record FROM log_records ORDER BY position, inserted", func(rows driver.Rows) error {
 		var r evidence.LogRow
 		var text string
 		err := rows.Scan(&r.Index, &r.Site, &r.Batch, &r.Root, &text)

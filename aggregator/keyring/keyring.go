@@ -179,7 +179,7 @@ func (k Keys) withNote(skey string) (Keys, error) {
 	if err != nil {
 		return k, errors.New("it is no Ed25519 note key: a line that begins with PRIVATE+KEY+")
 	}
-	fields := strings.Split(skey, "+")
+	fields := strings.SplitN(skey, "+", 5) // PRIVATE, KEY, name, id, and base64, which has plus signs of its own
 	b, err := base64.StdEncoding.DecodeString(fields[len(fields)-1])
 	if err != nil || len(b) != 1+ed25519.SeedSize {
 		return k, errors.New("it is no Ed25519 note key")

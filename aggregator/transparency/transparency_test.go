@@ -268,7 +268,9 @@ func TestNothingInconsistentIsSigned(t *testing.T) {
 		}
 		slices.SortStableFunc(m.records, func(a, b []byte) int { return 0 })
 	}
-	f("a record changed", "goes on from", func(m *memory) { m.records[0] = bytes.Replace(m.records[0], []byte(`"root":"`), []byte(`"root":"0`), 1) })
+	f("a record changed", "goes on from", func(m *memory) {
+		m.records[0] = bytes.Replace(m.records[0], []byte(`"root":"`), []byte(`"root":"0`), 1)
+	})
 	f("a record lost", "missing", func(m *memory) { m.records = m.records[1:] })
 	f("history rewritten", "rewritten", rewritten)
 	f("a log cut off and its seals too", "records are missing", func(m *memory) { m.records, m.seals = m.records[:2], m.seals[:2] })
@@ -276,7 +278,9 @@ func TestNothingInconsistentIsSigned(t *testing.T) {
 		other, _ := keys(t)
 		m.checkpoints[0], _ = Checkpoint{Origin: other.Name(), Size: 4}.Sign(other)
 	})
-	f("a seal lost", "is not in the log", func(m *memory) { m.seals = append(m.seals[:4:4], record.Seal{Site: "a", Batch: 9, Hour: 500_009 * unit.Hour}) })
+	f("a seal lost", "is not in the log", func(m *memory) {
+		m.seals = append(m.seals[:4:4], record.Seal{Site: "a", Batch: 9, Hour: 500_009 * unit.Hour})
+	})
 }
 
 // Inclusion and consistency as other software computed them, for wattledger-0, wattledger-1, … (ASCII).

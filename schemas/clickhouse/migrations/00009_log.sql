@@ -3,13 +3,13 @@
 -- +goose StatementBegin
 CREATE TABLE IF NOT EXISTS {{.Table "log_records"}}
 (
-    index UInt64 COMMENT 'place in the log, from 0',
+    position UInt64 COMMENT 'place in the log, from 0',
     site LowCardinality(String), batch UInt64, root String COMMENT 'hex, of the seal',
     record String COMMENT 'the hashed bytes',
     inserted DateTime64(6, 'UTC') DEFAULT now64(6)
 )
 ENGINE = {{.Engine "log_records" "MergeTree"}}
-ORDER BY index
+ORDER BY position
 {{.Settings ""}};
 -- +goose StatementEnd
 {{.Distributed "log_records" "cityHash64('log')"}}
