@@ -225,8 +225,11 @@ type Subtotal struct {
 	HeatReused                                  unit.Millijoules
 }
 
-// CompareEntries is the order of a ledger's entries: by node, device, account, start and allocation.
+// CompareEntries is the order of a ledger's entries: by hour, node, device, account, start and allocation; then by all else that tells
+// two lines of account apart, as an adjustment may take from one tenant what it gives to another under the same allocation.
 func CompareEntries(a, b Entry) int {
-	return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Device, b.Device), cmp.Compare(a.Account, b.Account),
-		cmp.Compare(a.From, b.From), cmp.Compare(a.Allocation, b.Allocation))
+	return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Device, b.Device), cmp.Compare(a.Account, b.Account),
+		cmp.Compare(a.From, b.From), cmp.Compare(a.Allocation, b.Allocation), cmp.Compare(a.To, b.To), cmp.Compare(a.Tenant, b.Tenant),
+		cmp.Compare(a.Project, b.Project), cmp.Compare(a.Workload, b.Workload), cmp.Compare(a.ModelID, b.ModelID), cmp.Compare(a.Purpose, b.Purpose),
+		cmp.Compare(a.DeviceKind, b.DeviceKind), cmp.Compare(a.Model, b.Model))
 }
