@@ -91,7 +91,7 @@ func TestASealIsNotReplaced(t *testing.T) {
 	}
 	rival := batch
 	rival.Seal.Root = "rival"
-	if err := s.Append(t.Context(), rival); !errors.Is(err, ErrSealed) {
+	if err := s.Append(t.Context(), rival); !errors.Is(err, closer.ErrSealed) {
 		t.Errorf("a rival seal ends with %v", err)
 	}
 	p, err := s.Progress(t.Context(), site)

@@ -7,8 +7,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
 	"github.com/wattledger/wattledger/aggregator/closer"
 	"github.com/wattledger/wattledger/aggregator/closing"
+	"github.com/wattledger/wattledger/aggregator/ledger"
 	"github.com/wattledger/wattledger/aggregator/window"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
@@ -24,6 +27,10 @@ const maxLookback = 24 * unit.Hour
 
 // Load reads everything the entries of a site-hour are made from.
 func (s *Store) Load(ctx context.Context, site record.Site, start unit.Micros) (closing.Hour, error) {
+	return s.load(ctx, site, start, again{})
+}
+
+func (s *Store) load(ctx context.Context, site record.Site, start unit.Micros, a again) (closing.Hour, error) {
 	h := closing.Hour{Site: site, Start: start}
 	nodes, err := s.nodes(ctx, site.ID, h.Start, h.End())
 	if err != nil {
@@ -37,8 +44,12 @@ func (s *Store) Load(ctx context.Context, site record.Site, start unit.Micros) (
 	if err != nil {
 		return h, err
 	}
+	cuts = a.start(cuts, h.Start)
 	readings, err := s.readings(ctx, site.ID, leftmost(h.Start, devices, cuts), h.Start, h.End())
 	if err != nil {
+		return h, err
+	}
+	if err := s.beyond(ctx, site.ID, h, devices, readings, a); err != nil {
 		return h, err
 	}
 	allocations, err := s.allocations(ctx, site.ID, h.Start, h.End())
@@ -206,28 +217,18 @@ ORDER BY device, ts, c, tick_us`
 
 // cutsAt are the newest editions of the cuts at an hour's start, the latest epoch of each device.
 func (s *Store) cutsAt(ctx context.Context, site string, t unit.Micros) (map[string]record.Cut, error) {
-	rows, err := s.conn.Query(with(ctx, "site", site, "t", t),
-		`SELECT device, epoch, boot, driver, t, t0, c0, t1, c1, run, integral0, seen0, c, low, high, open, interpolated, edition
-		 FROM cut WHERE site = {site:String} AND t = {t:Int64} ORDER BY device, epoch DESC, edition DESC LIMIT 1 BY device`)
+	out := map[string]record.Cut{}
+	err := s.each(with(ctx, "site", site, "t", t),
+		`SELECT `+cutColumns+` FROM cut WHERE site = {site:String} AND t = {t:Int64} ORDER BY device, edition DESC, epoch DESC LIMIT 1 BY device`,
+		func(rows driver.Rows) error {
+			c, err := scanCut(rows, site)
+			out[c.Device] = c
+			return err
+		})
 	if err != nil {
 		return nil, fmt.Errorf("read cuts of %s: %w", site, err)
 	}
-	defer rows.Close()
-	out := map[string]record.Cut{}
-	for rows.Next() {
-		c := record.Cut{Site: site}
-		var epoch, at, t0, c0, t1, c1, integral, seen, value, low, high int64
-		if err := rows.Scan(&c.Device, &epoch, &c.Boot, &c.Driver, &at, &t0, &c0, &t1, &c1, &c.Run, &integral, &seen, &value, &low, &high,
-			&c.Open, &c.Interpolated, &c.Edition); err != nil {
-			return nil, fmt.Errorf("read cuts of %s: %w", site, err)
-		}
-		c.Epoch, c.T, c.T0, c.T1 = unit.Micros(epoch), unit.Micros(at), unit.Micros(t0), unit.Micros(t1)
-		c.C0, c.C1, c.Integral0 = unit.Millijoules(c0), unit.Millijoules(c1), unit.Millijoules(integral)
-		c.Seen0 = seen
-		c.C, c.Low, c.High = unit.Millijoules(value), unit.Millijoules(low), unit.Millijoules(high)
-		out[c.Device] = c
-	}
-	return out, rows.Err()
+	return out, nil
 }
 
 // allocations are those that hold a device in [from, to), by device. Of a device on which any two ever overlapped, all are
@@ -276,13 +277,15 @@ func (s *Store) Progress(ctx context.Context, site record.Site) (closer.Progress
 func (s *Store) next(ctx context.Context, site string) (closer.Progress, error) {
 	var p closer.Progress
 	var hour time.Time
+	var since int64
 	var n uint64
-	if err := s.conn.QueryRow(with(ctx, "site", site),
-		`SELECT count(), max(hour), max(batch), argMax(root, batch) FROM seals FINAL WHERE site = {site:String}`).Scan(&n, &hour, &p.Batch, &p.Previous); err != nil {
+	if err := s.conn.QueryRow(with(ctx, "site", site, "rules", ledger.Rules),
+		`SELECT count(), max(hour), max(batch), argMax(root, batch), toInt64(toUnixTimestamp(minIf(hour, rules = {rules:String}))) FROM seals FINAL
+		 WHERE site = {site:String}`).Scan(&n, &hour, &p.Batch, &p.Previous, &since); err != nil {
 		return p, fmt.Errorf("read seals of %s: %w", site, err)
 	}
 	if n > 0 {
-		p.Next, p.Batch = unit.MicrosOf(hour)+unit.Hour, p.Batch+1
+		p.Next, p.Batch, p.RulesSince = unit.MicrosOf(hour)+unit.Hour, p.Batch+1, unit.Micros(since)*unit.Second
 	} else {
 		var first int64
 		if err := s.conn.QueryRow(with(ctx, "site", site),

@@ -1,64 +1,74 @@
 package clickhouse
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
+	"github.com/wattledger/wattledger/aggregator/closer"
 	"github.com/wattledger/wattledger/aggregator/ledger"
 	"github.com/wattledger/wattledger/schemas/record"
 )
 
-// Append writes a batch: what it covers first, the seal last. The seal is the commit: readers join on it, so a batch
+// Append writes a batch: all else first, the seal last. The seal is the commit: readers join on it, so a batch
 // that was left half written is not seen, and writing it again with the same root changes nothing.
 func (s *Store) Append(ctx context.Context, b ledger.Sealed) error {
-	seal := b.Seal
-	if err := s.insertCuts(ctx, seal, b.Cuts); err != nil {
+	if err := s.insertCuts(ctx, b.Seal, b.Cuts); err != nil {
 		return err
 	}
-	if err := s.insertEntries(ctx, seal, b.Lines); err != nil {
+	if err := s.insertEntries(ctx, b.Seal, b.Lines); err != nil {
 		return err
 	}
-	if err := s.insertDeviceHours(ctx, seal, b.DeviceHours); err != nil {
+	if err := s.insertDeviceHours(ctx, b.Seal, b.DeviceHours); err != nil {
 		return err
 	}
-	if err := s.insertSubtotals(ctx, seal, b.Subtotals); err != nil {
+	if err := s.insertSubtotals(ctx, b.Seal, b.Subtotals); err != nil {
 		return err
 	}
-	if err := s.unsealed(ctx, seal); err != nil {
+	return s.seal(ctx, b.Seal)
+}
+
+// seal commits a batch. Of two closers that saw different data the first one counts: the token is the batch's alone, without its
+// root, so the server drops whichever insert comes second, and reading back tells whose it was. The look before is for a seal so
+// old that the server has forgotten its token.
+func (s *Store) seal(ctx context.Context, seal record.Seal) error {
+	if err := s.sealedAs(ctx, seal, false); err != nil {
 		return err
 	}
-	return s.insert(ctx, "seals ("+sealColumns+")", token(seal), 1, func(b driver.Batch, _ int) error {
+	err := s.insert(ctx, "seals ("+sealColumns+")", fmt.Sprintf("seal/%s/%d", seal.Site, seal.Batch), 1, func(b driver.Batch, _ int) error {
 		return b.Append(seal.Site, seal.Batch, seal.Root, seal.Previous, seal.Hour.Time(), uint32(seal.Entries), uint32(seal.Adjustments),
 			int64(seal.Measured), int64(seal.Estimated), int64(seal.Modelled), int64(seal.DeviceTime),
 			int64(seal.Carbon), int64(seal.CarbonMarket), int64(seal.CarbonEmbodied), int64(seal.Water),
 			seal.Cuts, seal.DeviceHours, seal.Samples, seal.SampleRows, seal.Closing, seal.Reason, seal.Rules, seal.Inputs)
 	})
+	if err != nil {
+		return err
+	}
+	return s.sealedAs(ctx, seal, true)
 }
 
 // sealColumns names the columns in the order in which Append fills them and Seals reads them.
 const sealColumns = "site, batch, root, previous, hour, entries, adjustments, measured_mj, estimated_mj, modelled_mj, device_time, carbon_ug, " +
 	"carbon_market_ug, carbon_embodied_ug, water_ul, cuts, device_hours, samples, sample_rows, closing, reason, rules, inputs"
 
-// ErrSealed means that the batch has been sealed with another root: another closer is at work on this ledger. What it sealed
-// stays; end one of the two.
-var ErrSealed = errors.New("sealed by another closer")
-
-// unsealed is nil when the batch has no seal yet, or the very one that is to be written. A closed hour never changes: of two
-// closers that saw different data the first one counts.
-func (s *Store) unsealed(ctx context.Context, seal record.Seal) error {
-	var others []string
-	err := s.conn.QueryRow(with(ctx, "site", seal.Site, "batch", seal.Batch, "root", seal.Root),
-		`SELECT groupArray(root) FROM seals WHERE site = {site:String} AND batch = {batch:UInt64} AND root != {root:String}`).Scan(&others)
-	if err != nil {
+// sealedAs is nil when the batch has the seal that is to be written or, unless it must be there, none. A closed hour never changes.
+func (s *Store) sealedAs(ctx context.Context, seal record.Seal, must bool) error {
+	var roots []string
+	err := s.conn.QueryRow(with(ctx, "site", seal.Site, "batch", seal.Batch),
+		`SELECT groupUniqArray(root) FROM seals WHERE site = {site:String} AND batch = {batch:UInt64}`).Scan(&roots)
+	switch other := slices.DeleteFunc(slices.Clone(roots), func(r string) bool { return r == seal.Root }); {
+	case err != nil:
 		return fmt.Errorf("read the seal of batch %d of %s: %w", seal.Batch, seal.Site, err)
-	}
-	if len(others) > 0 {
-		return fmt.Errorf("batch %d of %s has root %s, not %s: %w", seal.Batch, seal.Site, others[0], seal.Root, ErrSealed)
+	case len(other) > 0:
+		return fmt.Errorf("batch %d of %s has root %s, not %s: %w", seal.Batch, seal.Site, other[0], seal.Root, closer.ErrSealed)
+	case must && len(roots) == 0:
+		return fmt.Errorf("batch %d of %s: the server took the seal and does not show it; it is written again", seal.Batch, seal.Site)
 	}
 	return nil
 }
@@ -66,12 +76,50 @@ func (s *Store) unsealed(ctx context.Context, seal record.Seal) error {
 // token makes the server drop an insert that it has already: the same batch is the same rows.
 func token(seal record.Seal) string { return fmt.Sprintf("%s/%d/%s", seal.Site, seal.Batch, seal.Root) }
 
+// cutsPartition is the span of time of a partition of cuts.
+const cutsPartition = 2_678_400_000_000
+
+// byPartition calls insert with the places of each partition's rows: one insert never spans two, as the server takes an insert
+// whole or not at all only within one.
+func byPartition[K cmp.Ordered](rows int, partition func(i int) (K, error), insert func(K, []int) error) error {
+	places := map[K][]int{}
+	for i := range rows {
+		k, err := partition(i)
+		if err != nil {
+			return err
+		}
+		places[k] = append(places[k], i)
+	}
+	for _, k := range slices.Sorted(maps.Keys(places)) {
+		if err := insert(k, places[k]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// byMonth inserts rows of several hours: their tables are partitioned by month.
+func (s *Store) byMonth(ctx context.Context, table string, seal record.Seal, rows int, hour func(int) string, add func(driver.Batch, int, time.Time) error) error {
+	at := make([]time.Time, rows)
+	return byPartition(rows, func(i int) (string, error) {
+		var err error
+		if at[i], err = time.Parse(time.RFC3339, hour(i)); err != nil {
+			return "", fmt.Errorf("hour %q is not an RFC 3339 time", hour(i))
+		}
+		return at[i].UTC().Format("200601"), nil
+	}, func(month string, places []int) error {
+		return s.insert(ctx, table, token(seal)+"/"+month, len(places), func(b driver.Batch, i int) error { return add(b, places[i], at[places[i]]) })
+	})
+}
+
 func (s *Store) insertCuts(ctx context.Context, seal record.Seal, cuts []record.Cut) error {
-	return s.insert(ctx, "cuts", token(seal), len(cuts), func(b driver.Batch, i int) error {
-		c := cuts[i]
+	add := func(b driver.Batch, c record.Cut) error {
 		return b.Append(c.Site, c.Device, int64(c.Epoch), c.Boot, c.Driver, int64(c.T), int64(c.T0), int64(c.C0), int64(c.T1), int64(c.C1),
 			c.Run, int64(c.Integral0), int64(c.C), int64(c.Low), int64(c.High), c.Open, c.Interpolated, c.Edition, seal.Batch, seal.Root,
 			c.Seen0)
+	}
+	return byPartition(len(cuts), func(i int) (int64, error) { return int64(cuts[i].T) / cutsPartition, nil }, func(span int64, places []int) error {
+		return s.insert(ctx, "cuts", fmt.Sprintf("%s/%d", token(seal), span), len(places), func(b driver.Batch, i int) error { return add(b, cuts[places[i]]) })
 	})
 }
 
@@ -83,12 +131,8 @@ const entryColumns = "id, site, batch, root, position, hour, kind, account, node
 	"it_shared_source, facility_source, water_source, heat_source, factor, factor_market, factor_embodied, flags, corrects, reason, canonical"
 
 func (s *Store) insertEntries(ctx context.Context, seal record.Seal, lines []ledger.Line) error {
-	return s.insert(ctx, "entries ("+entryColumns+")", token(seal), len(lines), func(b driver.Batch, i int) error {
+	return s.byMonth(ctx, "entries ("+entryColumns+")", seal, len(lines), func(i int) string { return lines[i].Hour }, func(b driver.Batch, i int, hour time.Time) error {
 		l := lines[i]
-		hour, err := time.Parse(time.RFC3339, l.Hour)
-		if err != nil {
-			return fmt.Errorf("hour %q is not an RFC 3339 time", l.Hour)
-		}
 		return b.Append(l.ID, l.Site, seal.Batch, seal.Root, uint32(i), hour, string(l.Kind), string(l.Account),
 			l.Node, l.Device, l.DeviceKind, l.Model, l.Tenant, l.Project, l.Allocation, l.Workload, l.ModelID, l.Purpose,
 			int64(l.From), int64(l.To), int64(l.DeviceTime), int64(l.Unavailable),
@@ -107,12 +151,8 @@ const deviceHourColumns = "site, hour, node, device, kind, model, counter_mj, es
 	"resets, clock_steps, sensor, flags, batch, root"
 
 func (s *Store) insertDeviceHours(ctx context.Context, seal record.Seal, list []record.DeviceHour) error {
-	return s.insert(ctx, "device_hours ("+deviceHourColumns+")", token(seal), len(list), func(b driver.Batch, i int) error {
+	return s.byMonth(ctx, "device_hours ("+deviceHourColumns+")", seal, len(list), func(i int) string { return list[i].Hour }, func(b driver.Batch, i int, hour time.Time) error {
 		h := list[i]
-		hour, err := time.Parse(time.RFC3339, h.Hour)
-		if err != nil {
-			return fmt.Errorf("hour %q is not an RFC 3339 time", h.Hour)
-		}
 		return b.Append(h.Site, hour, h.Node, h.Device, h.Kind, h.Model,
 			int64(h.Counter), int64(h.Estimated), int64(h.Interpolated), int64(h.Integral), int64(h.Excess),
 			int64(h.BoundLow), int64(h.BoundHigh), int64(h.Present), int64(h.Covered), h.TicksExpected, h.TicksRead,
@@ -127,12 +167,8 @@ const subtotalColumns = "site, hour, account, tenant, entries, tree, device_time
 	"sm_active_us, ticks_expected, ticks_read, carbon_ug, carbon_market_ug, carbon_embodied_ug, water_ul, heat_reused_mj, batch, root"
 
 func (s *Store) insertSubtotals(ctx context.Context, seal record.Seal, list []record.Subtotal) error {
-	return s.insert(ctx, "subtotals ("+subtotalColumns+")", token(seal), len(list), func(b driver.Batch, i int) error {
+	return s.byMonth(ctx, "subtotals ("+subtotalColumns+")", seal, len(list), func(i int) string { return list[i].Hour }, func(b driver.Batch, i int, hour time.Time) error {
 		t := list[i]
-		hour, err := time.Parse(time.RFC3339, t.Hour)
-		if err != nil {
-			return fmt.Errorf("hour %q is not an RFC 3339 time", t.Hour)
-		}
 		return b.Append(t.Site, hour, string(t.Account), t.Tenant, uint32(t.Entries), t.Root, int64(t.DeviceTime), int64(t.Unavailable),
 			int64(t.GPU), int64(t.CPU), int64(t.NodeRest), int64(t.ITShared), int64(t.Facility),
 			int64(t.Measured), int64(t.Estimated), int64(t.Modelled), int64(t.Interpolated), int64(t.BoundLow), int64(t.BoundHigh), int64(t.Uncertainty),

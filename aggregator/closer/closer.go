@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wattledger/wattledger/aggregator/adjusting"
 	"github.com/wattledger/wattledger/aggregator/closing"
 	"github.com/wattledger/wattledger/aggregator/ledger"
 	"github.com/wattledger/wattledger/schemas/record"
@@ -31,6 +32,8 @@ type Progress struct {
 	// Batch is the number of the batch that will close it, Previous the root of the one before.
 	Batch    uint64
 	Previous string
+	// RulesSince is the first hour that was closed by the rules of this program; 0 when none was.
+	RulesSince unit.Micros
 	// Waiting names what has not declared the hour complete.
 	Waiting []string
 	// Newest is the furthest any node of the site has come.
@@ -42,9 +45,24 @@ type Store interface {
 	Sites(ctx context.Context) ([]record.Site, error)
 	Progress(ctx context.Context, site record.Site) (Progress, error)
 	Load(ctx context.Context, site record.Site, hour unit.Micros) (closing.Hour, error)
-	// Append is atomic at its last write, the seal.
+	// Changed says which hours before end something stored since the last batch may touch, and up to where it looked. Of what
+	// is compared with the ledger it compares hours from an instant on.
+	Changed(ctx context.Context, site record.Site, end, from unit.Micros) ([]Changed, Inputs, error)
+	// Reload is Load for a batch that has made editions of cuts; of a closed hour it reads beyond the lookahead.
+	Reload(ctx context.Context, site record.Site, hour unit.Micros, cuts []record.Cut, closed bool) (closing.Hour, error)
+	// Booked is what the ledger holds of a closed hour, CutsIn the newest editions of the cuts in [from, to].
+	Booked(ctx context.Context, site string, hour unit.Micros) (adjusting.Hour, error)
+	CutsIn(ctx context.Context, site string, from, to unit.Micros) ([]record.Cut, error)
+	// Append is atomic at its last write, the seal. ErrSealed means that another closer's batch of this number came first.
 	Append(ctx context.Context, batch ledger.Sealed) error
 }
+
+// ErrSealed means that the batch has been sealed with another root: another closer is at work on this ledger. What it sealed
+// stays, and the next attempt goes on from there.
+var ErrSealed = errors.New("sealed by another closer")
+
+// ErrFenced means that the right to close was lost: end, and come back when it is ours again.
+var ErrFenced = errors.New("the right to close was lost")
 
 // Config is when hours close.
 type Config struct {
@@ -53,11 +71,17 @@ type Config struct {
 	Lateness time.Duration `yaml:"lateness"`
 	// Poll is how long to wait when nothing can be closed.
 	Poll time.Duration `yaml:"poll"`
+	// AdjustWithin is how far back, from the hour that closes, closed hours are evaluated anew by themselves. Older ones are
+	// listed and wait for `wattledger ledger adjust`. 0 leaves all to it.
+	AdjustWithin time.Duration `yaml:"adjust_within"`
+	// AdjustHours is how many hours one batch evaluates anew; the others wait for the next batch. Hours to which a changed cut
+	// leads come on top.
+	AdjustHours int `yaml:"adjust_hours"`
 }
 
-// DefaultConfig waits six hours for a silent node.
+// DefaultConfig waits six hours for a silent node, and corrects what is not older than a month's invoice.
 func DefaultConfig() Config {
-	return Config{Lateness: 6 * time.Hour, Poll: time.Second}
+	return Config{Lateness: 6 * time.Hour, Poll: time.Second, AdjustWithin: 35 * 24 * time.Hour, AdjustHours: 24}
 }
 
 // Validate reports every fault at once.
@@ -68,6 +92,12 @@ func (c Config) Validate() error {
 	}
 	if c.Poll <= 0 {
 		errs = append(errs, fmt.Errorf("closer.poll is %s; write more than 0", c.Poll))
+	}
+	if c.AdjustWithin < 0 {
+		errs = append(errs, fmt.Errorf("closer.adjust_within is %s; write 0 or more", c.AdjustWithin))
+	}
+	if c.AdjustHours < 1 {
+		errs = append(errs, fmt.Errorf("closer.adjust_hours is %d; write 1 or more", c.AdjustHours))
 	}
 	return errors.Join(errs...)
 }
@@ -88,6 +118,14 @@ type Closer struct {
 	Publish func(ctx context.Context) error
 	// OnClose is called after each batch, when set: progress for people.
 	OnClose func(seal record.Seal)
+	// Held is asked before each seal, when set: an error leaves the batch unsealed, as another closer may be at work.
+	Held func() error
+
+	adjusted    *prometheus.CounterVec
+	reevaluated prometheus.Counter
+	rivals      prometheus.Counter
+	pending     *prometheus.GaugeVec
+	old         *prometheus.GaugeVec
 }
 
 // New makes a closer. The secret salts what it seals.
@@ -111,7 +149,20 @@ func New(cfg Config, secret ledger.Secret, store Store, log *slog.Logger, reg pr
 		steps:  counter("clock_steps_total", "Readings left out of cutting because their time did not rise with their value."),
 		failed: counter("closing_errors_total", "Attempts to close an hour that ended in an error and will be made again."),
 	}
-	for _, m := range []prometheus.Collector{c.closed, c.findings, c.resets, c.steps, c.failed} {
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "wattledger", Subsystem: "aggregator", Name: name, Help: help}, []string{"site"})
+	}
+	c.adjusted = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "wattledger", Subsystem: "aggregator", Name: "adjustments_total", Help: "Entries booked that correct closed hours, by the first word of their reason.",
+	}, []string{"reason"})
+	c.reevaluated = counter("hours_reevaluated_total", "Closed site-hours evaluated anew, whether anything differed or not.")
+	c.rivals = counter("rival_seals_total", "Batches given up because another closer had sealed the number first.")
+	c.pending = gauge("adjustments_pending_hours", "Closed hours that something reached since and that the next batches evaluate anew.")
+	c.old = gauge("adjustments_old_hours", "Closed hours that something reached since and that wait for wattledger ledger adjust.")
+	for _, word := range record.Reasons {
+		c.adjusted.WithLabelValues(word)
+	}
+	for _, m := range []prometheus.Collector{c.closed, c.findings, c.resets, c.steps, c.failed, c.adjusted, c.reevaluated, c.rivals, c.pending, c.old} {
 		if err := reg.Register(m); err != nil {
 			return nil, fmt.Errorf("register metrics of the closer: %w", err)
 		}
@@ -137,6 +188,9 @@ func (c *Closer) Run(ctx context.Context) error {
 		case err == nil:
 			said = ""
 		case ctx.Err() == nil:
+			if errors.Is(err, ErrFenced) {
+				return err
+			}
 			c.failed.Inc()
 			if text := err.Error(); text != said {
 				c.log.Warn("hour not closed or not published", "error", err)
@@ -205,7 +259,21 @@ func (c *Closer) Once(ctx context.Context) (int, error) {
 }
 
 func (c *Closer) close(ctx context.Context, r ready) error {
-	hour, err := c.store.Load(ctx, r.site, r.progress.Next)
+	end := r.progress.Next
+	found, inputs, err := c.store.Changed(ctx, r.site, end, c.automatic(r.progress))
+	if err != nil {
+		return err
+	}
+	b, err := c.reevaluate(ctx, r.site, r.progress, c.choose(r.progress, found, &inputs), false)
+	if err != nil {
+		return err
+	}
+	var hour closing.Hour
+	if len(b.cuts) > 0 {
+		hour, err = c.store.Reload(ctx, r.site, end, b.cuts, false)
+	} else {
+		hour, err = c.store.Load(ctx, r.site, end)
+	}
 	if err != nil {
 		return err
 	}
@@ -213,32 +281,53 @@ func (c *Closer) close(ctx context.Context, r ready) error {
 	if err != nil {
 		return err
 	}
-	batch := ledger.Batch{
-		Site: r.site.ID, Number: r.progress.Batch, Previous: r.progress.Previous, Hour: r.progress.Next, Closing: "complete",
-		Entries: res.Entries, Cuts: res.Cuts, DeviceHours: res.DeviceHours,
-	}
+	b.entries, b.cuts, b.deviceHours = append(b.entries, res.Entries...), append(b.cuts, res.Cuts...), append(b.deviceHours, res.DeviceHours...)
+	batch := ledger.Batch{Hour: end, Closing: "complete"}
 	if len(r.late) > 0 {
 		batch.Closing, batch.Reason = "lateness", "no word from "+strings.Join(r.late, ", ")
 	}
-	sealed, err := ledger.Make(batch, c.secret.Site(r.site.ID))
-	if err != nil {
+	if _, err := c.append(ctx, r.site, r.progress, batch, b, inputs); err != nil {
 		return err
 	}
-	if err := c.store.Append(ctx, sealed); err != nil {
-		return err
-	}
-	seal := sealed.Seal
 	for _, f := range res.Findings {
 		c.log.Warn("hour closed with a finding", "site", r.site.ID, "kind", f.Kind, "record", f.Record, "detail", f.Detail)
 		c.findings.WithLabelValues(f.Kind).Inc()
 	}
-	c.closed.WithLabelValues(seal.Closing).Inc()
 	c.resets.Add(float64(res.Resets))
 	c.steps.Add(float64(res.ClockSteps))
-	c.log.Info("hour closed", "site", r.site.ID, "hour", hour.Start.Time().Format(time.RFC3339), "entries", seal.Entries,
-		"closing", seal.Closing, "root", seal.Root)
+	return nil
+}
+
+// append seals what a batch has and tells about it.
+func (c *Closer) append(ctx context.Context, site record.Site, p Progress, batch ledger.Batch, b evaluated, inputs Inputs) (seal record.Seal, err error) {
+	text, err := inputs.Text()
+	if err != nil {
+		return seal, err
+	}
+	batch.Site, batch.Number, batch.Previous, batch.Inputs = site.ID, p.Batch, p.Previous, text
+	batch.Entries, batch.Cuts, batch.DeviceHours = b.entries, b.cuts, b.deviceHours
+	sealed, err := ledger.Make(batch, c.secret.Site(site.ID))
+	if err != nil {
+		return seal, err
+	}
+	// Nobody else closes while we hold the claim. A process that slept may have lost it, and learns that here rather than by
+	// the seal of another.
+	if c.Held != nil {
+		if err := c.Held(); err != nil {
+			return seal, fmt.Errorf("batch %d not sealed: %w: %w", p.Batch, ErrFenced, err)
+		}
+	}
+	if err := c.store.Append(ctx, sealed); err != nil {
+		if errors.Is(err, ErrSealed) {
+			c.rivals.Inc()
+		}
+		return seal, err
+	}
+	seal = sealed.Seal
+	c.closed.WithLabelValues(seal.Closing).Inc()
+	c.tell(site, seal, b, inputs)
 	if c.OnClose != nil {
 		c.OnClose(seal)
 	}
-	return nil
+	return seal, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/wattledger/wattledger/aggregator/adjusting"
 	"github.com/wattledger/wattledger/aggregator/closing"
 	"github.com/wattledger/wattledger/aggregator/ledger"
 	"github.com/wattledger/wattledger/schemas/record"
@@ -27,6 +28,9 @@ type ledgerOf struct {
 	newest  map[string]unit.Micros
 	broken  map[string]error
 	seals   []record.Seal
+	batches []ledger.Sealed
+	changed []Changed
+	rival   error
 	last    unit.Micros // no hour of a site is ready after this one
 }
 
@@ -49,15 +53,32 @@ func (l *ledgerOf) Load(_ context.Context, site record.Site, hour unit.Micros) (
 	return closing.Hour{Site: site, Start: hour}, l.broken[site.ID]
 }
 
-func (l *ledgerOf) Append(_ context.Context, batch ledger.Sealed) error {
-	l.seals = append(l.seals, batch.Seal)
-	return nil
+func (l *ledgerOf) Append(_ context.Context, b ledger.Sealed) error {
+	l.seals = append(l.seals, b.Seal)
+	l.batches = append(l.batches, b)
+	return l.rival
+}
+
+func (l *ledgerOf) Changed(_ context.Context, _ record.Site, _, _ unit.Micros) ([]Changed, Inputs, error) {
+	return l.changed, Inputs{}, nil
+}
+
+func (l *ledgerOf) Reload(ctx context.Context, site record.Site, hour unit.Micros, _ []record.Cut, _ bool) (closing.Hour, error) {
+	return l.Load(ctx, site, hour)
+}
+
+func (l *ledgerOf) Booked(context.Context, string, unit.Micros) (adjusting.Hour, error) {
+	return adjusting.Hour{Root: "root"}, nil
+}
+
+func (l *ledgerOf) CutsIn(context.Context, string, unit.Micros, unit.Micros) ([]record.Cut, error) {
+	return nil, nil
 }
 
 func closerOver(t *testing.T, l *ledgerOf) *Closer {
 	t.Helper()
 	l.sites = []record.Site{{ID: "b", PUEThousandths: 1000}, {ID: "a", PUEThousandths: 1000}}
-	c, err := New(Config{Lateness: 6 * time.Hour, Poll: time.Millisecond}, ledger.SecretFrom("test"), l, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	c, err := New(Config{Lateness: 6 * time.Hour, Poll: time.Millisecond, AdjustWithin: 48 * time.Hour, AdjustHours: 2}, ledger.SecretFrom("test"), l, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

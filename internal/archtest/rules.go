@@ -18,7 +18,7 @@ var trees = []string{"collector", "ingest", "aggregator", "dashboards"}
 // pure packages decide about energy, time and money: same input, same bytes.
 var pure = []string{
 	"collector/meter",
-	"aggregator/window", "aggregator/attribution", "aggregator/closing", "aggregator/carbon", "aggregator/sovereignty", "aggregator/tariff",
+	"aggregator/window", "aggregator/attribution", "aggregator/closing", "aggregator/adjusting", "aggregator/carbon", "aggregator/sovereignty", "aggregator/tariff",
 	"aggregator/ledger",
 	"schemas/unit", "schemas/record", "schemas/wire", "schemas/factor", "schemas/region",
 }
@@ -38,7 +38,7 @@ func isPure(dir string) bool { return within(dir, pure...) && !within(dir, adapt
 
 // accounts are the packages whose every figure ends in the ledger or on an invoice.
 var accounts = []string{
-	"aggregator/window", "aggregator/attribution", "aggregator/closing", "aggregator/carbon", "aggregator/tariff", "aggregator/ledger",
+	"aggregator/window", "aggregator/attribution", "aggregator/closing", "aggregator/adjusting", "aggregator/carbon", "aggregator/tariff", "aggregator/ledger",
 }
 
 // client is a library that only the adapters named after it know.

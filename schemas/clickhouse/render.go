@@ -55,6 +55,9 @@ func (Flavour) Gauges() []record.Metric { return record.Gauges }
 // Codes are the code columns of the samples table.
 func (Flavour) Codes() []record.Metric { return record.Codes }
 
+// Stated are the tables of statements about what exists and who held it, whose rows say when they were stored.
+func (Flavour) Stated() []string { return []string{"allocations", "nodes", "devices", "stays"} }
+
 // OnCluster is the clause that runs a statement on every server.
 func (f Flavour) OnCluster() string {
 	if f.Cluster == "" {
