@@ -74,7 +74,8 @@ func (c TopicsConfig) Wanted(maxMessageBytes int) []kafkaconn.Topic {
 	inventory.Compact, inventory.Retention = true, 0
 	// What was put aside waits for a person.
 	refused.Retention = kafkaconn.Forever
-	return []kafkaconn.Topic{sample, topic(wire.TopicAllocation), topic(wire.TopicReading), inventory, refused}
+	// Nothing lies on it: whoever holds its one partition closes hours.
+	return []kafkaconn.Topic{sample, topic(wire.TopicAllocation), topic(wire.TopicReading), inventory, refused, topic(wire.TopicClosing)}
 }
 
 // ReadyTopics does what the configuration says about the topics before ingest starts. It waits for a cluster that is away; what

@@ -8,6 +8,7 @@ import (
 
 	"github.com/wattledger/wattledger/aggregator/closer"
 	"github.com/wattledger/wattledger/aggregator/closing"
+	election "github.com/wattledger/wattledger/aggregator/kafka"
 	"github.com/wattledger/wattledger/aggregator/keyring"
 	"github.com/wattledger/wattledger/ingest"
 	"github.com/wattledger/wattledger/internal/chconn"
@@ -25,6 +26,7 @@ type config struct {
 	Ingest     ingest.Config    `yaml:"ingest"`
 	Closer     closer.Config    `yaml:"closer"`
 	Closing    closing.Limits   `yaml:"closing"`
+	Election   election.Config  `yaml:"election"`
 	Ledger     keyring.Config   `yaml:"ledger"`
 	// Cluster is the ClickHouse cluster that migrations are for; empty is a single server.
 	Cluster string `yaml:"cluster"`
@@ -42,8 +44,11 @@ type embedded struct {
 func defaultConfig(data string) config {
 	c := config{
 		ClickHouse: chconn.DefaultConfig(), Kafka: kafkaconn.DefaultConfig(), Ingest: ingest.DefaultConfig(), Closer: closer.DefaultConfig(),
-		Closing: closing.DefaultLimits(), Ledger: keyring.DefaultConfig(), Retention: schema.DefaultRetention(),
-		Embedded: embedded{ClickHouse: clickhouse.DefaultConfig(), Kafka: kafka.DefaultConfig()},
+		Closing:   closing.DefaultLimits(),
+		Election:  election.DefaultConfig(),
+		Ledger:    keyring.DefaultConfig(),
+		Retention: schema.DefaultRetention(),
+		Embedded:  embedded{ClickHouse: clickhouse.DefaultConfig(), Kafka: kafka.DefaultConfig()},
 	}
 	c.Embedded.ClickHouse.Data, c.Embedded.Kafka.DataDir = data, data
 	c.Embedded.Kafka.Topics = embeddedTopics(c.Ingest.Topics).Wanted(c.Kafka.MaxMessageBytes)

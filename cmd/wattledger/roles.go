@@ -8,11 +8,13 @@ import (
 
 	"github.com/wattledger/wattledger/aggregator/clickhouse"
 	"github.com/wattledger/wattledger/aggregator/closer"
+	election "github.com/wattledger/wattledger/aggregator/kafka"
 	"github.com/wattledger/wattledger/aggregator/keyring"
 	"github.com/wattledger/wattledger/aggregator/report"
 	"github.com/wattledger/wattledger/internal/chconn"
 	embeddedclickhouse "github.com/wattledger/wattledger/internal/embedded/clickhouse"
 	"github.com/wattledger/wattledger/internal/embedded/kafka"
+	"github.com/wattledger/wattledger/internal/kafkaconn"
 	"github.com/wattledger/wattledger/internal/process"
 	"github.com/wattledger/wattledger/internal/progress"
 	schema "github.com/wattledger/wattledger/schemas/clickhouse"
@@ -67,7 +69,29 @@ func (c *aggregateCmd) Run(ctx context.Context, env *process.Env) error {
 	cl.Publish = logbook.Update
 	env.ServeMetrics("127.0.0.1:9402")
 	env.Health.Add("clickhouse", db.Ping)
-	return serve(ctx, env, "aggregate", cl.Run)
+	env.Health.Add("closing", func(ctx context.Context) error {
+		if err := kafkaconn.Ping(ctx, cfg.Kafka); err != nil {
+			return fmt.Errorf("hours wait until Kafka says which aggregator closes: %w", err)
+		}
+		return nil
+	})
+	run, err := elected(cfg, cl, env)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, env, "aggregate", run)
+}
+
+// elected closes hours while this process is the one among all aggregators that may.
+func elected(cfg config, cl *closer.Closer, env *process.Env) (func(context.Context) error, error) {
+	e, err := election.New(cfg.Kafka, cfg.Election, func(ctx context.Context, held func() error) error {
+		cl.Held = held
+		return cl.Run(ctx)
+	}, env.Log, env.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	return e.Run, nil
 }
 
 // keys reads the ledger's keys, which are made at the first start where none are named.

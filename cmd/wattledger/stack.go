@@ -160,7 +160,13 @@ func (s *stack) closer(env *process.Env) func(context.Context) error {
 			default: // nobody counts any more
 			}
 		}
-		return c.Run(ctx)
+		own := s.cfg
+		own.Election.SessionTimeout, own.Election.HeartbeatInterval = 3*time.Second, 500*time.Millisecond // a demo that was killed starts anew at once
+		run, err := elected(own, c, env)
+		if err != nil {
+			return err
+		}
+		return run(ctx)
 	}
 }
 

@@ -7,6 +7,7 @@ const (
 	TopicReading    = "wl.reading.v1"
 	TopicInventory  = "wl.inventory.v1"
 	TopicRefused    = "wl.refused.v1"
+	TopicClosing    = "wl.closing.v1"
 )
 
 // SchemaVersion is the minor version written into every message. A reader accepts every minor version of its topic:
