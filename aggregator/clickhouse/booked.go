@@ -69,11 +69,11 @@ func (s *Store) Booked(ctx context.Context, site string, hour unit.Micros) (adju
 func (s *Store) CutsIn(ctx context.Context, site string, from, to unit.Micros) ([]record.Cut, error) {
 	var out []record.Cut
 	err := s.each(with(ctx, "site", site, "from", from, "to", to),
-		`SELECT `+cutColumns+` FROM (
+		`SELECT `+editionColumns+` FROM (
 		   SELECT *, max(edition) OVER (PARTITION BY device, t) AS newest FROM cut WHERE site = {site:String} AND t >= {from:Int64} AND t <= {to:Int64})
 		 WHERE edition = newest ORDER BY device, t, epoch LIMIT 1 BY device, t, epoch`,
 		func(rows driver.Rows) error {
-			c, err := scanCut(rows, site)
+			c, err := scanEdition(rows, site)
 			out = append(out, c)
 			return err
 		})
@@ -83,9 +83,9 @@ func (s *Store) CutsIn(ctx context.Context, site string, from, to unit.Micros) (
 	return out, nil
 }
 
-const cutColumns = "device, epoch, boot, driver, t, t0, c0, t1, c1, run, integral0, seen0, c, low, high, open, interpolated, edition"
+const editionColumns = "device, epoch, boot, driver, t, t0, c0, t1, c1, run, integral0, seen0, c, low, high, open, interpolated, edition"
 
-func scanCut(rows driver.Rows, site string) (record.Cut, error) {
+func scanEdition(rows driver.Rows, site string) (record.Cut, error) {
 	c := record.Cut{Site: site}
 	var epoch, at, t0, c0, t1, c1, integral, seen, value, low, high int64
 	if err := rows.Scan(&c.Device, &epoch, &c.Boot, &c.Driver, &at, &t0, &c0, &t1, &c1, &c.Run, &integral, &seen, &value, &low, &high,

@@ -219,9 +219,9 @@ ORDER BY device, ts, c, tick_us`
 func (s *Store) cutsAt(ctx context.Context, site string, t unit.Micros) (map[string]record.Cut, error) {
 	out := map[string]record.Cut{}
 	err := s.each(with(ctx, "site", site, "t", t),
-		`SELECT `+cutColumns+` FROM cut WHERE site = {site:String} AND t = {t:Int64} ORDER BY device, edition DESC, epoch DESC LIMIT 1 BY device`,
+		`SELECT `+editionColumns+` FROM cut WHERE site = {site:String} AND t = {t:Int64} ORDER BY device, edition DESC, epoch DESC LIMIT 1 BY device`,
 		func(rows driver.Rows) error {
-			c, err := scanCut(rows, site)
+			c, err := scanEdition(rows, site)
 			out[c.Device] = c
 			return err
 		})
