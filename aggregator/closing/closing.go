@@ -36,6 +36,9 @@ type Hour struct {
 	Strays []record.Allocation
 	// Tenants are those that are registered; nil when they are not looked at. Others are counted under their name, and named.
 	Tenants map[string]bool
+	// Samples is the digest (hex) of the site's samples with a tick in the hour, SampleRows how many there are, repeats aside.
+	Samples    string
+	SampleRows int64
 }
 
 // End is the first instant after the hour.
@@ -56,6 +59,8 @@ type Device struct {
 	IdleBasis string
 	// Points are the readings of the energy counter from the hour and the first at or after its end.
 	Points []window.Point
+	// Packed holds the points and the work instead, where there are many.
+	Packed *Packed
 	// Stored is the cut at the hour's start that closing the hour before made; nil when there is none.
 	Stored *record.Cut
 	// Work are the collector's own counters at the readings, in order of time: activity and ticks.
@@ -127,8 +132,11 @@ func (s *site) closeNodes() error {
 	for range min(runtime.GOMAXPROCS(0), len(nodes)) {
 		all.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(nodes); i = int(next.Add(1)) - 1 {
-				closed[i] = nodeCloser{hour: &s.hour, sensors: s.sensors, node: nodes[i]}
+				closed[i] = nodeCloser{hour: &s.hour, sensors: s.sensors, node: nodes[i].unpacked()}
 				errs[i] = closed[i].close()
+				if !s.explain {
+					closed[i].drop()
+				}
 			}
 		})
 	}
@@ -144,6 +152,14 @@ func (s *site) closeNodes() error {
 		}
 	}
 	return nil
+}
+
+// drop forgets the readings, of which only the accounts are wanted from here on: unpacked, they are most of the memory.
+func (c *nodeCloser) drop() {
+	c.node, c.meters, c.modules, c.partitions = Node{}, nil, nil, nil
+	for _, b := range c.books {
+		b.dev.Points, b.dev.Work, b.dev.Packed = nil, nil, nil
+	}
 }
 
 // add takes over what one node made.
