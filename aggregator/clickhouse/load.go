@@ -12,7 +12,7 @@ import (
 	"github.com/wattledger/wattledger/aggregator/closer"
 	"github.com/wattledger/wattledger/aggregator/closing"
 	"github.com/wattledger/wattledger/aggregator/ledger"
-	"github.com/wattledger/wattledger/aggregator/window"
+	"github.com/wattledger/wattledger/aggregator/series"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
@@ -45,32 +45,28 @@ func (s *Store) load(ctx context.Context, site record.Site, start unit.Micros, a
 		return h, err
 	}
 	cuts = a.start(cuts, h.Start)
-	readings, err := s.readings(ctx, site.ID, leftmost(h.Start, devices, cuts), h.Start, h.End())
+	after, err := s.afterOpen(ctx, site.ID, h, devices, a)
 	if err != nil {
-		return h, err
-	}
-	if err := s.beyond(ctx, site.ID, h, devices, readings, a); err != nil {
 		return h, err
 	}
 	allocations, err := s.allocations(ctx, site.ID, h.Start, h.End())
 	if err != nil {
 		return h, err
 	}
+	samples, err := s.samples(ctx, site.ID, h.Start, h.End(), purposes(h, nodes, devices, cuts, after, allocations))
+	if err != nil {
+		return h, err
+	}
+	h.Samples, h.SampleRows = samples.digest, samples.rows
 	for _, n := range nodes {
 		node := closing.Node{Node: n}
 		for _, d := range devices[n.ID] {
-			r := readings[d.UUID]
 			dev := closing.Device{Device: d, Allocations: allocations[d.UUID]}
 			delete(allocations, d.UUID)
-			if d.Kind == record.KindMIG {
-				dev.Work = onParent(r, readings[d.Parent])
-			} else {
-				dev.Points, dev.Work = r.points, known(r.work)
-			}
-			dev.Period = r.period
 			if c, ok := cuts[d.UUID]; ok {
 				dev.Stored = &c
 			}
+			samples.give(&dev)
 			node.Devices = append(node.Devices, dev)
 		}
 		h.Nodes = append(h.Nodes, node)
@@ -82,138 +78,44 @@ func (s *Store) load(ctx context.Context, site record.Site, start unit.Micros, a
 	return h, err
 }
 
-// leftmost is where the readings of an hour begin. The stored cut carries a counter over the hour's start; a device that has
-// none yet may have been read shortly before, and the activity of MIG instances is needed from the sample to the left on.
-func leftmost(start unit.Micros, devices map[string][]record.Device, cuts map[string]record.Cut) unit.Micros {
-	from := start
-	for _, ds := range devices {
-		for _, d := range ds {
-			if c, ok := cuts[d.Parent]; ok && d.Kind == record.KindMIG {
-				from = min(from, c.T0)
+// purposes says what the samples of each device are read for.
+func purposes(h closing.Hour, nodes []record.Node, devices map[string][]record.Device, cuts map[string]record.Cut, after map[string]unit.Micros, allocations map[string][]record.Allocation) map[string]wanted {
+	out := map[string]wanted{}
+	for _, n := range nodes {
+		// The counter of a Grace CPU is cut at the edges of the GPUs of its module, so each edge of a node is one of all its devices.
+		edges := []unit.Micros{h.Start, h.End(), n.From, n.To}
+		partitioned := map[string]bool{}
+		for _, d := range devices[n.ID] {
+			edges = append(edges, d.From, d.To)
+			for _, a := range allocations[d.UUID] {
+				edges = append(edges, a.Start, a.End)
 			}
-			if _, ok := cuts[d.UUID]; !ok && d.Kind != record.KindMIG {
-				from = min(from, start-Lookahead)
+			if d.Kind == record.KindMIG {
+				partitioned[d.UUID], partitioned[d.Parent] = true, true
 			}
 		}
-	}
-	return max(from, start-maxLookback)
-}
-
-// series is what was read of one device.
-type series struct {
-	points []window.Point
-	work   []closing.Work
-	ticks  []int64
-	period unit.Micros
-}
-
-// onParent puts a MIG instance's counters at the energy time stamps of its GPU: both were read at the same tick.
-func onParent(instance, gpu series) []closing.Work {
-	at := make(map[int64]unit.Micros, len(gpu.ticks))
-	for i, tick := range gpu.ticks {
-		at[tick] = gpu.points[i].T
-	}
-	var out []closing.Work
-	for i, w := range instance.work {
-		if t, ok := at[instance.ticks[i]]; ok {
-			w.T = t
-			out = append(out, w)
+		edges = slices.DeleteFunc(edges, func(t unit.Micros) bool { return t < h.Start || t > h.End() })
+		slices.Sort(edges)
+		edges = slices.Compact(edges)
+		for _, d := range devices[n.ID] {
+			w := wanted{Purpose: series.Purpose{End: h.End(), Limit: d.LimitMilliwatts, Edges: edges, All: partitioned[d.UUID]}, left: h.Start, after: after[d.UUID]}
+			counter := d.UUID
+			if d.Kind == record.KindMIG {
+				counter = d.Parent
+			}
+			if c, ok := cuts[counter]; !ok {
+				w.left = h.Start - Lookahead // it may have been read shortly before
+			} else if w.All {
+				w.left = max(c.T0-10*unit.Second, h.Start-maxLookback) // activity is needed from the sample to the left on
+			}
+			if c, ok := cuts[d.UUID]; ok {
+				w.Stored = &c
+			}
+			out[d.UUID] = w
 		}
 	}
-	return known(out)
+	return out
 }
-
-// unread is the activity of a row in which it could not be read.
-const unread = -1
-
-// known leaves out rows whose activity could not be read: it is then not known, not zero.
-func known(work []closing.Work) []closing.Work {
-	return slices.DeleteFunc(slices.Clone(work), func(w closing.Work) bool { return w.SMActive == unread })
-}
-
-// readings are the rows around every edge in time and every break of a counter, and all rows of GPUs in MIG mode (their
-// energy is split per sample interval) and of CPUs (cut at the edges of every GPU of their module).
-func (s *Store) readings(ctx context.Context, site string, from, start, end unit.Micros) (map[string]series, error) {
-	rows, err := s.conn.Query(with(ctx, "site", site, "start", start, "end", end, "lookahead", Lookahead, "from", from), readingsSQL)
-	if err != nil {
-		return nil, fmt.Errorf("read samples of %s: %w", site, err)
-	}
-	defer rows.Close()
-	out := map[string]series{}
-	for rows.Next() {
-		var device, boot, driver, run string
-		var tick, ts, c, integral, seen, sm, expected, read int64
-		var period uint32
-		if err := rows.Scan(&device, &tick, &ts, &c, &boot, &driver, &run, &integral, &seen, &sm, &expected, &read, &period); err != nil {
-			return nil, fmt.Errorf("read samples of %s: %w", site, err)
-		}
-		r := out[device]
-		r.ticks = append(r.ticks, tick)
-		r.points = append(r.points, window.Point{
-			T: unit.Micros(ts), C: unit.Millijoules(c), Boot: boot, Driver: driver, Run: run, Integral: unit.Millijoules(integral),
-			Seen: seen,
-		})
-		r.work = append(r.work, closing.Work{
-			T: unit.Micros(ts), Run: run, SMActive: unit.Micros(sm), Expected: expected, Read: read,
-		})
-		r.period = max(r.period, unit.Micros(period)*unit.Millisecond)
-		out[device] = r
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read samples of %s: %w", site, err)
-	}
-	return out, nil
-}
-
-// A counter that the collector integrates begins anew with each of its runs, as if the machine had booted.
-//
-// readingsSQL keeps a row when an edge (of an allocation, of the device's own stay, of the hour) lies between it and a
-// neighbour, when both have one time stamp, when the counter cannot have run on between it and
-// a neighbour or the collector states another epoch, and the outer rows of each device. Of the rows at or after the hour's end it keeps the first; of MIG instances
-// all, since which tick is the last that matters is their GPU's to say.
-const readingsSQL = `
-WITH
-  edges AS (
-    SELECT held AS edge_device, groupUniqArray(e) AS es
-    FROM (SELECT device AS held, arrayJoin([start_us, end_us]) AS e FROM allocations FINAL WHERE site = {site:String}
-      UNION ALL SELECT uuid AS held, arrayJoin([from_us, to_us]) AS e FROM device)
-    WHERE e > {start:Int64} AND e < {end:Int64} GROUP BY held),
-  whole AS (
-    SELECT uuid FROM devices FINAL WHERE kind IN ('mig', 'cpu')
-    UNION ALL SELECT parent_uuid FROM devices FINAL WHERE kind = 'mig'),
-  limits AS (SELECT uuid AS limit_device, limit_mw FROM devices FINAL),
-  raw AS (
-    SELECT device, toUnixTimestamp64Micro(tick) AS tick_us, ifNull(energy_ts, toUnixTimestamp64Micro(tick)) AS ts,
-      toInt64(ifNull(energy_mj, 0)) AS c, cityHash64(boot, driver, run) AS id, boot, driver, run, period_ms, energy_source,
-      toInt64(ifNull(toNullable(toInt64(power_integral_mj)), -1)) AS integral,
-      toInt64(ifNull(toNullable(toInt64(energy_epoch)), -1)) AS seen,
-      toInt64(ifNull(toNullable(toInt64(sm_active_us)), -1)) AS sm,
-      toInt64(ifNull(ticks_expected, 0)) AS expected, toInt64(ifNull(ticks_read, 0)) AS read
-    FROM sample
-    WHERE site = {site:String}
-      AND tick >= fromUnixTimestamp64Micro({from:Int64}) AND tick < fromUnixTimestamp64Micro({end:Int64} + {lookahead:Int64})
-      AND (energy_source = 'none' OR (energy_ts IS NOT NULL AND energy_mj IS NOT NULL))),
-  near AS (
-    SELECT *, lagInFrame(tick_us, 1, 0) OVER w AS tick0, leadInFrame(tick_us, 1, 0) OVER w AS tick1,
-      lagInFrame(ts, 1, 0) OVER w AS ts0, leadInFrame(ts, 1, 0) OVER w AS ts1,
-      lagInFrame(c, 1, 0) OVER w AS c0, leadInFrame(c, 1, 0) OVER w AS c1,
-      lagInFrame(seen, 1, 0) OVER w AS seen0, leadInFrame(seen, 1, 0) OVER w AS seen1,
-      lagInFrame(id, 1, 0) OVER w AS id0, leadInFrame(id, 1, 0) OVER w AS id1
-    FROM raw
-    WINDOW w AS (PARTITION BY device ORDER BY ts, c, tick_us ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING))
-SELECT device, tick_us, ts, c, if(energy_source = 'integrated', concat(boot, ' ', run), boot), driver, run, integral, seen, sm, expected, read, period_ms
-FROM near
-LEFT JOIN edges ON edge_device = near.device
-LEFT JOIN limits ON limit_device = near.device
-WHERE (ts0 < {end:Int64} OR energy_source = 'none')
-  AND (device IN (SELECT uuid FROM whole) OR tick0 = 0 OR tick1 = 0 OR ts >= {end:Int64}
-    OR ts = ts0 OR ts = ts1
-    OR arrayExists(e -> e >= ts0 AND e <= ts1, arrayConcat(es, [{start:Int64}, {end:Int64}]))
-    OR id != id0 OR id != id1 OR seen != seen0 OR seen != seen1
-    OR c < c0 OR c1 < c
-    OR toInt128(c - c0) * 100000000 > toInt128(limit_mw) * 105 * (ts - ts0)
-    OR toInt128(c1 - c) * 100000000 > toInt128(limit_mw) * 105 * (ts1 - ts))
-ORDER BY device, ts, c, tick_us`
 
 // cutsAt are the newest editions of the cuts at an hour's start, the latest epoch of each device.
 func (s *Store) cutsAt(ctx context.Context, site string, t unit.Micros) (map[string]record.Cut, error) {

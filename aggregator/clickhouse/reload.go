@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-
 	"github.com/wattledger/wattledger/aggregator/closing"
-	"github.com/wattledger/wattledger/aggregator/window"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 )
@@ -53,14 +50,14 @@ func (s *Store) Reload(ctx context.Context, site record.Site, start unit.Micros,
 	return s.load(ctx, site, start, a)
 }
 
-// beyond adds the first samples after open cuts to readings.
-func (s *Store) beyond(ctx context.Context, site string, h closing.Hour, devices map[string][]record.Device, readings map[string]series, a again) error {
+// afterOpen is where the first samples after cuts lie that are open at the end of a closed hour, beyond the lookahead.
+func (s *Store) afterOpen(ctx context.Context, site string, h closing.Hour, devices map[string][]record.Device, a again) (map[string]unit.Micros, error) {
 	if !a.closed {
-		return nil
+		return nil, nil
 	}
 	ends, err := s.cutsAt(ctx, site, h.End())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	open := map[string]bool{}
 	pending := again{cuts: a.cuts}
@@ -69,18 +66,12 @@ func (s *Store) beyond(ctx context.Context, site string, h closing.Hour, devices
 			open[device] = true
 		}
 	}
-	for device := range open {
-		// One that has come within the lookahead since is among the readings already.
-		if r := readings[device]; len(r.points) > 0 && r.points[len(r.points)-1].T >= h.End() {
-			delete(open, device)
-		}
-	}
 	if len(open) == 0 {
-		return nil
+		return nil, nil
 	}
 	ticks, err := s.firstAfter(ctx, site, h.End()+Lookahead, h.End()+maxOpen, sortedKeys(open))
-	if err != nil || len(ticks) == 0 {
-		return err
+	if err != nil {
+		return nil, err
 	}
 	for _, ds := range devices {
 		for _, d := range ds {
@@ -89,45 +80,8 @@ func (s *Store) beyond(ctx context.Context, site string, h closing.Hour, devices
 			}
 		}
 	}
-	return s.samplesAt(ctx, site, ticks, readings)
+	return ticks, nil
 }
 
 // maxOpen is how far a sample after an open cut is sought.
 const maxOpen = 35 * 24 * unit.Hour
-
-// samplesAt adds the samples of devices at a tick each.
-func (s *Store) samplesAt(ctx context.Context, site string, ticks map[string]unit.Micros, readings map[string]series) error {
-	byTick := map[unit.Micros][]string{}
-	for _, device := range sortedKeys(ticks) {
-		byTick[ticks[device]] = append(byTick[ticks[device]], device)
-	}
-	for t, devices := range byTick {
-		err := s.each(with(ctx, "site", site, "t", t, "devices", array(devices)),
-			`SELECT device, toUnixTimestamp64Micro(tick), ifNull(energy_ts, toUnixTimestamp64Micro(tick)), toInt64(ifNull(energy_mj, 0)),
-			   if(energy_source = 'integrated', concat(boot, ' ', run), boot), driver, run,
-			   toInt64(ifNull(toNullable(toInt64(power_integral_mj)), -1)), toInt64(ifNull(toNullable(toInt64(energy_epoch)), -1)),
-			   toInt64(ifNull(toNullable(toInt64(sm_active_us)), -1)), toInt64(ifNull(ticks_expected, 0)), toInt64(ifNull(ticks_read, 0))
-			 FROM sample WHERE site = {site:String} AND device IN {devices:Array(String)} AND tick = fromUnixTimestamp64Micro({t:Int64})
-			   AND (energy_source = 'none' OR (energy_ts IS NOT NULL AND energy_mj IS NOT NULL))
-			 LIMIT 1 BY device`,
-			func(rows driver.Rows) error {
-				var device, boot, driver, run string
-				var tick, ts, c, integral, seen, sm, expected, read int64
-				if err := rows.Scan(&device, &tick, &ts, &c, &boot, &driver, &run, &integral, &seen, &sm, &expected, &read); err != nil {
-					return err
-				}
-				r := readings[device]
-				r.ticks = append(r.ticks, tick)
-				r.points = append(r.points, window.Point{
-					T: unit.Micros(ts), C: unit.Millijoules(c), Boot: boot, Driver: driver, Run: run, Integral: unit.Millijoules(integral), Seen: seen,
-				})
-				r.work = append(r.work, closing.Work{T: unit.Micros(ts), Run: run, SMActive: unit.Micros(sm), Expected: expected, Read: read})
-				readings[device] = r
-				return nil
-			})
-		if err != nil {
-			return fmt.Errorf("read samples after open cuts of %s: %w", site, err)
-		}
-	}
-	return nil
-}

@@ -72,12 +72,14 @@ func (s Sorted) Keep(p Purpose) Kept {
 		end, _ := slices.BinarySearchFunc(w.perm, int64(p.End), func(i int32, t int64) int { return cmp.Compare(w.t[i], t) })
 		w.perm = w.perm[:min(len(w.perm), end+1)]
 	}
-	if p.All {
+	switch {
+	case instance: // it has no energy counter
+	case p.All:
 		for _, i := range w.perm {
 			k.Points = append(k.Points, s.point(i))
 			k.Ticks = append(k.Ticks, s.Cols[Tick][i])
 		}
-	} else {
+	default:
 		s.keepPoints(p, &k)
 	}
 	s.keepWork(p, instance, &k)
