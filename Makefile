@@ -164,6 +164,10 @@ bench-ingest: setup build ## Kafka to queryable rows: ours, ClickHouse's own Kaf
 bench-fleet: setup build ## 18,000 GPUs at 1 Hz through broker, ingest and engine: lag, CPU, the highest rate (BENCH_GPUS, BENCH_SECONDS=300)
 	@$(GO) test -tags bench -run 'TestFleet$$' -v -timeout 30m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'
 
+.PHONY: bench-ledger
+bench-ledger: setup build ## Closing an hour of 18,000 GPUs, sums of a month, growth, seals (BENCH_DEVICES=1800 for a look)
+	@$(GO) test -tags bench -run 'TestLedger$$' -v -timeout 60m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'
+
 .PHONY: bench-storage
 bench-storage: setup ## What the table of samples takes with other codecs, orders and types, on a noisy hour (BENCH_SECONDS=60 for a look)
 	@$(GO) test -tags bench -run 'TestStorage$$' -v -timeout 30m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'

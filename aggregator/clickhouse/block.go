@@ -9,7 +9,8 @@ import (
 	"slices"
 )
 
-// blocks reads the Native format column by column. Rows by the million are read this way: the client's own scan costs more per
+// blocks reads the Native format column by column, as a server writes it for the protocol version that the client library names (any
+// from 54454 on): block info before each block, and after each column's type whether its values are written in a special way. Rows by the million are read this way: the client's own scan costs more per
 // value than all else that is done with it.
 type blocks struct {
 	r    *bufio.Reader
@@ -23,9 +24,12 @@ const maxBlockRows = 1 << 24
 // next goes to the next block with rows, io.EOF after the last. columns are the names and types that it must have.
 func (b *blocks) next(columns int) error {
 	for {
+		if err := b.info(); err != nil {
+			return err
+		}
 		n, err := binary.ReadUvarint(b.r)
 		if err != nil {
-			return err // io.EOF where no block begins
+			return broken(err)
 		}
 		rows, err := binary.ReadUvarint(b.r)
 		if err != nil {
@@ -45,6 +49,26 @@ func (b *blocks) next(columns int) error {
 	}
 }
 
+// info skips what stands before a block: numbered fields up to a zero, the first a byte, the second four. io.EOF where no block begins.
+func (b *blocks) info() error {
+	for first := true; ; first = false {
+		field, err := binary.ReadUvarint(b.r)
+		switch {
+		case err != nil && first:
+			return err
+		case err != nil:
+			return broken(err)
+		case field == 0:
+			return nil
+		case field > 2:
+			return fmt.Errorf("field %d in front of a block", field)
+		}
+		if _, err := b.bytes(1 + 3*int(field-1)); err != nil {
+			return err
+		}
+	}
+}
+
 // broken is an error within a block, where the stream must not end.
 func broken(err error) error {
 	if errors.Is(err, io.EOF) {
@@ -54,10 +78,17 @@ func broken(err error) error {
 }
 
 func (b *blocks) head() (name, typ string, err error) {
-	if name, err = b.text(); err == nil {
-		typ, err = b.text()
+	if name, err = b.text(); err != nil {
+		return "", "", err
 	}
-	return name, typ, err
+	if typ, err = b.text(); err != nil {
+		return "", "", err
+	}
+	special, err := b.r.ReadByte()
+	if err == nil && special != 0 {
+		err = fmt.Errorf("column %s has a serialization that this program does not know", name)
+	}
+	return name, typ, broken(err)
 }
 
 // column reads the head of the next column, whose type must be this.

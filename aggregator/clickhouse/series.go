@@ -277,9 +277,8 @@ const columnsSQL = `SELECT device, run, boot, driver, source, period_ms, epoch, 
 
 // query adds the samples of a query. One thread reads them in the order of the table; other chunks are read beside it.
 func (r *chunkReader) query(ctx context.Context, s *Store, where string) (err error) {
-	// Without a protocol version the format is the plain one, with nothing around the blocks.
-	plain := clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_threads": 1, "client_protocol_version": 0}))
-	stream, err := s.conn.QueryFormat(plain, "Native", columnsSQL+where)
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_threads": 1}))
+	stream, err := s.conn.QueryFormat(ctx, "Native", columnsSQL+where)
 	if errors.Is(err, clickhouse.ErrFormatNativeUnsupported) {
 		return r.scan(ctx, s, where)
 	}

@@ -25,6 +25,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "engine":
 		err = engineRole(os.Getenv("BENCH_DIR"), os.Stdin, os.Stdout)
+	case "closer":
+		err = closerRole(os.Getenv("BENCH_DIR"), os.Getenv("BENCH_HOURS"), os.Getenv("BENCH_PROFILE"), os.Stdout)
 	default:
 		err = fmt.Errorf("no role %s", role)
 	}
@@ -88,14 +90,27 @@ func (p *program) cpu(t testing.TB) time.Duration {
 // peak is the most memory that was resident since forget, in bytes.
 func (p *program) peak(t testing.TB) int64 {
 	t.Helper()
+	n, err := peakOf(p.cmd.Process.Pid)
+	if err != nil {
+		t.Fatalf("%s is gone: %v\n%s", p.cmd.Path, err, tail(p.log.String()))
+	}
+	return n
+}
+
+// peakOf is the most memory that was resident of a process, in bytes.
+func peakOf(pid int) (int64, error) {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		return 0, err
+	}
 	const name = "VmHWM:"
-	for line := range strings.Lines(p.proc(t, "status")) {
+	for line := range strings.Lines(string(text)) {
 		if f := strings.Fields(line); len(f) > 1 && f[0] == name {
-			return number(t, f[1]) * 1024
+			n, err := strconv.ParseInt(f[1], 10, 64)
+			return n * 1024, err
 		}
 	}
-	t.Fatalf("no %s in the status of %s", name, p.cmd.Path)
-	return 0
+	return 0, fmt.Errorf("no %s in the status of process %d", name, pid)
 }
 
 // forget sets the peak to what is resident now (clear_refs 5, proc(5)).
