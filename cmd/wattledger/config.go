@@ -28,6 +28,7 @@ type config struct {
 	Closing    closing.Limits   `yaml:"closing"`
 	Election   election.Config  `yaml:"election"`
 	Ledger     keyring.Config   `yaml:"ledger"`
+	Carbon     carbonConfig     `yaml:"carbon"`
 	// Cluster is the ClickHouse cluster that migrations are for; empty is a single server.
 	Cluster string `yaml:"cluster"`
 	// Retention is how long rows are kept; wattledger migrate applies it.
@@ -45,6 +46,7 @@ func defaultConfig(data string) config {
 	c := config{
 		ClickHouse: chconn.DefaultConfig(), Kafka: kafkaconn.DefaultConfig(), Ingest: ingest.DefaultConfig(), Closer: closer.DefaultConfig(),
 		Closing:   closing.DefaultLimits(),
+		Carbon:    defaultCarbon(),
 		Election:  election.DefaultConfig(),
 		Ledger:    keyring.DefaultConfig(),
 		Retention: schema.DefaultRetention(),

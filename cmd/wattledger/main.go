@@ -18,6 +18,7 @@ type commands struct {
 	Quarantine quarantineCmd `cmd:"" help:"Look at refused messages, and publish them again."`
 	Report     reportCmd     `cmd:"" help:"Write usage, power and carbon reports, invoices and sovereignty reports."`
 	Import     importCmd     `cmd:"" help:"State allocations or inventory from a file."`
+	Factor     factorCmd     `cmd:"" help:"Fetch, import, list and check factors: carbon intensity, PUE, water, instruments."`
 	Retire     retireCmd     `cmd:"" help:"Stop expecting a node or a device."`
 	Return     returnCmd     `cmd:"" help:"Expect a retired node or device again."`
 	Topics     topicsCmd     `cmd:"" help:"Show the topics as they are and as they should be, and make those that are missing."`
