@@ -36,7 +36,7 @@ func TestFactors(t *testing.T) {
 	}
 	value := func(asOf uint64, want string) {
 		t.Helper()
-		c := book(asOf, Span{hour0, hour0 + unit.Hour}).Choose(factor.GridIntensity, "FR", hour0)
+		c := book(asOf, Span{From: hour0, To: hour0 + unit.Hour}).Choose(factor.GridIntensity, "FR", hour0)
 		if got := fmt.Sprint(c.Value, " ", c.Fallback); got != want {
 			t.Errorf("as of %d the grid is %q, want %q", asOf, got, want)
 		}
@@ -74,7 +74,7 @@ func TestFactors(t *testing.T) {
 	for _, f := range b.Check() {
 		t.Errorf("%s", f)
 	}
-	if got := len(book(factor.Newest, Span{hour0 + unit.Hour, hour0 + 2*unit.Hour}).Editions()); got != len(b.Editions())-3 {
+	if got := len(book(factor.Newest, Span{From: hour0 + unit.Hour, To: hour0 + 2*unit.Hour}).Editions()); got != len(b.Editions())-3 {
 		t.Errorf("of another hour there are %d of %d editions", got, len(b.Editions()))
 	}
 

@@ -102,6 +102,7 @@ func (c *doctorCmd) Run(ctx context.Context, env *process.Env) error {
 		if err != nil {
 			return err
 		}
+		store.UseChains(cfg.Carbon.Chains)
 		d := diagnosis{Findings: []ailment{}, at: map[closing.Finding]int{}}
 		if err := c.look(ctx, env, store, &d); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wattledger/wattledger/aggregator/carbon/provider"
 	"github.com/wattledger/wattledger/aggregator/closer"
 	"github.com/wattledger/wattledger/aggregator/ledger"
 	"github.com/wattledger/wattledger/ingest"
@@ -57,8 +58,8 @@ Every key of the configuration and every metric of ` + "`wattledger`" + `, for a
 
 A key stands in the YAML file as ` + "`section: {key: value}`" + `. ` + "`ingest.inserts`" + ` is also ` + "`--set ingest.inserts=…`" + ` and the environment variable
 ` + "`" + process.EnvName("ingest.inserts") + "`" + `; flags win over environment, environment over file. ` + "`list[].key`" + ` is a key of each element of a list.
-` + "`" + serviceData + "`" + ` is what ` + "`--data`" + ` says. ` + "`wattledger ingest`" + ` reads clickhouse, kafka and ingest; ` + "`wattledger aggregate`" + ` clickhouse and closer;
-` + "`wattledger migrate`" + ` clickhouse and cluster; ` + "`wattledger embedded`" + ` and ` + "`wattledger demo`" + ` embedded; the other commands clickhouse, and
+` + "`" + serviceData + "`" + ` is what ` + "`--data`" + ` says. ` + "`wattledger ingest`" + ` reads clickhouse, kafka and ingest; ` + "`wattledger aggregate`" + ` clickhouse, closer, closing and
+carbon.chains; ` + "`wattledger factor`" + ` clickhouse and carbon; ` + "`wattledger migrate`" + ` clickhouse and cluster; ` + "`wattledger embedded`" + ` and ` + "`wattledger demo`" + ` embedded; the other commands clickhouse, and
 kafka where they read or write messages.
 `)
 	reference.WriteKeys(page, keys, "the database's layout")
@@ -95,6 +96,10 @@ Each part's are there where the part runs: ` + "`wattledger ingest`" + ` on port
 	part("embedded clickhouse", func(reg prometheus.Registerer) error {
 		clickhouse.New(cfg.Embedded.ClickHouse, log, reg)
 		return nil
+	})
+	part("factor", func(reg prometheus.Registerer) error {
+		_, err := provider.NewMetrics(reg)
+		return err
 	})
 	part("ingest", func(reg prometheus.Registerer) error {
 		in, err := ingest.New(cfg.Ingest, cfg.Kafka, func() (chconn.Config, error) { return cfg.ClickHouse, nil }, log, reg)

@@ -54,6 +54,7 @@ func (c *aggregateCmd) Run(ctx context.Context, env *process.Env) error {
 		return err
 	}
 	store.UseLimits(cfg.Closing)
+	store.UseChains(cfg.Carbon.Chains)
 	keys, err := c.keys(env, cfg)
 	if err != nil {
 		return err
@@ -79,7 +80,13 @@ func (c *aggregateCmd) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, env, "aggregate", run)
+	return serve(ctx, env, "aggregate", func(ctx context.Context) error {
+		// A newer program may bring newer tables. They get a sequence before they count, so that as of before an hour is what it was.
+		if _, err := store.SeedFactors(ctx); err != nil {
+			return err
+		}
+		return run(ctx)
+	})
 }
 
 // elected closes hours while this process is the one among all aggregators that may.

@@ -137,6 +137,7 @@ func (s *stack) connect(ctx context.Context, data string) (io.Closer, error) {
 		return db, err
 	}
 	s.store.UseLimits(s.cfg.Closing)
+	s.store.UseChains(s.cfg.Carbon.Chains)
 	return db, s.cfg.Closing.Validate()
 }
 
