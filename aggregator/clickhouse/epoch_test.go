@@ -16,7 +16,7 @@ import (
 // one catches up.
 func frozen(t *testing.T, conn driver.Conn) {
 	t.Helper()
-	exec(t, conn, `INSERT INTO sites VALUES ('s', 'FR', 'FR', 'op', 'FR', 1000, '', 1)`)
+	exec(t, conn, `INSERT INTO sites (id, country, zone, operator, operator_country, pue_thousandths, allocation_source, revision) VALUES ('s', 'FR', 'FR', 'op', 'FR', 1000, '', 1)`)
 	exec(t, conn, `INSERT INTO nodes VALUES ('n', 's', 'r', 'HGX B200', 0, %d, 0, 1)`, hour0)
 	var rows []string
 	add := func(device string, from, to unit.Micros, catchesUp bool) {

@@ -19,7 +19,7 @@ const minute = 60 * unit.Second
 // not, at 500 W.
 func fleetOfTwo(t *testing.T, conn driver.Conn) record.Site {
 	t.Helper()
-	exec(t, conn, `INSERT INTO sites VALUES ('s', 'FR', 'FR', 'op', 'FR', 1200, '', 1)`)
+	exec(t, conn, `INSERT INTO sites (id, country, zone, operator, operator_country, pue_thousandths, allocation_source, revision) VALUES ('s', 'FR', 'FR', 'op', 'FR', 1200, '', 1)`)
 	exec(t, conn, `INSERT INTO nodes VALUES ('n', 's', 'r', 'HGX B200', 1000000, %d, 0, 1), ('o', 's', 'r', 'HGX B200', 1000000, %[1]d, 0, 1)`, hour0)
 	collectorStarts(t, conn, 1)
 	exec(t, conn, `INSERT INTO samples (site, node, device, run, seq, boot, driver, energy_source, tick, energy_ts, period_ms, received, kafka_partition,

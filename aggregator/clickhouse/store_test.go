@@ -55,7 +55,7 @@ func exec(t *testing.T, conn driver.Conn, format string, args ...any) {
 // plant is a site with one node, two whole GPUs, one MIG GPU and its instance; two hours read every 10 s at 500 W.
 func plant(t *testing.T, conn driver.Conn) record.Site {
 	t.Helper()
-	exec(t, conn, `INSERT INTO sites VALUES ('s', 'FR', 'FR', 'op', 'FR', 1200, 'sched', 1)`)
+	exec(t, conn, `INSERT INTO sites (id, country, zone, operator, operator_country, pue_thousandths, allocation_source, revision) VALUES ('s', 'FR', 'FR', 'op', 'FR', 1200, 'sched', 1)`)
 	exec(t, conn, `INSERT INTO nodes VALUES ('n', 's', 'r', 'HGX B200', 1000000, %d, 0, 1)`, hour0)
 	exec(t, conn, `INSERT INTO devices VALUES
 		('GPU-a', '', 'n', 'gpu', 'NVIDIA B200', '', 'd', 'v', 0, 0, 'hardware', 1000000, 0, %[1]d, 0, 1),

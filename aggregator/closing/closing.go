@@ -125,17 +125,20 @@ func Close(h Hour) (Result, error) {
 func (s *site) closeNodes() error {
 	nodes := slices.Clone(s.hour.Nodes)
 	slices.SortStableFunc(nodes, func(a, b Node) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.From, b.From)) })
-	closed := make([]nodeCloser, len(nodes))
+	closed := make([]closedNode, len(nodes))
 	errs := make([]error, len(nodes))
 	var next atomic.Int64
 	var all sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(nodes)) {
 		all.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(nodes); i = int(next.Add(1)) - 1 {
-				closed[i] = nodeCloser{hour: &s.hour, sensors: s.sensors, node: nodes[i].unpacked()}
-				errs[i] = closed[i].close()
-				if !s.explain {
-					closed[i].drop()
+				c := &nodeCloser{hour: &s.hour, sensors: s.sensors, node: nodes[i].unpacked()}
+				errs[i] = c.close()
+				closed[i] = closedNode{book: c.nodeBook, res: c.res}
+				if s.explain {
+					closed[i].closer = c
+				} else {
+					c.forget()
 				}
 			}
 		})
@@ -146,19 +149,25 @@ func (s *site) closeNodes() error {
 			return fmt.Errorf("close %s of node %s: %w", s.hour.Start.Time().Format(time.RFC3339), nodes[i].ID, errs[i])
 		}
 		s.res.add(&closed[i].res)
-		s.nodes = append(s.nodes, &closed[i].nodeBook)
+		s.nodes = append(s.nodes, closed[i].book)
 		if s.explain {
-			s.closers = append(s.closers, &closed[i])
+			s.closers = append(s.closers, closed[i].closer)
 		}
 	}
 	return nil
 }
 
-// drop forgets the readings, of which only the accounts are wanted from here on: unpacked, they are most of the memory.
-func (c *nodeCloser) drop() {
-	c.node, c.meters, c.modules, c.partitions = Node{}, nil, nil, nil
-	for _, b := range c.books {
-		b.dev.Points, b.dev.Work, b.dev.Packed = nil, nil, nil
+// closedNode is what is left of a node when its hour is closed.
+type closedNode struct {
+	book   *nodeBook
+	res    Result
+	closer *nodeCloser
+}
+
+// forget lets go of what the accounts were made from: of a large site it does not fit in memory all at once.
+func (n *nodeBook) forget() {
+	for _, b := range n.books {
+		b.dev.Points, b.dev.Work, b.dev.Allocations = nil, nil, nil
 	}
 }
 

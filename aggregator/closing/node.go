@@ -13,7 +13,7 @@ import (
 
 // nodeCloser closes the hour of one node.
 type nodeCloser struct {
-	nodeBook
+	*nodeBook
 	hour    *Hour
 	sensors sensors
 	node    Node
@@ -35,7 +35,7 @@ type module struct {
 }
 
 func (c *nodeCloser) close() error {
-	c.id = c.node.ID
+	c.nodeBook = &nodeBook{id: c.node.ID}
 	c.node.Devices = slices.Clone(c.node.Devices)
 	slices.SortFunc(c.node.Devices, func(a, b Device) int { return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.UUID, b.UUID)) })
 	c.findModules()

@@ -117,7 +117,7 @@ func TestRetireAndReturn(t *testing.T) {
 	nine := time.Date(2026, 1, 1, 9, 0, 0, 0, time.UTC)
 	us := func(d time.Duration) int64 { return nine.Add(d).UnixMicro() }
 	at := func(d time.Duration) string { return nine.Add(d).Format(time.RFC3339) }
-	s.exec(`INSERT INTO sites VALUES ('s', 'FR', 'FR', 'op', 'FR', 1200, '', 1)`)
+	s.exec(`INSERT INTO sites (id, country, zone, operator, operator_country, pue_thousandths, allocation_source, revision) VALUES ('s', 'FR', 'FR', 'op', 'FR', 1200, '', 1)`)
 	s.exec(`INSERT INTO nodes VALUES ('node-a', 's', 'r', 'm', 0, %d, 0, 1), ('node-b', 's', 'r', 'm', 0, %[1]d, 0, 1), ('node-b', 'elsewhere', 'r', 'm', 0, %[1]d, 0, 1)`, us(0))
 	s.exec(`INSERT INTO devices VALUES ('GPU-1', '', 'node-a', 'gpu', 'NVIDIA B200', '', 'd', 'v', 0, 0, 'hardware', 1000000, 0, 0, 0, 1)`)
 	s.exec(`INSERT INTO messages VALUES ('%s', 's', 'node-b', 'run', 0, '', 0, 1, fromUnixTimestamp64Micro(%d), 1, now(), now(), now(), 9, 9)`, wire.TopicSample, us(80*time.Minute))
