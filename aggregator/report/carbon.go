@@ -4,8 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/shopspring/decimal"
-
+	"github.com/wattledger/wattledger/aggregator/carbon"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 )
@@ -157,8 +156,11 @@ func (m emissions) sci(s Sums, flags map[string]int64) SCI {
 	}
 	out.Boundary = m.boundary(LocationBased)
 	out.Operational, out.Embodied = s.Carbon, s.CarbonEmbodied
-	grams := decimal.NewFromInt(int64(s.Carbon)).Add(decimal.NewFromInt(int64(s.CarbonEmbodied))).Mul(decimal.NewFromInt(unit.DeviceTimePerHour))
-	out.Score = Number(grams.DivRound(decimal.NewFromInt(int64(s.DeviceTime)).Mul(decimal.NewFromInt(1_000_000)), 3).StringFixed(3))
+	if score, err := carbon.SCI(s.Carbon, s.CarbonEmbodied, int64(s.DeviceTime), unit.DeviceTimePerHour); err != nil {
+		out.Because = err.Error()
+	} else {
+		out.Score = quotient(int64(score), 1_000_000, 3)
+	}
 	return out
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/wattledger/wattledger/aggregator/carbon"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 )
@@ -82,7 +83,7 @@ func (f *Fleet) indicatorRows() []Indicator {
 			r.PUE = quotient(int64(s.Energy), it, 3)
 		}
 		if len(i.water) > 0 {
-			r.WUE = perKWh(int64(s.Water), s.it(), 1_000_000, 3)
+			r.WUE = litresPerKWh(s.Water, s.it())
 		}
 		if len(i.heat) > 0 {
 			r.ERF = quotient(int64(s.HeatReused), int64(s.Energy), 3)
@@ -93,7 +94,9 @@ func (f *Fleet) indicatorRows() []Indicator {
 			}
 		}
 		if boundary := i.carbon.boundary(LocationBased); boundary != "" {
-			r.CUE, r.CUEBoundary = perKWh(int64(s.Carbon), s.it(), 1_000_000_000, 6), boundary
+			if cue, err := carbon.CUE(s.Carbon, s.it()); err == nil { // without IT energy there is none
+				r.CUE, r.CUEBoundary = quotient(int64(cue), 1_000_000_000, 6), boundary
+			}
 		} else {
 			r.Carbon = 0 // of two boundaries, or none, there is no sum
 		}

@@ -27,13 +27,13 @@ func quotient(a, b int64, digits int32) Number {
 	return Number(decimal.NewFromInt(a).DivRound(decimal.NewFromInt(b), digits).StringFixed(digits))
 }
 
-// perKWh is an amount in so many of its smallest units, per kilowatt-hour.
-func perKWh(amount int64, e unit.Millijoules, units int64, digits int32) Number {
+// litresPerKWh is water over energy.
+func litresPerKWh(v unit.Microlitres, e unit.Millijoules) Number {
 	if e == 0 {
 		return ""
 	}
-	a := decimal.NewFromInt(amount).Mul(decimal.NewFromInt(unit.MillijoulesPerKWh))
-	return Number(a.DivRound(decimal.NewFromInt(int64(e)).Mul(decimal.NewFromInt(units)), digits).StringFixed(digits))
+	litres := decimal.NewFromInt(int64(v)).Mul(decimal.NewFromInt(unit.MillijoulesPerKWh / 1_000_000))
+	return Number(litres.DivRound(decimal.NewFromInt(int64(e)), 3).StringFixed(3))
 }
 
 // Hours is device time in hours of a whole device.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/wattledger/wattledger/schemas/factor"
 	"github.com/wattledger/wattledger/schemas/unit"
@@ -74,7 +75,8 @@ var meanings = map[string]string{
 	"overbooked":          "an allocation asked for more of the device than was free and was refused",
 	noActivity:            "the device does not report SM activity",
 	"meter_below_devices": "the node's meter read less than its devices, which cannot be; node rest is 0 and the difference is in the fleet report",
-	"meter_incomplete":    "the node's meter does not span the node's time in the hour and was not used",
+	"meter_incomplete":    "a meter does not tell the whole hour, and it was not used",
+	"meter_refused":       "a meter's readings contradict one another, and it was not used",
 	"site_meter_below_it": "the site's meter read less than its IT, which cannot be; facility energy is 0 and the difference is in the fleet report",
 	"second_opinion":      "the energy counter and the integral of power differ by more than the limit",
 	"location_unknown":    "no intensity of the grid is known; location-based carbon is 0",
@@ -202,17 +204,28 @@ func (b *Basis) Modelled() []string {
 
 func factorOf(k factorKey, entries int64) Factor {
 	f := Factor{Method: k.method, Ref: k.ref, Boundary: Boundary(k.ref), Entries: entries}
-	grids, err := factor.Grids()
-	if err != nil {
-		return f // the reference alone names source, edition and boundary
-	}
-	for _, g := range grids {
-		if g.Ref() == k.ref {
-			f.Source, f.Edition, f.Licence = g.Source, g.Edition, g.Licence
-		}
+	if e, ok := committed()[k.ref]; ok {
+		f.Source, f.Edition, f.Licence = e.Source, e.Edition, e.Licence
 	}
 	return f
 }
+
+// committed are the factors that come with the program, by the references of entries of either edition of the rules. Of others the
+// reference alone names source and edition.
+var committed = sync.OnceValue(func() map[string]factor.Grid {
+	out := map[string]factor.Grid{}
+	if grids, err := factor.Grids(); err == nil {
+		for _, g := range grids {
+			out[g.Ref()] = g
+		}
+	}
+	if editions, err := factor.Committed(); err == nil {
+		for _, e := range editions {
+			out[e.Ref()] = factor.Grid{Source: e.Source, Edition: e.Name, Licence: e.Licence}
+		}
+	}
+	return out
+})
 
 // Boundary is that of the carbon factor an entry names: masses of different boundaries are never summed.
 func Boundary(ref string) string {

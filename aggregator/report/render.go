@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -304,15 +305,15 @@ func provenanceNotes(p Provenance) []string {
 	return append(notes, p.Line())
 }
 
+// factorValue is the value in a reference: what differs by the hour.
+var factorValue = regexp.MustCompile(` ?\b[0-9]+(µg/kWh|‰|µl/kWh|µg)`)
+
 // factorsOf names the factors of a method. Values of one name that differ by the hour are counted, not listed.
 func factorsOf(list []Factor, method string) []string {
 	values := map[string][]Factor{}
 	for _, f := range list {
 		if f.Method == method {
-			name := f.Ref
-			if cut := strings.LastIndexByte(f.Ref, ' '); cut > 0 && !strings.Contains(f.Ref, " + ") {
-				name = f.Ref[:cut]
-			}
+			name := factorValue.ReplaceAllString(f.Ref, "")
 			values[name] = append(values[name], f)
 		}
 	}
