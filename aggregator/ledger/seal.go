@@ -123,35 +123,45 @@ func AddToSeal(s *record.Seal, e record.Entry) {
 // EntryLeaf is the leaf of an entry in the tree of its subtotal.
 func EntryLeaf(salt Hash, canonical []byte) Hash { return LeafHash(salt[:], canonical) }
 
+// Sum is a subtotal while entries are added to it in their order. The zero Sum is empty.
+type Sum struct {
+	sum  record.Subtotal
+	tree Tree
+}
+
+// Add counts an entry in.
+func (s *Sum) Add(e record.Entry, salt Hash, canonical []byte) {
+	s.sum.Site, s.sum.Hour, s.sum.Account, s.sum.Tenant = e.Site, e.Hour, e.Account, e.Tenant
+	addToSubtotal(&s.sum, e)
+	s.tree.Add(EntryLeaf(salt, canonical))
+}
+
+// Subtotal is what has been added, with its root.
+func (s *Sum) Subtotal() record.Subtotal {
+	root := s.tree.Root()
+	out := s.sum
+	out.Root = hex.EncodeToString(root[:])
+	return out
+}
+
 // Subtotals groups lines by hour, account and tenant, in that order. Each has the root over its lines' salted leaves in the
 // order of the lines.
 func Subtotals(lines []Line, salts []Hash) []record.Subtotal {
-	type group struct {
-		sum  record.Subtotal
-		tree Tree
-	}
 	type key struct {
 		hour, tenant string
 		account      record.Account
 	}
-	groups := map[key]*group{}
-	var order []*group
+	groups := map[key]*Sum{}
 	for i, l := range lines {
 		k := key{l.Hour, l.Tenant, l.Account}
-		g := groups[k]
-		if g == nil {
-			g = &group{sum: record.Subtotal{Site: l.Site, Hour: l.Hour, Account: l.Account, Tenant: l.Tenant}}
-			groups[k] = g
-			order = append(order, g)
+		if groups[k] == nil {
+			groups[k] = &Sum{}
 		}
-		addToSubtotal(&g.sum, l.Entry)
-		g.tree.Add(EntryLeaf(salts[i], l.Canonical))
+		groups[k].Add(l.Entry, salts[i], l.Canonical)
 	}
-	out := make([]record.Subtotal, 0, len(order))
-	for _, g := range order {
-		root := g.tree.Root()
-		g.sum.Root = hex.EncodeToString(root[:])
-		out = append(out, g.sum)
+	out := make([]record.Subtotal, 0, len(groups))
+	for _, g := range groups {
+		out = append(out, g.Subtotal())
 	}
 	slices.SortFunc(out, CompareSubtotals)
 	return out
