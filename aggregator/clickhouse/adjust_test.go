@@ -268,7 +268,7 @@ func TestWhatComesLateIsBooked(t *testing.T) {
 			func(y *yard) {
 				exec(y.T, y.conn, `INSERT INTO stays VALUES ('s', 'm', '', %d, %d, 'sold', 1)`, hour0, at(1.5))
 			},
-			[]string{"1 inventory", "2 inventory"},
+			[]string{"1 inventory", "2 inventory", "3 inventory"},
 			5,
 		},
 		{

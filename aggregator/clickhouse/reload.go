@@ -62,7 +62,7 @@ func (s *Store) afterOpen(ctx context.Context, site string, h closing.Hour, devi
 	open := map[string]bool{}
 	pending := again{cuts: a.cuts}
 	for device, c := range pending.start(ends, h.End()) {
-		if c.Open {
+		if c.Open || c.T1 >= h.End()+Lookahead { // of the latter the sample was found once, and is needed again
 			open[device] = true
 		}
 	}
