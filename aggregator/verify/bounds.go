@@ -82,8 +82,8 @@ func (b *truthBook) cuts(cuts []record.Cut, bounded map[string]bool) {
 	}
 	epochs := map[epochKey][]edge{}
 	for _, c := range cuts {
-		if !bounded[c.Device] || c.Open {
-			continue // an open cut claims nothing about what came after its last sample
+		if !bounded[c.Device] || !claims(c) {
+			continue
 		}
 		energy, ok := b.real.Energy(c.Device, c.T)
 		e := int64(energy)
@@ -110,6 +110,11 @@ func (b *truthBook) cuts(cuts []record.Cut, bounded map[string]bool) {
 	}
 }
 
+// claims says whether a cut says where the counter was at its instant. An open one says nothing about what came after its last
+// sample, and one after which the epoch ended unseen is that sample's value and has no width: a counter that shows whole mJ is never
+// known better than by one.
+func claims(c record.Cut) bool { return !c.Open && c.Low < c.High }
+
 // entries checks GPU energy of whole and time-sliced devices where one epoch of the counter spans the entry. An entry's
 // bounds cover its CPU too, so on the nodes that have one the test is wider than it need be.
 func (b *truthBook) entries(s siteBook, bounded map[string]bool) {
@@ -120,7 +125,7 @@ func (b *truthBook) entries(s siteBook, bounded map[string]bool) {
 	type deviceHour struct{ device, hour string }
 	spanned := map[cutKey]map[unit.Micros]bool{} // epochs with a closed cut there
 	for _, c := range s.cuts {
-		if c.Open {
+		if !claims(c) {
 			continue
 		}
 		k := cutKey{c.Device, c.T}

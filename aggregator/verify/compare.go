@@ -136,10 +136,11 @@ func CompareQuality(have, recomputed []record.DeviceHour) Comparison {
 	type key struct{ site, hour, node, device, kind string }
 	type counted struct {
 		counter, estimated, excess unit.Millijoules
-		there                      bool
+		unusable                   bool // a meter of which the entries made no use
 	}
 	keyed := func(d record.DeviceHour) (key, counted) {
-		return key{d.Site, d.Hour, d.Node, d.Device, d.Kind}, counted{d.Counter, d.Estimated, d.Excess, true}
+		unusable := slices.Contains(d.Flags, "meter_incomplete") || slices.Contains(d.Flags, "meter_refused")
+		return key{d.Site, d.Hour, d.Node, d.Device, d.Kind}, counted{d.Counter, d.Estimated, d.Excess, unusable}
 	}
 	held := map[key]counted{}
 	for _, d := range have {
@@ -157,14 +158,18 @@ func CompareQuality(have, recomputed []record.DeviceHour) Comparison {
 	}
 	for _, d := range recomputed {
 		k, want := keyed(d)
-		if held[k] != want {
-			differ(k, held[k], want)
+		have, ok := held[k]
+		have.unusable = false
+		if !ok || have != want {
+			differ(k, have, want)
 		}
 		delete(held, k)
 	}
 	left := slices.SortedFunc(maps.Keys(held), func(a, b key) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 	for _, k := range left {
-		differ(k, held[k], counted{})
+		if v := held[k]; v.excess != 0 || (v.counter != 0 && !v.unusable) {
+			differ(k, v, counted{})
+		}
 	}
 	return c
 }

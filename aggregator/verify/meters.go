@@ -38,7 +38,8 @@ func (m metering) source() string { return "meter " + strings.Join(m.meters, "+"
 func (x *exact) metered(readings []record.Reading, quantity string, scale, from, to int64) metering {
 	byMeter := map[string][]record.Reading{}
 	for _, r := range readings {
-		if r.Quantity == quantity {
+		// An hour looks no further than closing does, so what a meter did at noon says nothing of the night.
+		if hour := unit.Micros(from).FloorHour(); r.Quantity == quantity && r.To >= hour-Around && r.From <= hour+unit.Hour+Around {
 			byMeter[r.Meter] = append(byMeter[r.Meter], r)
 		}
 	}

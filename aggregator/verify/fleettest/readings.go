@@ -21,6 +21,9 @@ type player struct {
 	zero, plus, busy, integral int64
 	seen, read                 int64
 	silent, noActivity         bool
+	// broken says that the counter has begun anew or leapt since the last value that was read.
+	broken bool
+	last   verify.Sample
 }
 
 func (p *player) change(edit func(n string)) {
@@ -56,6 +59,22 @@ func (p *player) sample(tick unit.Micros) verify.Sample {
 		s.Seen = verify.Absent
 	}
 	return s
+}
+
+// shown says whether the samples tell that the counter did not run on from the last value to s. Of what no reading, no boot, no
+// collector and no limit tells nothing could be known, by this ledger or any other.
+func (p *player) shown(s verify.Sample) bool {
+	a, b := p.s.Identities[p.last.Identity], p.s.Identities[s.Identity]
+	switch {
+	case a.Boot != b.Boot, a.Driver != b.Driver, s.Energy < p.last.Energy:
+		return true
+	case p.d.Energy == record.EnergyIntegrated && a.Run != b.Run:
+		return true
+	case a.Run == b.Run && p.last.Seen != verify.Absent && s.Seen != verify.Absent && p.last.Seen != s.Seen:
+		return true
+	}
+	limit := int64(p.d.LimitMilliwatts)
+	return limit > 0 && int64(s.Energy-p.last.Energy)*1_000_000 > limit*int64(s.At-p.last.At)/100*105
 }
 
 // readings play a counter: steady rises, silences, resets, reboots, new drivers, restarts of the collector, stuck values,
@@ -134,6 +153,18 @@ func (p *player) eventful(tick unit.Micros, edges []unit.Micros) {
 		if began := len(p.s.Samples) > 0 && p.s.Samples[len(p.s.Samples)-1].Identity == s.Identity; began && f.chance(rare) {
 			s.At, s.Energy = verify.Absent, verify.Absent // a run's first reading is there: its integral begins with it
 		}
+		if s.Energy != verify.Absent {
+			if p.broken && !p.shown(s) {
+				p.change(func(n string) { p.id.Boot, p.id.Run = "boot-"+n, "run-"+n })
+				p.restart(tick - p.lag)
+				p.read++
+				s = p.sample(tick)
+				if d.Energy == record.EnergyIntegrated {
+					s.Integral = verify.Absent
+				}
+			}
+			p.broken, p.last = false, s
+		}
 		p.s.Samples = append(p.s.Samples, s)
 		p.repeat(s, step, rare)
 		next := tick + step + unit.Micros(r.Int64N(int64(step/10)+1))
@@ -163,6 +194,7 @@ func (p *player) eventful(tick unit.Micros, edges []unit.Micros) {
 			if !f.chance(2) { // it does not catch up
 				p.zero += p.power.Nanojoules(tick-p.lag) - p.power.Nanojoules(since)
 				p.seen++
+				p.broken = true
 			}
 		}
 		event := r.IntN(rare * 4)
@@ -179,20 +211,24 @@ func (p *player) eventful(tick unit.Micros, edges []unit.Micros) {
 			if d.Energy != record.EnergyIntegrated {
 				p.reset(at, r.Int64N(3_000))
 				p.seen += int64(event) // which the collector saw, or not
+				p.broken = true
 			}
 		case 2:
 			p.change(func(n string) { p.id.Boot, p.id.Run = "boot-"+n, "run-"+n })
 			p.reset(at, 0)
 			p.restart(at)
+			p.broken = true
 		case 3:
 			p.change(func(n string) { p.id.Run = "run-" + n })
 			p.restart(at)
+			p.broken = p.broken || d.Energy == record.EnergyIntegrated
 		case 4:
 			p.change(func(n string) { p.id.Driver, p.id.Run = "driver-"+n, "run-"+n })
 			p.restart(at)
 		case 5:
 			if d.LimitMilliwatts > 0 {
 				p.plus += 2 * int64(d.LimitMilliwatts) * int64(dt) / 1_000_000 // no device draws that
+				p.broken = true
 			}
 		case 6:
 			if d.Energy != record.EnergyIntegrated && dt < 2*60*unit.Second { // with what came before shorter than closing looks ahead

@@ -119,7 +119,7 @@ func (b *Book) hour(h, now unit.Micros) closing.Hour {
 		}
 	}
 	hour := closing.Hour{
-		Site: f.Site.Site, Start: h, Grid: f.Grid, Factors: carbon.Factors(f.Factors(h, now)), Readings: b.readings(f.Site.Readings, h, now),
+		Site: f.Site.Site, Start: h, Limits: closing.DefaultLimits(), Factors: carbon.Factors(f.Factors(h, now)), Readings: b.readings(f.Site.Readings, h, now),
 	}
 	for _, n := range f.Nodes {
 		if exists(n.From, n.To, h) {
