@@ -55,12 +55,19 @@ func newWork(s, gpu Series) work {
 }
 
 // idle says that the activity of [a, b) is known and under limit thousandths of the time held, share being the thousandths held.
-func (w work) idle(x *exact, a, b, share, limit int64) bool {
+// What came at known or later is not looked at.
+func (w work) idle(x *exact, a, b, share, limit, known int64) bool {
 	if len(w) == 0 {
 		return false
 	}
 	var busy int64
 	for _, run := range w {
+		for len(run) > 0 && run[len(run)-1].tick >= known {
+			run = run[:len(run)-1]
+		}
+		if len(run) == 0 {
+			continue
+		}
 		busy += run.at(x, b) - run.at(x, a)
 	}
 	busy = x.floor(busy, share, int64(unit.WholeDevice))

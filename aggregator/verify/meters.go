@@ -135,21 +135,14 @@ func (x *exact) intervalMeter(list []record.Reading, scale, from, to int64) (int
 		}
 		return sum
 	}
-	ok, reached := true, int64(-1)
+	ok := int64(list[0].From) <= from && int64(list[len(list)-1].To) >= to
 	for i, r := range list {
 		if r.Value < 0 || r.To <= r.From || (i > 0 && r.From < list[i-1].To) {
 			return 0, false // no amount of a time, or two of one
 		}
-		a, b := int64(r.From), int64(r.To)
-		if b <= from || a >= to {
-			continue
-		}
-		if reached < 0 {
-			ok = a <= from
-		} else if a-reached > longestHole {
+		if i > 0 && min(int64(r.From), to)-max(int64(list[i-1].To), from) > longestHole {
 			ok = false
 		}
-		reached = b
 	}
-	return at(to) - at(from), ok && reached >= to
+	return at(to) - at(from), ok
 }

@@ -132,7 +132,9 @@ func (f *Fleet) addNode(i int) {
 			case 0:
 				d.Energy = record.EnergyIntegrated
 			case 1:
-				d.From = max(d.From, Begin+unit.Micros(f.rng.Int64N(int64(unit.Hour))))
+				if later := Begin + unit.Micros(f.rng.Int64N(int64(unit.Hour))); d.To == 0 || later < d.To {
+					d.From = max(d.From, later)
+				}
 			case 2:
 				d.LimitMilliwatts = 0
 			}

@@ -28,15 +28,16 @@ type Book struct {
 	DeviceHours []record.DeviceHour
 
 	fleet *fleettest.Fleet
+	once  bool
 	hours map[unit.Micros]closing.Result
 }
 
 // never is the instant at which all is known.
 const never unit.Micros = 1 << 62
 
-// Once closes every hour once, with what was known a quarter of an hour after its end.
+// Once closes every hour once, with what was known of devices a quarter of an hour after its end, and all that meters say.
 func Once(f *fleettest.Fleet) (*Book, error) {
-	b := &Book{fleet: f, hours: map[unit.Micros]closing.Result{}}
+	b := &Book{fleet: f, hours: map[unit.Micros]closing.Result{}, once: true}
 	for h := f.Period().From; h < f.Period().To; h += unit.Hour {
 		if err := b.close(h, h+unit.Hour+verify.Lookahead); err != nil {
 			return nil, err
@@ -135,7 +136,7 @@ func (b *Book) hour(h, now unit.Micros) closing.Hour {
 func (b *Book) readings(all []record.Reading, h, now unit.Micros) []record.Reading {
 	var out []record.Reading
 	for _, r := range all {
-		if r.To >= h-verify.Around && r.From <= h+unit.Hour+verify.Around && b.fleet.Late.Known(r.Meter, r.To) < now {
+		if r.To >= h-verify.Around && r.From <= h+unit.Hour+verify.Around && (b.once || b.fleet.Late.Known(r.Meter, r.To) < now) {
 			out = append(out, r)
 		}
 	}
@@ -165,10 +166,6 @@ func (b *Book) devices(n verify.Node, h, now unit.Micros, stored map[string]reco
 		if d.Kind == record.KindMIG {
 			gpu = d.Parent
 		}
-		from := h - verify.Lookahead
-		if c, ok := stored[gpu]; ok {
-			from = min(from, c.T0)
-		}
 		if d.Kind != record.KindMIG {
 			s := n.Series[d.UUID]
 			for _, r := range b.known(s, d.UUID, h-verify.Lookahead, h+unit.Hour, now) {
@@ -181,7 +178,7 @@ func (b *Book) devices(n verify.Node, h, now unit.Micros, stored map[string]reco
 				})
 			}
 		}
-		dev.Work = work(n.Series[d.UUID], b.known(n.Series[gpu], gpu, from, h+unit.Hour, now))
+		dev.Work = work(n.Series[d.UUID], b.known(n.Series[gpu], gpu, 0, h+unit.Hour, now))
 		out = append(out, dev)
 	}
 	return out
