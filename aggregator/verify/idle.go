@@ -2,13 +2,18 @@ package verify
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
-// work is the time in which a device or an instance had work, as its collector counted it: a counter for each run.
-type work []workRun
+// work is the time in which a device or an instance had work, as its collector counted it: a counter for each run. energy are the
+// instants at which the energy counter was read.
+type work struct {
+	runs   []workRun
+	energy []int64
+}
 
 type workRun []workPoint
 
@@ -36,7 +41,7 @@ func newWork(s, gpu Series) work {
 	slices.SortFunc(list, func(a, b reading) int {
 		return cmp.Or(cmp.Compare(a.t, b.t), cmp.Compare(a.tick, b.tick), cmp.Compare(a.busy, b.busy), cmp.Compare(a.run, b.run))
 	})
-	var out work
+	out := work{energy: slices.Sorted(maps.Values(at))}
 	for i, r := range list {
 		if i > 0 && list[i-1].t == r.t && list[i-1].run == r.run {
 			continue
@@ -47,22 +52,28 @@ func newWork(s, gpu Series) work {
 			if i > 0 && r.read-1 <= (r.t-list[i-1].t)/int64(max(s.Interval, 1)) {
 				began = workRun{{t: list[i-1].t}}
 			}
-			out = append(out, began)
+			out.runs = append(out.runs, began)
 		}
-		out[len(out)-1] = append(out[len(out)-1], r.workPoint)
+		last := &out.runs[len(out.runs)-1]
+		*last = append(*last, r.workPoint)
 	}
 	return out
 }
 
 // idle says that the activity of [a, b) is known and under limit thousandths of the time held, share being the thousandths held.
-// What came at known or later is not looked at.
-func (w work) idle(x *exact, a, b, share, limit, known int64) bool {
-	if len(w) == 0 {
+// Of what was read after the hour no more is looked at than the reading that also cuts its energy, nor what came at known or later.
+func (w work) idle(x *exact, a, b, share, limit int64, hour window) bool {
+	if len(w.runs) == 0 {
 		return false
 	}
+	until := int64(1<<63 - 1)
+	if i, _ := slices.BinarySearch(w.energy, hour.end); i < len(w.energy) {
+		until = w.energy[i]
+	}
+	known := hour.known(hour.end)
 	var busy int64
-	for _, run := range w {
-		for len(run) > 0 && run[len(run)-1].tick >= known {
+	for _, run := range w.runs {
+		for len(run) > 0 && (run[len(run)-1].tick >= known || run[len(run)-1].t > until) {
 			run = run[:len(run)-1]
 		}
 		if len(run) == 0 {

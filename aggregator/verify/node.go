@@ -285,7 +285,7 @@ func (b *nodeBook) gpu(w window, g record.Device, instances []record.Device, m m
 			}
 			out.spans[l] = spans
 			l.DeviceTime = deviceTime(start, end, share)
-			if b.work[d.UUID].idle(x, start, end, scale, int64(b.node.IdleLimit), w.known(w.end)) {
+			if b.work[d.UUID].idle(x, start, end, scale, int64(b.node.IdleLimit), w) {
 				l.Account = record.AccountHeldIdle
 			}
 			cpu := b.cpu(w, m, rows, start, end)
