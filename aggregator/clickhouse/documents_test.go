@@ -195,17 +195,18 @@ func TestAdjustmentInDocuments(t *testing.T) {
 	e.Kind, e.Corrects, e.Reason = record.Adjustment, first.ID, "late_data"
 	e.DeviceTime, e.CPU, e.NodeRest, e.ITShared, e.Facility, e.Modelled, e.Estimated, e.Interpolated = 0, 0, 0, 0, 0, 0, 0, 0
 	e.GPU, e.Measured, e.BoundLow, e.BoundHigh, e.Carbon, e.TicksExpected, e.TicksRead, e.SMActive = 3_600_000, 3_600_000, -1, 0, 44, 0, 1, 0
-	booked, err := ledger.Lines([]record.Entry{e})
-	if err != nil {
-		t.Fatal(err)
-	}
 	seals, err := s.Seals(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	seal := ledger.Seal(booked, site.ID, 2, seals[1].Root)
-	seal.Hour, seal.Closing, seal.Reason = seals[1].Hour, "adjustment", "late_data"
-	if err := s.Append(t.Context(), seal, booked, nil); err != nil {
+	sealed, err := ledger.Make(ledger.Batch{
+		Site: site.ID, Number: 2, Previous: seals[1].Root, Hour: seals[1].Hour, Closing: "adjustment", Reason: "late_data",
+		Entries: []record.Entry{e},
+	}, ledger.SecretFrom("test").Site(site.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(t.Context(), sealed); err != nil {
 		t.Fatal(err)
 	}
 
@@ -229,7 +230,7 @@ func TestAdjustmentInDocuments(t *testing.T) {
 			t.Errorf("%+v, want a change of %d", f, want)
 		}
 	}
-	if len(d.Adjustments) != 1 || d.Adjustments[0].Entry != booked[0].ID {
+	if len(d.Adjustments) != 1 || d.Adjustments[0].Entry != sealed.Lines[0].ID {
 		t.Errorf("adjustments in between: %+v", d.Adjustments)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/wattledger/wattledger/aggregator/verify"
+	"github.com/wattledger/wattledger/schemas/factor"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 )
@@ -236,33 +237,120 @@ func (a *Audit) Metered(ctx context.Context, site string, devices []record.Devic
 	return out, nil
 }
 
-// Entries are the lines of the ledger in p, as far as they are compared.
+// Entries are the lines of the ledger in p, closings and adjustments, as far as they are compared.
 func (a *Audit) Entries(ctx context.Context, site string, p verify.Period) ([]record.Entry, error) {
 	var out []record.Entry
 	err := a.each(with(ctx, "site", site, "from", p.From, "to", p.To),
-		`SELECT site, hour, CAST(kind, 'String'), CAST(account, 'String'), node, device, device_kind, tenant, allocation, from_us, to_us,
-		   device_time, gpu_mj, cpu_mj, node_rest_mj, it_shared_mj, facility_mj, measured_mj, estimated_mj, modelled_mj,
-		   bound_low_mj, bound_high_mj, carbon_ug
+		`SELECT site, hour, CAST(kind, 'String'), CAST(account, 'String'), node, device, device_kind, model, tenant, project, allocation, workload,
+		   model_id, purpose, from_us, to_us, device_time, gpu_mj, cpu_mj, node_rest_mj, it_shared_mj, facility_mj, measured_mj, estimated_mj,
+		   modelled_mj, bound_low_mj, bound_high_mj, carbon_ug, carbon_market_ug, carbon_embodied_ug, water_ul, heat_reused_mj
 		 FROM entry
 		 WHERE site = {site:String} AND toUnixTimestamp(hour) * 1000000 >= {from:Int64} AND toUnixTimestamp(hour) * 1000000 < {to:Int64}`,
 		func(rows driver.Rows) error {
 			var e record.Entry
 			var hour time.Time
 			var kind, account string
-			var from, to, held, gpu, cpu, rest, shared, facility, measured, estimated, modelled, low, high, carbon int64
-			err := rows.Scan(&e.Site, &hour, &kind, &account, &e.Node, &e.Device, &e.DeviceKind, &e.Tenant, &e.Allocation, &from, &to,
-				&held, &gpu, &cpu, &rest, &shared, &facility, &measured, &estimated, &modelled, &low, &high, &carbon)
+			var from, to, held, gpu, cpu, rest, shared, facility, measured, estimated, modelled, low, high int64
+			var carbon, market, embodied, water, heat int64
+			err := rows.Scan(&e.Site, &hour, &kind, &account, &e.Node, &e.Device, &e.DeviceKind, &e.Model, &e.Tenant, &e.Project, &e.Allocation,
+				&e.Workload, &e.ModelID, &e.Purpose, &from, &to, &held, &gpu, &cpu, &rest, &shared, &facility, &measured, &estimated, &modelled,
+				&low, &high, &carbon, &market, &embodied, &water, &heat)
 			e.Hour, e.Kind, e.Account = hour.UTC().Format(time.RFC3339), record.EntryKind(kind), record.Account(account)
 			e.From, e.To, e.DeviceTime = unit.Micros(from), unit.Micros(to), unit.DeviceTime(held)
 			e.GPU, e.CPU, e.NodeRest = unit.Millijoules(gpu), unit.Millijoules(cpu), unit.Millijoules(rest)
 			e.ITShared, e.Facility = unit.Millijoules(shared), unit.Millijoules(facility)
 			e.Measured, e.Estimated, e.Modelled = unit.Millijoules(measured), unit.Millijoules(estimated), unit.Millijoules(modelled)
-			e.BoundLow, e.BoundHigh, e.Carbon = unit.Millijoules(low), unit.Millijoules(high), unit.MicrogramsCO2e(carbon)
+			e.BoundLow, e.BoundHigh = unit.Millijoules(low), unit.Millijoules(high)
+			e.Carbon, e.CarbonMarket, e.CarbonEmbodied = unit.MicrogramsCO2e(carbon), unit.MicrogramsCO2e(market), unit.MicrogramsCO2e(embodied)
+			e.Water, e.HeatReused = unit.Microlitres(water), unit.Millijoules(heat)
 			out = append(out, e)
 			return err
 		})
 	if err != nil {
 		return nil, fmt.Errorf("read entries of %s: %w", site, err)
+	}
+	return out, nil
+}
+
+// Readings are those of all meters of the site and its nodes that touch p.
+func (a *Audit) Readings(ctx context.Context, site string, p verify.Period) ([]record.Reading, error) {
+	var out []record.Reading
+	err := a.each(with(ctx, "site", site, "from", p.From, "to", p.To),
+		`SELECT node, meter, quantity, unit, from_us, to_us, value, counter, method, epoch FROM readings FINAL
+		 WHERE site = {site:String} AND to_us >= {from:Int64} AND from_us <= {to:Int64}
+		 ORDER BY node, meter, quantity, from_us, to_us, epoch`,
+		func(rows driver.Rows) error {
+			var r record.Reading
+			var from, to int64
+			err := rows.Scan(&r.Node, &r.Meter, &r.Quantity, &r.Unit, &from, &to, &r.Value, &r.Counter, &r.Method, &r.Epoch)
+			r.From, r.To = unit.Micros(from), unit.Micros(to)
+			out = append(out, r)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("read meters of %s: %w", site, err)
+	}
+	return out, nil
+}
+
+// Factors gives the editions that count for each hour of p. Which they are is the book's to say, as everywhere: an edition is an
+// input, like a reading.
+func (a *Audit) Factors(ctx context.Context, site record.Site, p verify.Period) (func(unit.Micros) verify.Factors, error) {
+	book, err := a.store.Book(ctx, factor.Newest, Span{From: p.From, To: p.To})
+	if err != nil {
+		return nil, err
+	}
+	var models []string
+	err = a.each(with(ctx, "site", site.ID), `SELECT DISTINCT model FROM device WHERE site = {site:String} AND kind IN ('gpu', 'mig') ORDER BY model`,
+		func(rows driver.Rows) error {
+			var m string
+			err := rows.Scan(&m)
+			models = append(models, m)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("read models of %s: %w", site.ID, err)
+	}
+	return func(hour unit.Micros) verify.Factors {
+		f := verify.Factors{
+			Grid: book.Choose(factor.GridIntensity, site.Zone, hour), Residual: book.Choose(factor.ResidualMix, site.Zone, hour),
+			Instruments: book.Instruments(site.ID, hour), PUE: book.Choose(factor.PUE, site.ID, hour), WUE: book.Choose(factor.WUE, site.ID, hour),
+			HeatReuse: book.Choose(factor.HeatReuse, site.ID, hour), Embodied: map[string]factor.Chosen{},
+		}
+		for _, m := range models {
+			if c := book.Choose(factor.Embodied, m, hour); c.Known() {
+				f.Embodied[m] = c
+			}
+		}
+		return f
+	}, nil
+}
+
+// DeviceHours are the newest lines of quality of the hours of p.
+func (a *Audit) DeviceHours(ctx context.Context, site string, p verify.Period) ([]record.DeviceHour, error) {
+	var out []record.DeviceHour
+	err := a.each(with(ctx, "site", site, "from", p.From, "to", p.To),
+		`SELECT site, hour, node, device, kind, model, counter_mj, estimated_mj, interpolated_mj, integral_mj, excess_mj, present_us, covered_us,
+		   allocated_time, unallocated_time, unavailable_time, flags
+		 FROM device_hour
+		 WHERE site = {site:String} AND toUnixTimestamp(hour) * 1000000 >= {from:Int64} AND toUnixTimestamp(hour) * 1000000 < {to:Int64}
+		 ORDER BY hour, kind, node, device, batch DESC LIMIT 1 BY hour, kind, node, device`,
+		func(rows driver.Rows) error {
+			var h record.DeviceHour
+			var hour time.Time
+			var counter, estimated, interpolated, integral, excess, present, covered, allocated, free, gone int64
+			err := rows.Scan(&h.Site, &hour, &h.Node, &h.Device, &h.Kind, &h.Model, &counter, &estimated, &interpolated, &integral, &excess,
+				&present, &covered, &allocated, &free, &gone, &h.Flags)
+			h.Hour = hour.UTC().Format(time.RFC3339)
+			h.Counter, h.Estimated, h.Interpolated = unit.Millijoules(counter), unit.Millijoules(estimated), unit.Millijoules(interpolated)
+			h.Integral, h.Excess = unit.Millijoules(integral), unit.Millijoules(excess)
+			h.Present, h.Covered = unit.Micros(present), unit.Micros(covered)
+			h.Allocated, h.Unallocated, h.Unavailable = unit.DeviceTime(allocated), unit.DeviceTime(free), unit.DeviceTime(gone)
+			out = append(out, h)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("read device-hours of %s: %w", site, err)
 	}
 	return out, nil
 }
