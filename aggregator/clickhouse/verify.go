@@ -108,13 +108,13 @@ func (a *Audit) Devices(ctx context.Context, site string, p verify.Period) ([]re
 func (a *Audit) Allocations(ctx context.Context, site string, before unit.Micros) (map[string][]record.Allocation, error) {
 	out := map[string][]record.Allocation{}
 	err := a.each(with(ctx, "site", site, "before", before),
-		`SELECT id, device, thousandths, start_us, end_us, tenant FROM allocations FINAL
+		`SELECT id, device, thousandths, start_us, end_us, tenant, project, workload, model_id, purpose FROM allocations FINAL
 		 WHERE site = {site:String} AND start_us < {before:Int64} ORDER BY device, id`,
 		func(rows driver.Rows) error {
 			var r record.Allocation
 			var share uint32
 			var start, end int64
-			err := rows.Scan(&r.ID, &r.Device, &share, &start, &end, &r.Tenant)
+			err := rows.Scan(&r.ID, &r.Device, &share, &start, &end, &r.Tenant, &r.Project, &r.Workload, &r.ModelID, &r.Purpose)
 			r.Share, r.Start, r.End = unit.Thousandths(share), unit.Micros(start), unit.Micros(end)
 			out[r.Device] = append(out[r.Device], r)
 			return err
