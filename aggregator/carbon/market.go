@@ -29,7 +29,7 @@ type Market struct {
 	RestFactor factor.Chosen
 }
 
-// MarketFactor is the market-based factor of an hour in which the site took this energy (GHG Protocol Scope 2 Guidance, 6.11, table 6.3):
+// MarketFactor is the market-based factor of an hour in which the site took this energy (GHG Protocol Scope 2 Guidance, table 6.3):
 // instruments in their order, each for its volume or its share and for no more than is left; what no instrument covers counts
 // with the residual mix, and where there is none with the grid's average. Emissions of two boundaries are not added: that is an error.
 //

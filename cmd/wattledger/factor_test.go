@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -132,6 +133,16 @@ func TestCarbonConfig(t *testing.T) {
 		if code != process.ExitUsage || !strings.Contains(errs, want) {
 			t.Errorf("%v ends with %d: %s; want %q", set, code, errs, want)
 		}
+	}
+	page, err := os.ReadFile("../../docs/carbon.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(page), "```yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	cfg := defaultConfig(t.TempDir())
+	if err := errors.Join(process.DecodeYAML("docs/carbon.md", []byte(example), &cfg), cfg.Carbon.Validate()); err != nil || len(cfg.Carbon.Chains) != 2 {
+		t.Errorf("the manual's example: %+v, %v", cfg.Carbon.Chains, err)
 	}
 	f("steps is empty", "carbon.chains=[{zone: FR, boundary: direct}]")
 	f("write direct or lifecycle", "carbon.chains=[{zone: FR, boundary: both, steps: [{resolution: hourly}]}]")

@@ -56,6 +56,12 @@ func TestRules(t *testing.T) {
 	good("internal/process/a.go", file("process", "", m+"internal/kafkaconn"))
 	bad("deploy/e2e/a.go", file("e2e", "", m+"cmd/wattledger"), "nothing imports a main")
 
+	// adapters below a core package
+	good("aggregator/carbon/rte/a.go", file("rte", "", "net/http", m+"aggregator/carbon/provider", m+"aggregator/carbon"))
+	bad("aggregator/carbon/a.go", file("carbon", "", m+"aggregator/carbon/rte"), "core imports only schemas and other core")
+	bad("aggregator/carbon/a.go", file("carbon", "", "net/http"), "core does no I/O")
+	bad("aggregator/carbon/rte/a.go", file("rte", "var x float64"), "accounts are integers")
+
 	// proofs
 	bad("aggregator/verify/a.go", file("verify", "", m+"aggregator/attribution"), "a proof shares no arithmetic")
 	bad("aggregator/verify/a.go", file("verify", "", m+"aggregator/ledger"), "a proof shares no arithmetic")

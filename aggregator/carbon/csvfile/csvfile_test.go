@@ -45,6 +45,28 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// The example of the manual is a file that is taken.
+func TestManual(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/carbon.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(page), "```csv\n")
+	example, _, _ = strings.Cut(example, "```")
+	editions, faults, err := Parse([]byte(example))
+	if err != nil || len(faults) > 0 || len(editions) != 4 {
+		t.Errorf("%d editions, %v, %v", len(editions), faults, err)
+	}
+	for _, f := range factor.Check(editions) {
+		t.Errorf("%s", f)
+	}
+	for _, c := range columns {
+		if !strings.Contains(string(page), "`"+c+"`") {
+			t.Errorf("the manual does not name column %s", c)
+		}
+	}
+}
+
 func TestFaults(t *testing.T) {
 	const header = "kind,key,from,to,value,unit,method,source,name,licence,boundary,resolution,estimated,volume_kwh_per_hour,cover_percent,matching,life_hours\n"
 	row := func(want, text string) {

@@ -27,7 +27,7 @@ const Name = "rte"
 const Source = "RTE éCO2mix"
 
 // licence is the portal's for these data sets.
-const licence = "Licence Ouverte / Open Licence 2.0 (Etalab): source RTE, ODRÉ"
+const licence = "Licence Ouverte (Etalab): source RTE, ODRÉ"
 
 // The data sets, the one whose word counts more first.
 const (
