@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
@@ -20,8 +22,8 @@ type Span = factor.Span
 // is left out, so that storing twice changes nothing; what it says otherwise is a revision, and the edition before stays. Editions that
 // contradict themselves or one another are refused, all together, with a factor.RefusedError.
 //
-// Sequences are counted up by whoever writes. Two writers at the same instant could take the same one: what they store is still all
-// there, and where they speak of the same hour, factor.Check names it.
+// Sequences are counted up by whoever writes, and two writers may take the same one. Whoever finds that another was there writes its
+// editions again under the next: who knows the book as of a sequence then misses nothing that came under a later one.
 func (s *Store) AppendFactors(ctx context.Context, editions []factor.Edition) (factor.Appended, error) {
 	var refused []factor.Finding
 	for _, f := range factor.Check(sequenced(editions, 0)) {
@@ -61,13 +63,32 @@ func (s *Store) AppendFactors(ctx context.Context, editions []factor.Edition) (f
 	if len(fresh) == 0 {
 		return res, nil
 	}
-	var last uint64
-	if err := s.conn.QueryRow(ctx, `SELECT max(sequence) FROM factors`).Scan(&last); err != nil {
-		return factor.Appended{}, fmt.Errorf("read the last sequence of factors: %w", err)
+	res.Stored = len(fresh)
+	for range maxTurns {
+		if err := s.conn.QueryRow(ctx, `SELECT max(sequence) + 1 FROM factors`).Scan(&res.Sequence); err != nil {
+			return factor.Appended{}, fmt.Errorf("read the last sequence of factors: %w", err)
+		}
+		if err := s.insertFactors(ctx, sequenced(fresh, res.Sequence)); err != nil {
+			return factor.Appended{}, err
+		}
+		var there uint64
+		if err := s.conn.QueryRow(with(ctx, "sequence", res.Sequence), `SELECT uniqExact(id) FROM factors WHERE sequence = {sequence:UInt64}`).Scan(&there); err != nil {
+			return factor.Appended{}, fmt.Errorf("look who else stored factors: %w", err)
+		}
+		if there == uint64(len(fresh)) {
+			return res, nil
+		}
+		select {
+		case <-ctx.Done():
+			return factor.Appended{}, ctx.Err()
+		case <-time.After(rand.N(20 * time.Millisecond)): // so that two do not meet for ever
+		}
 	}
-	res.Stored, res.Sequence = len(fresh), last+1
-	return res, s.insertFactors(ctx, sequenced(fresh, res.Sequence))
+	return factor.Appended{}, fmt.Errorf("others store factors all the time, %d editions are under no sequence of their own: run it again", len(fresh))
 }
+
+// maxTurns is how often a writer meets another before it gives up.
+const maxTurns = 50
 
 // span is what an edition and its revisions have in common.
 type span struct {

@@ -3,8 +3,11 @@ package clickhouse
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/wattledger/wattledger/schemas/factor"
 	"github.com/wattledger/wattledger/schemas/unit"
@@ -98,5 +101,38 @@ func TestFactors(t *testing.T) {
 	var rows, ids uint64
 	if err := conn.QueryRow(t.Context(), `SELECT count(), uniqExact(id) FROM factors WHERE NOT committed`).Scan(&rows, &ids); err != nil || rows != 5 || ids != 4 {
 		t.Errorf("%d rows of %d contents, %v", rows, ids, err)
+	}
+}
+
+// Writers that meet end under a sequence each.
+func TestFactorsOfWritersThatMeet(t *testing.T) {
+	s, _ := open(t)
+	const writers = 4
+	sequences := make([]uint64, writers)
+	var g errgroup.Group
+	for w := range writers {
+		g.Go(func() error {
+			e := gridHour(hour0, 1)
+			e.Key = fmt.Sprint("zone ", w)
+			res, err := s.AppendFactors(t.Context(), []factor.Edition{e})
+			sequences[w] = res.Sequence
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(sequences)
+	if len(slices.Compact(slices.Clone(sequences))) != writers {
+		t.Errorf("sequences are %v", sequences)
+	}
+	b, err := s.Book(t.Context(), factor.Newest, Span{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for w := range writers {
+		if c := b.Choose(factor.GridIntensity, fmt.Sprint("zone ", w), hour0); c.Value != 1 || c.Sequence == 0 {
+			t.Errorf("writer %d left %+v", w, c)
+		}
 	}
 }

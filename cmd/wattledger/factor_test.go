@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,7 +19,7 @@ import (
 )
 
 // factorServers are an engine and a publisher that says one value for every hour it is asked for.
-func factorServers(t *testing.T) (run func(args ...string) (int, map[string]any), value *int) {
+func factorServers(t *testing.T) (run func(args ...string) (int, map[string]any), value *int, set []string) {
 	t.Helper()
 	db := chtest.Start(t)
 	goose, err := chconn.OpenDB(t.Context(), db)
@@ -52,13 +53,38 @@ func factorServers(t *testing.T) (run func(args ...string) (int, map[string]any)
 		"carbon.electricity_maps.url": publisher.URL, "carbon.electricity_maps.token_file": token, "carbon.electricity_maps.every": "0s",
 	} {
 		s.args = append(s.args, "--set", key+"="+v)
+		set = append(set, key+"="+v)
 	}
-	return s.run, &said
+	return s.run, &said, set
+}
+
+// counted imports a file and holds the count of a refusal against what is wanted.
+func counted(t *testing.T, set []string, file, reason string, want int) {
+	t.Helper()
+	env := process.NewEnv(process.Flags{Set: set}, io.Discard, io.Discard, nil)
+	if err := (&factorImportCmd{File: file}).Run(t.Context(), env); err == nil {
+		t.Errorf("%s was taken", file)
+	}
+	families, err := env.Metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got int
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "wattledger_factor_refused_total" && m.GetLabel()[1].GetValue() == reason {
+				got += int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	if got != want {
+		t.Errorf("%d refusals are counted for %s, want %d", got, reason, want)
+	}
 }
 
 // An operator's day with factors: fetched, fetched again, revised; stated in a file, and refused from one.
 func TestFactor(t *testing.T) {
-	run, said := factorServers(t)
+	run, said, args := factorServers(t)
 	f := func(code int, want string, keys []string, args ...string) map[string]any {
 		t.Helper()
 		got, object := run(append([]string{"factor"}, args...)...)
@@ -94,8 +120,10 @@ func TestFactor(t *testing.T) {
 	stated := []string{"editions", "stored", "faults", "refused"}
 	write("pue,fr-1,2026-01-01,,1.2,ratio,declared,operator,x,own,,", "wue,fr-1,2026-01-01,,1.2,gallons,declared,operator,x,own,,")
 	f(1, "1 0 1 0", stated, "import", file) // whole or not at all
+	counted(t, args, file, "row", 1)
 	write("pue,fr-1,2026-01-01,,1.2,ratio,declared,operator,x,own,,", "pue,fr-1,2026-02-01,,1.1,ratio,declared,operator,x,own,,")
 	f(1, "2 0 0 1", stated, "import", file)
+	counted(t, args, file, "overlap", 1)
 	write("pue,fr-1,2026-01-01,2026-02-01,1.2,ratio,declared,operator,x,own,,", "pue,fr-1,2026-03-01,,1.1,ratio,declared,operator,x,own,,")
 	f(1, "2 0 0 1", stated, "import", file)
 	f(0, "2 2 0 0", stated, "import", file, "--allow-gaps")

@@ -69,7 +69,7 @@ func Parse(data []byte) (editions []factor.Edition, faults []Fault, err error) {
 	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff"))))
 	r.Comment, r.TrimLeadingSpace, r.ReuseRecord = '#', true, true
 	header, err := r.Read()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil, nil, errors.New("it is empty; the first line names the columns")
 	}
 	if err != nil {
@@ -81,7 +81,7 @@ func Parse(data []byte) (editions []factor.Edition, faults []Fault, err error) {
 	}
 	for rows := 0; ; rows++ {
 		row, err := r.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if errors.Is(err, csv.ErrFieldCount) {

@@ -18,7 +18,7 @@ import (
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
-const token = "em-test-token" //nolint:gosec // G101: of the test's own server
+const token = "em-test-token"
 
 func at(text string) unit.Micros {
 	t, err := time.Parse(time.RFC3339, text)

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	token = "3f1c9a52-entsoe-test" //nolint:gosec // G101: of the test's own server
+	token = "3f1c9a52-entsoe-test"
 	fr    = "10YFR-RTE------C"
 )
 

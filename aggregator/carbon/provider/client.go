@@ -196,7 +196,7 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, accept 
 				return Answer{}, fmt.Errorf("%w: it asks to wait %s, longer than max_wait %s; try again then", err, again, c.cfg.MaxWait)
 			}
 		} else {
-			pause += rand.N(pause/4 + 1) //nolint:gosec // G404: so that many do not come back together; nothing is kept secret by it
+			pause += rand.N(pause/4 + 1) // so that many do not come back together
 		}
 		wait *= 2
 		c.metrics.retries.WithLabelValues(c.name).Inc()

@@ -19,7 +19,7 @@ import (
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
-const token = "c0ffee-token-c0ffee" //nolint:gosec // G101: of the test's own server
+const token = "c0ffee-token-c0ffee"
 
 // asking is a client of a server of the test's own, and the server's count of requests.
 func asking(t *testing.T, change func(*Config), answer http.HandlerFunc) (*Client, *Metrics, *atomic.Int64) {
@@ -123,6 +123,20 @@ func TestNetworkErrorsNameNoSecret(t *testing.T) {
 	}
 	if n := testutil.ToFloat64(m.requests.WithLabelValues("test", "error")); n != 3 {
 		t.Errorf("%v errors counted", n)
+	}
+}
+
+func TestRefusalsAreCounted(t *testing.T) {
+	c, m, _ := asking(t, nil, nil)
+	if err := c.Refuse("malformed", "FR from %s: %w", "noon", errors.New("it is torn")); !errors.Is(err, ErrRefused) || err.Error() != "test: answer refused: FR from noon: it is torn" {
+		t.Errorf("got %v", err)
+	}
+	if n := testutil.ToFloat64(m.refused.WithLabelValues("test", "malformed")); n != 1 {
+		t.Errorf("%v refusals counted", n)
+	}
+	m.Missing("test", 3)
+	if n := testutil.ToFloat64(m.missing.WithLabelValues("test")); n != 3 {
+		t.Errorf("%v missing hours counted", n)
 	}
 }
 
