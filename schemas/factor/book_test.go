@@ -252,6 +252,19 @@ func TestCheck(t *testing.T) {
 	residual, residual2 := spanning(Yearly, "2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z", 1, 1), spanning(Yearly, "2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z", 1, 1)
 	residual.Kind, residual2.Kind, residual2.Boundary = ResidualMix, ResidualMix, Direct
 	f("a residual mix of both boundaries", []Edition{residual, residual2}, FindBoundary)
+	chained := func(want int, boundary string, list ...Edition) {
+		t.Helper()
+		chains := []Chain{{Zone: "FR", Boundary: boundary, Steps: []Step{{Resolution: Hourly}, {Resolution: Yearly}}}}
+		if got := NewBook(list, chains, Newest).Check(); len(got) != want {
+			t.Errorf("a chain of %s values: %v, want %d", boundary, got, want)
+		}
+	}
+	ends := spanning(Yearly, "2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z", 1, 1)
+	chained(1, Direct)
+	chained(2, Direct, ends) // which is life-cycle, and never counts
+	chained(0, Lifecycle, ends)
+	ends.Boundary = Direct
+	chained(0, Direct, ends)
 	mixed := contract("b", 0)
 	mixed.Boundary = Direct
 	f("instruments of two boundaries", []Edition{contract("a", 0), mixed}, FindBoundary, FindBoundary)

@@ -3,6 +3,7 @@ package factor
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -172,7 +173,29 @@ func (b *Book) Check() []Finding {
 				strings.Join(list, ", ")), true})
 		}
 	}
-	return append(out, b.checkInstruments(all)...)
+	return append(append(out, b.checkChains()...), b.checkInstruments(all)...)
+}
+
+// checkChains finds chains that have no yearly value to end with: an hour without a finer one would count nothing.
+func (b *Book) checkChains() (out []Finding) {
+	for _, zone := range slices.Sorted(maps.Keys(b.chains)) {
+		if zone == "" {
+			continue
+		}
+		c := b.chains[zone]
+		country, _, _ := strings.Cut(zone, "-")
+		ends := slices.ContainsFunc(slices.Concat(c.Steps, []Step{committed}), func(s Step) bool {
+			return slices.ContainsFunc([]string{zone, country}, func(key string) bool {
+				return slices.ContainsFunc(b.grid[place{GridIntensity, key, Yearly}], func(e Edition) bool {
+					return e.Boundary == c.Boundary && s.takes(e) && (key == zone || e.Committed)
+				})
+			})
+		})
+		if !ends {
+			out = append(out, Finding{FindGap, "chain of zone " + zone, fmt.Sprintf("no yearly value of boundary %s ends it: an hour without a finer one counts 0 and is flagged location_unknown; import one and name it as the last step", c.Boundary), false})
+		}
+	}
+	return out
 }
 
 // anybody says that a chain takes whoever published a resolution.

@@ -105,8 +105,8 @@ func TestTake(t *testing.T) {
 	chains := []factor.Chain{{Zone: "FR", Boundary: factor.Lifecycle, Steps: []factor.Step{{Source: "A", Resolution: factor.Hourly}}}}
 	s.chains, in = chains, New(s, chains, metrics)
 	f("a second source, and a chain that says whose word counts", "", 0, false, hourly("B", 10, 1))
-	if got, err := in.Check(t.Context()); err != nil || len(got) != 2 {
-		t.Errorf("found %v, %v; want the two holes", got, err)
+	if got, err := in.Check(t.Context()); err != nil || len(got) != 3 {
+		t.Errorf("found %v, %v; want the two holes, and that the chain has no end", got, err)
 	}
 }
 
