@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -289,13 +290,29 @@ func (c *Closer) close(ctx context.Context, r ready) error {
 	if _, err := c.append(ctx, r.site, r.progress, batch, b, inputs); err != nil {
 		return err
 	}
-	for _, f := range res.Findings {
-		c.log.Warn("hour closed with a finding", "site", r.site.ID, "kind", f.Kind, "record", f.Record, "detail", f.Detail)
-		c.findings.WithLabelValues(f.Kind).Inc()
-	}
+	c.found(r.site.ID, res.Findings)
 	c.resets.Add(float64(res.Resets))
 	c.steps.Add(float64(res.ClockSteps))
 	return nil
+}
+
+// named is how many findings of a kind the log names in an hour: a fleet can have one for each of its GPUs.
+const named = 10
+
+// found counts findings, and names the first of each kind.
+func (c *Closer) found(site string, findings []closing.Finding) {
+	count := map[string]int{}
+	for _, f := range findings {
+		c.findings.WithLabelValues(f.Kind).Inc()
+		if count[f.Kind]++; count[f.Kind] <= named {
+			c.log.Warn("hour closed with a finding", "site", site, "kind", f.Kind, "record", f.Record, "detail", f.Detail)
+		}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(count)) {
+		if n := count[kind] - named; n > 0 {
+			c.log.Warn("hour closed with more findings of a kind", "site", site, "kind", kind, "more", n)
+		}
+	}
 }
 
 // append seals what a batch has and tells about it.

@@ -1,8 +1,10 @@
 package closer
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -32,6 +34,7 @@ type ledgerOf struct {
 	changed []Changed
 	rival   error
 	last    unit.Micros // no hour of a site is ready after this one
+	strays  []record.Allocation
 }
 
 func (l *ledgerOf) Sites(context.Context) ([]record.Site, error) { return l.sites, nil }
@@ -50,7 +53,7 @@ func (l *ledgerOf) Progress(_ context.Context, site record.Site) (Progress, erro
 }
 
 func (l *ledgerOf) Load(_ context.Context, site record.Site, hour unit.Micros) (closing.Hour, error) {
-	return closing.Hour{Site: site, Start: hour}, l.broken[site.ID]
+	return closing.Hour{Site: site, Start: hour, Strays: l.strays}, l.broken[site.ID]
 }
 
 func (l *ledgerOf) Append(_ context.Context, b ledger.Sealed) error {
@@ -166,5 +169,26 @@ func TestConfigNamesEveryFault(t *testing.T) {
 	}
 	if err := DefaultConfig().Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Each finding is counted; the log names the first few of a kind, and says how many more there are.
+func TestFindingsAreCountedAndNamed(t *testing.T) {
+	l := &ledgerOf{last: hour0}
+	for i := range 2 * named {
+		l.strays = append(l.strays, record.Allocation{ID: fmt.Sprint("stray-", i), Device: "GPU-gone", Tenant: "t", Share: 1000, Start: hour0})
+	}
+	c := closerOver(t, l)
+	l.sites = l.sites[:1]
+	var log bytes.Buffer
+	c.log = slog.New(slog.NewTextHandler(&log, nil))
+	if _, err := c.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := testutil.ToFloat64(c.findings.WithLabelValues(closing.FindingUnknownDevice)); n != 2*named {
+		t.Errorf("%v findings counted, want %d", n, 2*named)
+	}
+	if n := strings.Count(log.String(), "record=stray-"); n != named || !strings.Contains(log.String(), "more=10") {
+		t.Errorf("%d findings named in\n%s", n, log.String())
 	}
 }

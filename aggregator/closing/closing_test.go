@@ -244,7 +244,7 @@ func TestTheBalanceNoticesMutations(t *testing.T) {
 
 // balance recomputes what an hour must sum to by means of its own: walking the readings, not the epochs.
 func balance(h Hour, res Result) error {
-	type sums struct{ it, devices, shared, facility, measured unit.Millijoules }
+	type sums struct{ it, devices, shared, facility unit.Millijoules }
 	nodes := map[string]sums{}
 	var all sums
 	var water unit.Microlitres
