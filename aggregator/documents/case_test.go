@@ -275,14 +275,6 @@ func negative(e record.Entry) record.Entry {
 	return e
 }
 
-// open reads a case's ledger.
-func open(t testing.TB, sites, tenants, entries string) *book {
-	t.Helper()
-	b, list := read(t, map[string]string{"sites.csv": sites, "tenants.csv": tenants, "entries.csv": entries})
-	b.seal(t, list)
-	return b
-}
-
 // read is a case's inventory, with nothing booked, and what is to be.
 func read(t testing.TB, in map[string]string) (*book, []draft) {
 	t.Helper()

@@ -154,6 +154,22 @@ func TestFactorsByName(t *testing.T) {
 	f(Embodied, "maker B200 cradle-to-gate 7µg over 5ms")
 }
 
+// A reason is of the whole hour, and names nobody else's allocation in a tenant's statement.
+func TestOwnReason(t *testing.T) {
+	f := func(reason, allocation, want string) {
+		t.Helper()
+		if got := ownReason(reason, allocation); got != want {
+			t.Errorf("%q for %q is %q, want %q", reason, allocation, got, want)
+		}
+	}
+	f("late_allocation job-1", "job-1", "late_allocation job-1")
+	f("late_data node-a; late_allocation job-1, job-2, and 4 more; factor F", "job-2", "late_data node-a; late_allocation job-2; factor F")
+	f("late_allocation job-1, job-2", "job-3", "late_allocation")
+	f("late_allocation job-1", "", "late_allocation")
+	f("late_allocation", "", "late_allocation")
+	f("cut at 2026-01-15T11:00:00Z", "job-1", "cut at 2026-01-15T11:00:00Z")
+}
+
 // Wrapping changes nothing but spaces into newlines.
 func TestWrapped(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
