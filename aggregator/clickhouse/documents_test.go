@@ -194,6 +194,7 @@ func TestAdjustmentInDocuments(t *testing.T) {
 	e := first.Entry
 	e.Kind, e.Corrects, e.Reason = record.Adjustment, first.ID, "late_data"
 	e.DeviceTime, e.CPU, e.NodeRest, e.ITShared, e.Facility, e.Modelled, e.Estimated, e.Interpolated = 0, 0, 0, 0, 0, 0, 0, 0
+	e.CarbonMarket, e.CarbonEmbodied, e.Water, e.HeatReused, e.Uncertainty, e.Unavailable = 0, 0, 0, 0, 0, 0
 	e.GPU, e.Measured, e.BoundLow, e.BoundHigh, e.Carbon, e.TicksExpected, e.TicksRead, e.SMActive = 3_600_000, 3_600_000, -1, 0, 44, 0, 1, 0
 	seals, err := s.Seals(t.Context())
 	if err != nil {
@@ -238,18 +239,20 @@ func TestAdjustmentInDocuments(t *testing.T) {
 // Of two batches that speak of a device's hour the newer counts, as far as it was there; what contradicts nothing is not listed.
 func TestQuality(t *testing.T) {
 	s, conn := open(t)
-	book(t, s, plant(t, conn))
+	site := plant(t, conn)
+	book(t, s, site)
 	seals, err := s.Seals(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	previous := seals[1]
 	line := func(hour unit.Micros, kind, node, device string, counter, integral, excess unit.Millijoules, flags ...string) record.DeviceHour {
 		return record.DeviceHour{
 			Site: "s", Hour: report.Stamp(hour), Kind: kind, Node: node, Device: device, Counter: counter, Integral: integral, Excess: excess, Flags: flags,
 		}
 	}
 	second := hour0 + unit.Hour
-	for i, list := range [][]record.DeviceHour{
+	for _, list := range [][]record.DeviceHour{
 		{
 			line(hour0, "gpu", "n", "GPU-0", 100, 90, 0, report.SecondOpinion), line(hour0, "gpu", "n", "GPU-1", 100, 100, 0),
 			line(hour0, "node", "n", "", 5, record.NoIntegral, 7, "meter_below_devices"),
@@ -259,9 +262,16 @@ func TestQuality(t *testing.T) {
 			line(second, "node", "n", "", 5, record.NoIntegral, 9, "meter_below_devices"), line(second, "site", "", "", 5, record.NoIntegral, 0),
 		},
 	} {
-		if err := s.insertDeviceHours(t.Context(), seals[i], list); err != nil {
+		sealed, err := ledger.Make(ledger.Batch{
+			Site: site.ID, Number: previous.Batch + 1, Previous: previous.Root, Hour: previous.Hour, Closing: "adjustment", DeviceHours: list,
+		}, secret.Site(site.ID))
+		if err != nil {
 			t.Fatal(err)
 		}
+		if err := s.Append(t.Context(), sealed); err != nil {
+			t.Fatal(err)
+		}
+		previous = sealed.Seal
 	}
 	stranger := seals[0]
 	stranger.Root = strings.Repeat("ab", 32) // a batch that was never sealed
@@ -282,7 +292,7 @@ func TestQuality(t *testing.T) {
 	}
 	h0, h1 := report.Stamp(hour0), report.Stamp(second)
 	below := []string{"meter_below_devices"}
-	f(report.AsOf{"s": 1},
+	f(report.AsOf{"s": 3},
 		report.QualityRow{Site: "s", Kind: "gpu", Node: "n", Device: "GPU-0", Flags: []string{report.SecondOpinion}, Hours: 1, First: h0, Last: h0, Doubted: 1, Counter: 100, Integral: 90},
 		report.QualityRow{Site: "s", Kind: "node", Node: "n", Flags: below, Hours: 1, First: h0, Last: h0, Excess: 7, Largest: 7})
 	f(nil,
