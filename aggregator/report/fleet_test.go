@@ -170,6 +170,27 @@ func TestOwnReason(t *testing.T) {
 	f("cut at 2026-01-15T11:00:00Z", "job-1", "cut at 2026-01-15T11:00:00Z")
 }
 
+// A table that is too wide cuts words, the widest first, and no figure.
+func TestTextFits(t *testing.T) {
+	long := strings.Repeat("µ", 90)
+	table := Table{
+		Columns: columns("project", "workload", ">kWh"), Rows: [][]string{{long, long, "123456.789"}, {"p", "w", "1.000"}}, Totals: []string{"total", "", "123457.789"},
+	}
+	text := table.Text()
+	for line := range strings.SplitSeq(text, "\n") {
+		if n := len([]rune(line)); n > tableWidth {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	if !strings.Contains(text, "µ…") || !strings.Contains(text, "123456.789") {
+		t.Error(text)
+	}
+	wide := Table{Columns: columns(">" + strings.Repeat("n", 200)), Rows: [][]string{{"1"}}}
+	if !strings.Contains(wide.Text(), strings.Repeat("n", 200)) {
+		t.Error("a figure's heading was cut")
+	}
+}
+
 // Wrapping changes nothing but spaces into newlines.
 func TestWrapped(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -175,10 +176,10 @@ func (d UsageDocument) carbonTable() Table {
 	}
 	energy := short(int64(d.Totals.Energy), unit.MillijoulesPerKWh, 3) + " kWh"
 	if sources := d.Provenance.sourcesOf("water"); len(sources) > 0 {
-		t.Rows = append(t.Rows, []string{"water", "", short(int64(d.Totals.Water), 1_000_000, 3), "L", energy, listed(sources)})
+		t.Rows = append(t.Rows, []string{"water", "", short(int64(d.Totals.Water), 1_000_000, 3), "L", energy, below(len(sources), "source", "sources")})
 	}
 	if sources := d.Provenance.sourcesOf("heat"); len(sources) > 0 {
-		t.Rows = append(t.Rows, []string{"heat handed on", "", short(int64(d.Totals.HeatReused), unit.MillijoulesPerKWh, 3), "kWh", energy, listed(sources)})
+		t.Rows = append(t.Rows, []string{"heat handed on", "", short(int64(d.Totals.HeatReused), unit.MillijoulesPerKWh, 3), "kWh", energy, below(len(sources), "source", "sources")})
 	}
 	return t
 }
@@ -198,8 +199,10 @@ func (p Provenance) basis(c Carbon) string {
 			n++
 		}
 	}
-	return Count(n, "factor", "factors") + ", below"
+	return below(n, "factor", "factors")
 }
+
+func below(n int, one, many string) string { return Count(n, one, many) + ", below" }
 
 func (p Provenance) sourcesOf(component string) []string {
 	var out []string
@@ -215,9 +218,9 @@ func (p Provenance) sourcesOf(component string) []string {
 func listed(names []string) string {
 	const most = 4
 	if len(names) <= most {
-		return strings.Join(names, ", ")
+		return strings.Join(names, "; ")
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most-1], ", "), len(names)-most+1)
+	return fmt.Sprintf("%s; and %d more", strings.Join(names[:most-1], "; "), len(names)-most+1)
 }
 
 // short are the cells of a Sums on a terminal.
@@ -284,7 +287,7 @@ func provenanceNotes(p Provenance) []string {
 	if len(p.Modelled) > 0 {
 		notes = append(notes, "Modelled, not measured: "+strings.Join(p.Modelled, "; ")+".")
 	}
-	for _, c := range []struct{ component, words string }{{"node_rest", "Node rest"}, {"it_shared", "Shared IT"}, {"facility", "Facility"}} {
+	for _, c := range []struct{ component, words string }{{"node_rest", "Node rest"}, {"it_shared", "Shared IT"}, {"facility", "Facility"}, {"water", "Water"}, {"heat", "Heat handed on"}} {
 		if from := p.sourcesOf(c.component); len(from) > 0 {
 			notes = append(notes, c.words+" from: "+listed(from)+".")
 		}
@@ -431,12 +434,13 @@ func (d FleetDocument) IndicatorTable() Table {
 		Title: "Effectiveness by site",
 		Columns: columns("site", ">kWh", ">IT kWh", ">PUE", "basis", ">WUE L/kWh", "basis", ">CUE kg/kWh", "boundary", ">ERF", "basis",
 			"without"),
-		Notes: []string{"PUE ISO/IEC 30134-2 (IT at the equipment, category 3), WUE -9, CUE -8 (location-based), ERF -6, of this period alone."},
 	}
+	note := "PUE ISO/IEC 30134-2 (IT at the equipment, category 3), WUE -9, CUE -8 (location-based), ERF -6, of this period alone."
+	if slices.ContainsFunc(d.Indicators, func(i Indicator) bool { return i.Interim }) {
+		note += " The standards ask for twelve months: these are interim values."
+	}
+	t.Notes = []string{note}
 	for _, i := range d.Indicators {
-		if i.Interim {
-			t.Notes = []string{t.Notes[0] + " The standards ask for twelve months: these are interim values."}
-		}
 		t.Rows = append(t.Rows, []string{
 			i.Site, short(int64(i.Energy), unit.MillijoulesPerKWh, 3), short(int64(i.IT), unit.MillijoulesPerKWh, 3),
 			orDash(i.PUE), i.PUEBasis, orDash(i.WUE), i.WaterBasis, orDash(i.CUE), i.CUEBoundary, orDash(i.ERF), i.HeatBasis,

@@ -39,24 +39,16 @@ func columns(names ...string) []Column {
 
 // Text draws the table with spaces, for files.
 func (t Table) Text() string {
-	widths := make([]int, len(t.Columns))
-	for i, c := range t.Columns {
-		widths[i] = utf8.RuneCountInString(c.Name)
-	}
 	rows := t.Rows
 	if t.Totals != nil {
 		rows = append(append([][]string{}, rows...), t.Totals)
 	}
-	for _, r := range rows {
-		for i, cell := range r {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
+	widths := t.widths(rows)
 	var b strings.Builder
 	line := func(cell func(i int) string) {
 		var l strings.Builder
 		for i, c := range t.Columns {
-			text := cell(i)
+			text := cut(cell(i), widths[i])
 			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text))
 			if c.Right {
 				text = pad + text
@@ -86,6 +78,38 @@ func (t Table) Text() string {
 		b.WriteString("\n" + wrapped(n, noteWidth) + "\n")
 	}
 	return b.String()
+}
+
+// tableWidth is how wide a table may be, in a file, before its words are cut; narrowest is how far.
+const (
+	tableWidth = 160
+	narrowest  = 12
+)
+
+// widths are those of the columns. Where they are too wide together, columns of words give way, the widest first; figures never do.
+func (t Table) widths(rows [][]string) []int {
+	widths := make([]int, len(t.Columns))
+	all := 2 * (len(widths) - 1)
+	for i, c := range t.Columns {
+		widths[i] = utf8.RuneCountInString(c.Name)
+		for _, r := range rows {
+			widths[i] = max(widths[i], utf8.RuneCountInString(r[i]))
+		}
+		all += widths[i]
+	}
+	for ; all > tableWidth; all-- {
+		widest := -1
+		for i, c := range t.Columns {
+			if !c.Right && widths[i] > max(narrowest, utf8.RuneCountInString(c.Name)) && (widest < 0 || widths[i] > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			break
+		}
+		widths[widest]--
+	}
+	return widths
 }
 
 // noteWidth is how long a line below a table may be, in a file.
