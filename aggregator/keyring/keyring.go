@@ -7,6 +7,7 @@
 package keyring
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -118,6 +119,15 @@ func Open(cfg Config, data string) (Keys, Files, error) {
 		return keys, files, fmt.Errorf("ledger.origin is %s and the key in %s is that of %s: name the log that the key is for", cfg.Origin, files.Note, keys.Signer.Name())
 	}
 	return keys, files, nil
+}
+
+// Existing reads the keys as Open does, and makes none: whoever checks a ledger needs those it was sealed with.
+func Existing(cfg Config, data string) (Keys, error) {
+	if err := cfg.Validate(); err != nil {
+		return Keys{}, err
+	}
+	dir := filepath.Join(data, "keys")
+	return Read(Files{Secret: cmp.Or(cfg.SiteSecretFile, filepath.Join(dir, secretName)), Note: cmp.Or(cfg.NoteKeyFile, filepath.Join(dir, noteName))})
 }
 
 // Generate writes new keys into a folder. It overwrites none.

@@ -17,6 +17,7 @@ type commands struct {
 	Doctor     doctorCmd     `cmd:"" help:"Name the records that the ledger could not take as they stand, and how to mend them."`
 	Quarantine quarantineCmd `cmd:"" help:"Look at refused messages, and publish them again."`
 	Report     reportCmd     `cmd:"" help:"Write usage, power and carbon reports, invoices and sovereignty reports."`
+	Ledger     ledgerCmd     `cmd:"" help:"Show, check and export the ledger; make its keys."`
 	Import     importCmd     `cmd:"" help:"State allocations or inventory from a file."`
 	Factor     factorCmd     `cmd:"" help:"Fetch, import, list and check factors: carbon intensity, PUE, water, instruments."`
 	Retire     retireCmd     `cmd:"" help:"Stop expecting a node or a device."`

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/wattledger/wattledger/aggregator/evidence"
+	"github.com/wattledger/wattledger/aggregator/verify"
+	"github.com/wattledger/wattledger/internal/process"
+	"github.com/wattledger/wattledger/internal/progress"
+	"github.com/wattledger/wattledger/schemas/unit"
+)
+
+// ledgerVerifyCmd checks a ledger.
+type ledgerVerifyCmd struct {
+	services
+	Bundle     string `help:"Check this bundle, offline, instead of the database." placeholder:"DIR" type:"existingdir"`
+	VKey       string `name:"vkey" help:"Public key of the log as its operator published it." placeholder:"FILE" type:"existingfile"`
+	Checkpoint string `help:"A checkpoint that was kept elsewhere: the log has to go on from it." placeholder:"FILE" type:"existingfile"`
+	SealsOnly  bool   `help:"Leave out the recomputation from samples."`
+}
+
+// Help shows examples.
+func (ledgerVerifyCmd) Help() string {
+	return `Checks every entry against its id, every column against the hashed bytes, subtotals, cuts and device-hours against the seals, the
+seals against one another and the log, the log against its signed checkpoints; then recomputes the closed hours from the samples
+that are still there, by other code than closed them. It names what is wrong and ends with 1. It changes nothing.
+
+Examples:
+  wattledger ledger verify --embedded
+  wattledger ledger verify --config /etc/wattledger/wattledger.yaml --seals-only --json
+  wattledger ledger verify --embedded --checkpoint kept-in-march.txt
+  wattledger ledger verify --bundle audit --vkey published.vkey`
+}
+
+// Validate is called by kong.
+func (c *ledgerVerifyCmd) Validate() error {
+	if c.Bundle == "" && c.VKey != "" {
+		return fmt.Errorf("--vkey is for a bundle; the database is checked with the keys of the configuration")
+	}
+	if c.Bundle != "" && c.Embedded {
+		return fmt.Errorf("a bundle is checked by itself: leave out --embedded")
+	}
+	return nil
+}
+
+// verified is what the command prints with --json.
+type verified struct {
+	*evidence.Report
+	Recomputed *recomputed `json:"recomputed,omitempty"`
+	Seconds    float64     `json:"seconds"`
+	// EntriesPerSecond is for seals, log and columns; recomputation is not in it.
+	EntriesPerSecond int64 `json:"entries_per_second"`
+}
+
+// Run checks a bundle or the database.
+func (c *ledgerVerifyCmd) Run(ctx context.Context, env *process.Env) error {
+	earlier, err := optional(c.Checkpoint)
+	if err != nil {
+		return err
+	}
+	if c.Bundle == "" {
+		return c.withLedger(ctx, env, func(ctx context.Context, l *openLedger) error { return c.database(ctx, env, l, earlier) })
+	}
+	vkey, err := optional(c.VKey)
+	if err != nil {
+		return err
+	}
+	return once(ctx, env, func(ctx context.Context) error {
+		began := time.Now()
+		stage := progress.New(env.Stderr, env.Flags.Quiet || env.Flags.JSON).Stage("Check the bundle", 0, "batches")
+		r, err := evidence.CheckBundle(ctx, os.DirFS(c.Bundle), evidence.BundleOptions{
+			Verifier: string(vkey), Earlier: earlier, Progress: func(done, all int64) { stage.SetTotal(all); stage.Set(done) },
+		})
+		if err != nil {
+			stage.Fail()
+			return fmt.Errorf("%s: %w", c.Bundle, err)
+		}
+		stage.Done()
+		return c.print(env, verdict(r, nil, began))
+	})
+}
+
+func verdict(r *evidence.Report, again *recomputed, began time.Time) verified {
+	v := verified{Report: r, Recomputed: again, Seconds: time.Since(began).Seconds()}
+	if v.Seconds > 0 {
+		v.EntriesPerSecond = int64(float64(r.Entries) / v.Seconds)
+	}
+	return v
+}
+
+// optional reads a file when one is named.
+func optional(name string) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, process.Usage(err)
+	}
+	return b, nil
+}
+
+func (c *ledgerVerifyCmd) database(ctx context.Context, env *process.Env, l *openLedger, earlier []byte) error {
+	keys, err := l.keys()
+	if err != nil {
+		return err
+	}
+	key, err := verifier(keys)
+	if err != nil {
+		return err
+	}
+	show := progress.New(env.Stderr, env.Flags.Quiet || env.Flags.JSON)
+	stage := show.Stage("Check seals and log", 0, "seals")
+	began := time.Now()
+	r, err := evidence.Check(ctx, l.evidence, evidence.Options{
+		Secret: keys.Secret, Key: key, Earlier: earlier, Progress: func(done, all int64) { stage.SetTotal(all); stage.Set(done) },
+	})
+	if err != nil {
+		stage.Fail()
+		return err
+	}
+	stage.Done()
+	v := verdict(r, nil, began)
+	if !c.SealsOnly && r.Seals > 0 {
+		stage = show.Stage("Recompute closed hours", 0, "")
+		if v.Recomputed, err = l.recompute(ctx); err != nil {
+			stage.Fail()
+			return err
+		}
+		stage.Done()
+	}
+	return c.print(env, v)
+}
+
+// recomputed is what the recomputation found.
+type recomputed struct {
+	// From says what it was made from: "samples", or "cuts" for the hours whose samples are gone.
+	From string `json:"from"`
+	// Samples is the first hour whose samples are all there; hours before it were checked by their cuts.
+	Samples string `json:"samples_from,omitempty"`
+	// ByCuts are the device-hours that were checked by cuts.
+	ByCuts      int64         `json:"device_hours_by_cuts,omitempty"`
+	Energy      verify.Energy `json:"energy_mj"`
+	Time        verify.Time   `json:"device_ms"`
+	Truth       verify.Truth  `json:"differences"`
+	Differences []string      `json:"first_differences,omitempty"`
+}
+
+func (r *recomputed) wrong() int {
+	if r == nil {
+		return 0
+	}
+	n := len(r.Differences)
+	if r.Energy.Residual != 0 || r.Time.Residual != 0 {
+		n++
+	}
+	return n
+}
+
+// recompute recomputes what is closed from the samples that are still there.
+func (l *openLedger) recompute(ctx context.Context) (*recomputed, error) {
+	seals, err := l.store.Seals(ctx)
+	if err != nil || len(seals) == 0 {
+		return nil, err
+	}
+	p := verify.Period{From: seals[0].Hour, To: seals[len(seals)-1].Hour + unit.Hour}
+	first, err := l.evidence.SamplesFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &recomputed{From: "samples"}
+	if first >= p.From+unit.Hour {
+		out.From, out.Samples = "samples and cuts", first.Time().Format(time.RFC3339)
+		cuts, err := l.evidence.CheckCuts(ctx, p.From, min(first, p.To))
+		if err != nil {
+			return nil, err
+		}
+		out.ByCuts, out.Differences = cuts.DeviceHours, cuts.Differences
+		if p.From = first; p.From >= p.To {
+			out.From = "cuts"
+			return out, nil
+		}
+	}
+	r, err := verify.Run(ctx, l.audit, p, "")
+	if err != nil {
+		return nil, err
+	}
+	out.Energy, out.Time, out.Truth = r.Energy, r.Time, r.Truth
+	out.Differences = append(out.Differences, r.Differences...)
+	return out, nil
+}
+
+func (c *ledgerVerifyCmd) print(env *process.Env, v verified) error {
+	wrong := int(v.Found) + v.Recomputed.wrong()
+	text := fmt.Sprintf("%d things are wrong with the ledger", wrong)
+	if env.Flags.JSON {
+		if wrong > 0 {
+			return &foundError{text, v}
+		}
+		return printJSON(env.Stdout, v)
+	}
+	out := env.Stdout
+	g := progress.Grouped
+	whose := ""
+	if v.Tenant != "" {
+		whose = " of tenant " + v.Tenant
+	}
+	fmt.Fprintf(out, "Checked   %s entries%s, %s subtotals, %s cuts and %s device-hours under %s seals of %d sites\n",
+		g(v.Entries), whose, g(v.Subtotals), g(v.Cuts), g(v.DeviceHours), g(v.Seals), v.Sites)
+	if v.Checkpoint {
+		fmt.Fprintf(out, "Log       %s records of %s, under a signed checkpoint\n", g(v.Log), v.Origin)
+	} else {
+		fmt.Fprintf(out, "Log       %s records of %s, under no checkpoint that holds\n", g(v.Log), v.Origin)
+	}
+	if r := v.Recomputed; r != nil {
+		fmt.Fprintf(out, "Recomputed from %s", r.From)
+		if r.Samples != "" {
+			fmt.Fprintf(out, ": samples reach back to %s; of the hours before, %s device-hours were checked by their cuts", r.Samples, g(r.ByCuts))
+		}
+		fmt.Fprintf(out, "; %d mJ and %d device-milliseconds do not balance\n", r.Energy.Residual, r.Time.Residual)
+	} else if c.Bundle == "" {
+		fmt.Fprintln(out, "Not recomputed from samples: seals and log only")
+	}
+	for _, n := range v.Notes {
+		fmt.Fprintln(out, "Note      "+n)
+	}
+	for _, f := range v.Findings {
+		fmt.Fprintln(out, "WRONG     "+f.String())
+	}
+	if n := v.Found - int64(len(v.Findings)); n > 0 {
+		fmt.Fprintf(out, "WRONG     and %s more\n", g(n))
+	}
+	if v.Recomputed != nil {
+		for _, d := range v.Recomputed.Differences {
+			fmt.Fprintln(out, "WRONG     recomputed: "+d)
+		}
+	}
+	if wrong > 0 {
+		return fmt.Errorf("%s", text)
+	}
+	_, err := fmt.Fprintln(out, "Nothing is wrong.")
+	return err
+}
