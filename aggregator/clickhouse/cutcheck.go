@@ -52,6 +52,8 @@ func (v *Evidence) SamplesFrom(ctx context.Context) (unit.Micros, error) {
 type CutCheck struct {
 	// DeviceHours are those that were checked. One in which a counter began anew has no cut where it did, and is not.
 	DeviceHours int64
+	// All are the device-hours there are.
+	All int64
 	// Differences names the first that do not agree.
 	Differences []string
 }
@@ -69,6 +71,9 @@ FROM hours AS h
 INNER JOIN edges AS a ON a.site = h.site AND a.device = h.device AND a.t = h.t
 INNER JOIN edges AS b ON b.site = h.site AND b.device = h.device AND b.t = h.t + 3600000000 AND b.epoch = a.epoch
 WHERE h.resets = 0 ORDER BY h.t, h.site, h.device`
+
+const deviceHoursSQL = `SELECT toInt64(uniqExact(site, device, hour)) FROM device_hour
+WHERE hour >= toDateTime({from_s:Int64}, 'UTC') AND hour < toDateTime({to_s:Int64}, 'UTC') AND kind IN ('gpu', 'cpu')`
 
 // heldCheckSQL sets the energy of a node's devices, as their device-hours have it, against its entries.
 const heldCheckSQL = `
@@ -109,6 +114,9 @@ func (v *Evidence) CheckCuts(ctx context.Context, from, to unit.Micros) (CutChec
 	})
 	if err != nil {
 		return out, fmt.Errorf("check device-hours against cuts: %w", err)
+	}
+	if err := v.conn.QueryRow(ctx, deviceHoursSQL).Scan(&out.All); err != nil {
+		return out, fmt.Errorf("count device-hours: %w", err)
 	}
 	err = v.each(ctx, heldCheckSQL, func(rows driver.Rows) error {
 		var site, node string

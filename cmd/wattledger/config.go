@@ -100,6 +100,19 @@ func (s services) load(ctx context.Context, env *process.Env) (config, error) {
 	}))
 }
 
+// loadDatabase is load for commands that read the ledger and need no broker.
+func (s services) loadDatabase(ctx context.Context, env *process.Env) (config, error) {
+	data := s.data(env)
+	cfg := defaultConfig(data)
+	if !s.Embedded {
+		return cfg, env.Load(&cfg)
+	}
+	return cfg, errors.Join(env.Load(&cfg), waitFor(ctx, 15*time.Second, func() (err error) {
+		cfg.ClickHouse, err = chconn.EmbeddedConfig(data)
+		return err
+	}))
+}
+
 // waitFor calls f until it succeeds, ctx ends or the time is up; the error is then f's last.
 func waitFor(ctx context.Context, limit time.Duration, f func() error) error {
 	deadline := time.Now().Add(limit)

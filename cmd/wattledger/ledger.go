@@ -31,7 +31,7 @@ type ledgerCmd struct {
 
 // withLedger opens the database and the keys.
 func (s services) withLedger(ctx context.Context, env *process.Env, do func(context.Context, *openLedger) error) error {
-	cfg, err := s.load(ctx, env)
+	cfg, err := s.loadDatabase(ctx, env)
 	if err != nil {
 		return err
 	}

@@ -141,8 +141,9 @@ type recomputed struct {
 	From string `json:"from"`
 	// Samples is the first hour whose samples are all there; hours before it were checked by their cuts.
 	Samples string `json:"samples_from,omitempty"`
-	// ByCuts are the device-hours that were checked by cuts.
+	// ByCuts are the device-hours that were checked by cuts, of so many; one in which a counter began anew has not all its cuts.
 	ByCuts      int64         `json:"device_hours_by_cuts,omitempty"`
+	OfCuts      int64         `json:"device_hours_without_samples,omitempty"`
 	Energy      verify.Energy `json:"energy_mj"`
 	Time        verify.Time   `json:"device_ms"`
 	Truth       verify.Truth  `json:"differences"`
@@ -173,16 +174,17 @@ func (l *openLedger) recompute(ctx context.Context) (*recomputed, error) {
 	}
 	out := &recomputed{From: "samples"}
 	if first >= p.From+unit.Hour {
-		out.From, out.Samples = "samples and cuts", first.Time().Format(time.RFC3339)
+		out.From = "samples and cuts"
 		cuts, err := l.evidence.CheckCuts(ctx, p.From, min(first, p.To))
 		if err != nil {
 			return nil, err
 		}
-		out.ByCuts, out.Differences = cuts.DeviceHours, cuts.Differences
+		out.ByCuts, out.OfCuts, out.Differences = cuts.DeviceHours, cuts.All, cuts.Differences
 		if p.From = first; p.From >= p.To {
 			out.From = "cuts"
 			return out, nil
 		}
+		out.Samples = first.Time().Format(time.RFC3339)
 	}
 	r, err := verify.Run(ctx, l.audit, p, "")
 	if err != nil {
@@ -216,13 +218,19 @@ func (c *ledgerVerifyCmd) print(env *process.Env, v verified) error {
 		fmt.Fprintf(out, "Log       %s records of %s, under no checkpoint that holds\n", g(v.Log), v.Origin)
 	}
 	if r := v.Recomputed; r != nil {
-		fmt.Fprintf(out, "Recomputed from %s", r.From)
-		if r.Samples != "" {
-			fmt.Fprintf(out, ": samples reach back to %s; of the hours before, %s device-hours were checked by their cuts", r.Samples, g(r.ByCuts))
+		if r.OfCuts > 0 {
+			fmt.Fprintf(out, "Cuts      where samples are gone, %s of %s device-hours have cuts at both edges and were recomputed from them, and entries were set against device-hours\n",
+				g(r.ByCuts), g(r.OfCuts))
 		}
-		fmt.Fprintf(out, "; %d mJ and %d device-milliseconds do not balance\n", r.Energy.Residual, r.Time.Residual)
+		if r.From != "cuts" {
+			since := "all closed hours"
+			if r.Samples != "" {
+				since = "the hours from " + r.Samples
+			}
+			fmt.Fprintf(out, "Samples   %s were recomputed from samples; %d mJ and %d device-milliseconds do not balance\n", since, r.Energy.Residual, r.Time.Residual)
+		}
 	} else if c.Bundle == "" {
-		fmt.Fprintln(out, "Not recomputed from samples: seals and log only")
+		fmt.Fprintln(out, "Samples   not recomputed: seals and log only")
 	}
 	for _, n := range v.Notes {
 		fmt.Fprintln(out, "Note      "+n)
