@@ -11,7 +11,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
-	"sync"
+	"sync/atomic"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"golang.org/x/sync/errgroup"
@@ -67,15 +67,20 @@ func (s *Store) samples(ctx context.Context, site string, start, end unit.Micros
 	}
 	results := make([]chunkResult, len(chunks))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(max(2, runtime.GOMAXPROCS(0)))
-	readers := sync.Pool{New: func() any { return &chunkReader{} }}
-	for i, c := range chunks {
+	var next atomic.Int64
+	for range min(len(chunks), max(2, runtime.GOMAXPROCS(0))) {
 		group.Go(func() error {
-			r := readers.Get().(*chunkReader)
-			defer readers.Put(r)
-			var err error
-			results[i], err = r.read(ctx, s, site, start, end, c)
-			return err
+			r := newChunkReader()
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(chunks) {
+					return nil
+				}
+				var err error
+				if results[i], err = r.read(ctx, s, site, start, end, chunks[i]); err != nil {
+					return err
+				}
+			}
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -153,7 +158,11 @@ type chunkReader struct {
 	source  []byte
 	periods []byte
 	epochs  []byte
-	in      *bufio.Reader
+	blocks  blocks
+}
+
+func newChunkReader() *chunkReader {
+	return &chunkReader{known: map[series.Identity]int32{}, blocks: blocks{r: bufio.NewReaderSize(nil, 1<<18)}}
 }
 
 type chunkResult struct {
@@ -164,9 +173,7 @@ type chunkResult struct {
 }
 
 func (r *chunkReader) read(ctx context.Context, s *Store, site string, start, end unit.Micros, c chunk) (chunkResult, error) {
-	if r.known == nil {
-		r.known, r.in = map[series.Identity]int32{}, bufio.NewReaderSize(nil, 1<<18)
-	}
+	r.rows.Resize(c.rows + c.rows/16 + 1<<16) // what is near the hour's end comes on top
 	r.rows.Resize(0)
 	clear(r.known)
 	r.ids, r.spans = r.ids[:0], map[string][]series.Span{}
@@ -286,15 +293,15 @@ func (r *chunkReader) query(ctx context.Context, s *Store, where string) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, stream.Close()) }()
-	r.in.Reset(stream)
-	b := blocks{r: r.in}
+	b := &r.blocks
+	b.r.Reset(stream)
 	for {
 		if err := b.next(7 + series.Columns); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err
 		}
-		if err := r.block(&b); err != nil {
+		if err := r.block(b); err != nil {
 			return err
 		}
 	}

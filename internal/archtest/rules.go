@@ -19,7 +19,7 @@ var trees = []string{"collector", "ingest", "aggregator", "dashboards"}
 var pure = []string{
 	"collector/meter",
 	"aggregator/window", "aggregator/attribution", "aggregator/closing", "aggregator/adjusting", "aggregator/carbon", "aggregator/sovereignty", "aggregator/tariff",
-	"aggregator/ledger",
+	"aggregator/ledger", "aggregator/series",
 	"schemas/unit", "schemas/record", "schemas/wire", "schemas/factor", "schemas/region",
 }
 
