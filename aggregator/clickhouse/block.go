@@ -19,7 +19,7 @@ type blocks struct {
 }
 
 // maxBlockRows bounds what a block may claim to hold; the engine's have some 65,000.
-const maxBlockRows = 1 << 24
+const maxBlockRows = 1 << 20
 
 // next goes to the next block with rows, io.EOF after the last. columns are the names and types that it must have.
 func (b *blocks) next(columns int) error {

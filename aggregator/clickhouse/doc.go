@@ -1,7 +1,8 @@
 // Package clickhouse reads what closing needs from ClickHouse and writes what it makes.
 //
-// Set-based work runs in the database: it finds the readings around every edge and every break of a counter, so that a
-// device-hour arrives here as a handful of rows. Exact arithmetic is done by the packages that Store serves.
+// Set-based work runs in the database. The samples of an hour are too many to be kept: they are read in columns, some devices at a time
+// and as bytes, and package series keeps the readings around every edge and every break of a counter, so that of a device-hour a handful
+// remains. Exact arithmetic is done by the packages that Store serves.
 package clickhouse
 
 import (
@@ -18,6 +19,8 @@ type Store struct {
 	// chains say which editions of factors count; without one a zone has factor.DefaultChain.
 	chains []factor.Chain
 	limits closing.Limits
+	// chunkRows is chunkRows, or less in tests.
+	chunkRows int
 }
 
 // New makes a store over an open connection, which stays the caller's to close.
@@ -26,5 +29,5 @@ func New(conn driver.Conn) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{conn: conn, models: models, limits: closing.DefaultLimits()}, nil
+	return &Store{conn: conn, models: models, limits: closing.DefaultLimits(), chunkRows: chunkRows}, nil
 }

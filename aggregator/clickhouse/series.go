@@ -24,7 +24,8 @@ import (
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
-// chunkRows is how many samples are in memory at once, for each of the queries that run side by side. A chunk is whole devices.
+// chunkRows is how many samples are in memory at once, for each of the queries that run side by side: 60 MiB of them. A chunk is whole
+// devices.
 const chunkRows = 1 << 20
 
 // near is how far beyond the hour's end the next sample is sought at first: nearly every device has one there.
@@ -131,7 +132,7 @@ func (s *Store) chunks(ctx context.Context, site string, start, end unit.Micros,
 	}
 	var out []chunk
 	for i, d := range slices.Sorted(maps.Keys(counts)) {
-		if last := len(out) - 1; last < 0 || out[last].rows+counts[d] > chunkRows {
+		if last := len(out) - 1; last < 0 || out[last].rows+counts[d] > s.chunkRows {
 			c := chunk{devices: map[string]wanted{}}
 			if i > 0 {
 				c.first, out[last].beyond = d, d

@@ -283,7 +283,7 @@ func (c *Closer) close(ctx context.Context, r ready) error {
 		return err
 	}
 	b.entries, b.cuts, b.deviceHours = append(b.entries, res.Entries...), append(b.cuts, res.Cuts...), append(b.deviceHours, res.DeviceHours...)
-	batch := ledger.Batch{Hour: end, Closing: "complete"}
+	batch := ledger.Batch{Hour: end, Closing: "complete", Samples: hour.Samples, SampleRows: hour.SampleRows}
 	if len(r.late) > 0 {
 		batch.Closing, batch.Reason = "lateness", "no word from "+strings.Join(r.late, ", ")
 	}

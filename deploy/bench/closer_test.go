@@ -52,9 +52,9 @@ func (s *timed) Load(ctx context.Context, site record.Site, hour unit.Micros) (c
 	return h, err
 }
 
-func (s *timed) Append(ctx context.Context, seal record.Seal, lines []ledger.Line, cuts []record.Cut) error {
+func (s *timed) Append(ctx context.Context, b ledger.Sealed) error {
 	begun := time.Now()
-	err := s.Store.Append(ctx, seal, lines, cuts)
+	err := s.Store.Append(ctx, b)
 	s.append += time.Since(begun)
 	return err
 }
@@ -80,7 +80,7 @@ func closerRole(dir, hours, profile string, out io.Writer) error {
 		return err
 	}
 	store := &timed{Store: inner}
-	c, err := closer.New(closer.DefaultConfig(), store, slog.New(slog.NewTextHandler(os.Stderr, nil)), prometheus.NewRegistry())
+	c, err := closer.New(closer.DefaultConfig(), ledger.SecretFrom("bench"), store, slog.New(slog.NewTextHandler(os.Stderr, nil)), prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}
