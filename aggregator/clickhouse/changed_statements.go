@@ -46,7 +46,8 @@ func (s *Store) changedByAllocations(ctx context.Context, site string, since, en
 		return nil
 	}
 	// Without FINAL, as a few lines are looked for among millions: rows that came twice are taken once.
-	held := map[string]map[bookedHold]unit.DeviceTime{}
+	type place struct{ id, device string } // one job may hold many devices under one id
+	held := map[place]map[bookedHold]unit.DeviceTime{}
 	err = s.each(with(ctx, "site", site, "from", from, "end", end, "since", since),
 		`SELECT allocation, device, tenant, project, workload, model_id, purpose, from_us, to_us, sum(device_time) FROM (
 		   SELECT * FROM entries WHERE site = {site:String} AND allocation IN (
@@ -62,10 +63,11 @@ func (s *Store) changedByAllocations(ctx context.Context, site string, since, en
 			var begins, ends, sum int64
 			err := rows.Scan(&id, &h.device, &h.tenant, &h.project, &h.workload, &h.modelID, &h.purpose, &begins, &ends, &sum)
 			h.from, h.to = unit.Micros(begins), unit.Micros(ends)
-			if held[id] == nil {
-				held[id] = map[bookedHold]unit.DeviceTime{}
+			at := place{id, h.device}
+			if held[at] == nil {
+				held[at] = map[bookedHold]unit.DeviceTime{}
 			}
-			held[id][h] = unit.DeviceTime(sum)
+			held[at][h] = unit.DeviceTime(sum)
 			return err
 		})
 	if err != nil {
@@ -77,7 +79,7 @@ func (s *Store) changedByAllocations(ctx context.Context, site string, since, en
 	}
 	for _, a := range list {
 		changed := false
-		booked := held[a.ID]
+		booked := held[place{a.ID, a.Device}]
 		for hour := max(a.Start.FloorHour(), from); hour < end && (a.End == 0 || hour < a.End); hour += unit.Hour {
 			h := bookedHold{a.Device, a.Tenant, a.Project, a.Workload, a.ModelID, a.Purpose, max(hour, a.Start), hour + unit.Hour}
 			if a.End != 0 {
@@ -101,7 +103,7 @@ func (s *Store) changedByAllocations(ctx context.Context, site string, since, en
 			}
 		}
 		// Where the slots of a shared device lie depends on who came before, up to the first moment at which nobody held it.
-		if until, ok := overlap[a.ID]; ok && changed {
+		if until, ok := overlap[a.ID+"\x00"+a.Device]; ok && changed {
 			for hour := max(a.Start.FloorHour(), from); hour < min(until, end); hour += unit.Hour {
 				f.add(hour, "late_allocation", a.ID)
 			}
@@ -145,7 +147,7 @@ func (s *Store) overlaps(ctx context.Context, site string, since unit.Micros, li
 			}
 		}
 		if shared {
-			out[a.ID] = until
+			out[a.ID+"\x00"+a.Device] = until
 		}
 	}
 	return out, nil

@@ -23,10 +23,12 @@ import (
 
 // ledgerCmd is what concerns the ledger itself.
 type ledgerCmd struct {
-	Show   ledgerShowCmd   `cmd:"" help:"Show seals, or entries by site, hour, tenant and device."`
-	Verify ledgerVerifyCmd `cmd:"" help:"Check the ledger, or a bundle, against its seals, its log and its samples."`
-	Export ledgerExportCmd `cmd:"" help:"Write a bundle that can be checked offline: the whole ledger, or one tenant's part."`
-	Keygen ledgerKeygenCmd `cmd:"" help:"Make the ledger's keys."`
+	Show     ledgerShowCmd     `cmd:"" help:"Show seals, or entries by site, hour, tenant and device."`
+	Verify   ledgerVerifyCmd   `cmd:"" help:"Check the ledger, or a bundle, against its seals, its log and its samples."`
+	Export   ledgerExportCmd   `cmd:"" help:"Write a bundle that can be checked offline: the whole ledger, or one tenant's part."`
+	Simulate ledgerSimulateCmd `cmd:"" help:"Show what a late allocation, a new factor, or what has come since would change."`
+	Adjust   ledgerAdjustCmd   `cmd:"" help:"Book what has come for closed hours now, as a batch of adjustments."`
+	Keygen   ledgerKeygenCmd   `cmd:"" help:"Make the ledger's keys."`
 }
 
 // withLedger opens the database and the keys.
@@ -121,8 +123,14 @@ func (c *ledgerShowCmd) Run(ctx context.Context, env *process.Env) error {
 		}
 		shown, more := []shownSeal{}, 0
 		table := progress.Table{Title: "Seals", Columns: []progress.Column{
-			{Name: "Site"}, {Name: "Batch", Right: true}, {Name: "Hour"}, {Name: "Entries", Right: true}, {Name: "Adjustments", Right: true},
-			{Name: "kWh", Right: true}, {Name: "Closing"}, {Name: "Root"},
+			{Name: "Site"},
+			{Name: "Batch", Right: true},
+			{Name: "Hour"},
+			{Name: "Entries", Right: true},
+			{Name: "Adjustments", Right: true},
+			{Name: "kWh", Right: true},
+			{Name: "Closing"},
+			{Name: "Root"},
 		}}
 		for _, s := range seals {
 			if (c.Site != "" && s.Site != c.Site) || s.Hour < p.From || s.Hour >= p.To {
@@ -148,8 +156,17 @@ func (c *ledgerShowCmd) Run(ctx context.Context, env *process.Env) error {
 func (c *ledgerShowCmd) entries(ctx context.Context, env *process.Env, l *openLedger, p report.Period) error {
 	shown, more := []shownEntry{}, 0
 	table := progress.Table{Title: "Entries", Columns: []progress.Column{
-		{Name: "Batch", Right: true}, {Name: "Hour"}, {Name: "Kind"}, {Name: "Node"}, {Name: "Device"}, {Name: "Account"}, {Name: "Tenant"},
-		{Name: "GPU-hours", Right: true}, {Name: "Energy", Right: true}, {Name: "Carbon", Right: true}, {Name: "Id"},
+		{Name: "Batch", Right: true},
+		{Name: "Hour"},
+		{Name: "Kind"},
+		{Name: "Node"},
+		{Name: "Device"},
+		{Name: "Account"},
+		{Name: "Tenant"},
+		{Name: "GPU-hours", Right: true},
+		{Name: "Energy", Right: true},
+		{Name: "Carbon", Right: true},
+		{Name: "Id"},
 	}}
 	for e, err := range l.store.Entries(ctx, documents.Filter{Site: c.Site, Tenant: c.Tenant, Period: p}) {
 		if err != nil {

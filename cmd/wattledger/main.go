@@ -13,11 +13,11 @@ type commands struct {
 	Replay     replayCmd     `cmd:"" help:"Account recorded telemetry."`
 	Ingest     ingestCmd     `cmd:"" help:"Carry messages from Kafka to ClickHouse."`
 	Aggregate  aggregateCmd  `cmd:"" help:"Close hours: turn samples and allocations into the ledger."`
+	Ledger     ledgerCmd     `cmd:"" help:"Look at the ledger, and correct closed hours."`
 	Status     statusCmd     `cmd:"" help:"Show lag, closed hours, open cuts and refused messages."`
 	Doctor     doctorCmd     `cmd:"" help:"Name the records that the ledger could not take as they stand, and how to mend them."`
 	Quarantine quarantineCmd `cmd:"" help:"Look at refused messages, and publish them again."`
 	Report     reportCmd     `cmd:"" help:"Write usage, power and carbon reports, invoices and sovereignty reports."`
-	Ledger     ledgerCmd     `cmd:"" help:"Show, check and export the ledger; make its keys."`
 	Import     importCmd     `cmd:"" help:"State allocations or inventory from a file."`
 	Factor     factorCmd     `cmd:"" help:"Fetch, import, list and check factors: carbon intensity, PUE, water, instruments."`
 	Retire     retireCmd     `cmd:"" help:"Stop expecting a node or a device."`
