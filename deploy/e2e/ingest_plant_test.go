@@ -41,7 +41,7 @@ func plantOn(t *testing.T, data string, partitions int, limit time.Duration) *pl
 	t.Helper()
 	p := &plant{t: t, data: data, config: filepath.Join(t.TempDir(), "plant.yaml"), kafka: freeAddress(t), house: freeAddress(t), limit: limit}
 	topics := fmt.Sprintf("{name: %s, partitions: %d}", wire.TopicSample, partitions)
-	for _, topic := range []string{wire.TopicAllocation, wire.TopicReading, wire.TopicInventory, wire.TopicRefused} {
+	for _, topic := range []string{wire.TopicAllocation, wire.TopicReading, wire.TopicInventory, wire.TopicRefused, wire.TopicClosing} {
 		topics += fmt.Sprintf(", {name: %s, partitions: 1}", topic)
 	}
 	err := os.WriteFile(p.config, fmt.Appendf(nil, `
