@@ -48,6 +48,8 @@ type Hour struct {
 	Lines []Booked
 	// Root is that of the seal that closed the hour.
 	Root string
+	// SampleRows is how many samples the hour was closed from; 0 where that was not noted.
+	SampleRows int64
 }
 
 // Adjust makes the entries by which the ledger's sums become those of now. They are in the ledger's order; there are none where

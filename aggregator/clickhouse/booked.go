@@ -48,10 +48,10 @@ func (s *Store) Booked(ctx context.Context, site string, hour unit.Micros) (adju
 	}
 	var roots []string
 	err = s.each(with(ctx, "site", site, "hour", hour),
-		`SELECT root FROM seals FINAL WHERE site = {site:String} AND hour = fromUnixTimestamp64Micro({hour:Int64}) AND closing != 'adjustment'`,
+		`SELECT root, sample_rows FROM seals FINAL WHERE site = {site:String} AND hour = fromUnixTimestamp64Micro({hour:Int64}) AND closing != 'adjustment'`,
 		func(rows driver.Rows) error {
 			var root string
-			err := rows.Scan(&root)
+			err := rows.Scan(&root, &h.SampleRows)
 			roots = append(roots, root)
 			return err
 		})

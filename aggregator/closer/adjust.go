@@ -1,7 +1,9 @@
 package closer
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -66,6 +68,14 @@ func (c *Closer) reevaluate(ctx context.Context, site record.Site, p Progress, h
 		h := todo[0]
 		todo = todo[1:]
 		next, err := c.again(ctx, site, h, &out)
+		if gone := (*goneError)(nil); errors.As(err, &gone) && !h.Asked {
+			// What is gone does not come back: to wait for it would hold up all hours to come.
+			if !dry {
+				c.unfit.Inc()
+				c.log.Warn("hour not adjusted", "site", site.ID, "hour", h.Hour.Time().Format(time.RFC3339), "reason", adjusting.Reason(h.Causes), "error", err)
+			}
+			continue
+		}
 		if err != nil {
 			return out, fmt.Errorf("evaluate %s anew: %w", h.Hour.Time().Format(time.RFC3339), err)
 		}
@@ -73,10 +83,17 @@ func (c *Closer) reevaluate(ctx context.Context, site record.Site, p Progress, h
 			c.reevaluated.Inc()
 		}
 		if after := h.Hour + unit.Hour; next && after < p.Next {
-			todo = merged(todo, []Changed{{after, []adjusting.Cause{{Word: "cut", About: "at " + after.Time().Format(time.RFC3339)}}}})
+			todo = merged(todo, []Changed{{Hour: after, Causes: []adjusting.Cause{{Word: "cut", About: "at " + after.Time().Format(time.RFC3339)}}}})
 		}
 	}
 	return out, nil
+}
+
+// goneError says that an hour cannot be evaluated anew: energy would be taken back for want of samples that were there once.
+type goneError struct{ left, were int64 }
+
+func (e *goneError) Error() string {
+	return fmt.Sprintf("of the %d samples it was closed from %d are left: what it holds stays as it is, or has to be corrected by hand", e.were, e.left)
 }
 
 // again evaluates one hour anew. next says that its end is not where the ledger has it.
@@ -88,6 +105,9 @@ func (c *Closer) again(ctx context.Context, site record.Site, h Changed, out *ev
 	booked, err := c.store.Booked(ctx, site.ID, h.Hour)
 	if err != nil {
 		return false, err
+	}
+	if hour.SampleRows < booked.SampleRows {
+		return false, &goneError{hour.SampleRows, booked.SampleRows}
 	}
 	keepIdle(&hour, booked)
 	res, err := closing.Close(hour)
@@ -220,12 +240,14 @@ func (c *Closer) asked(p Progress, ask []unit.Micros, known []Changed, inputs *I
 		}
 		i := slices.IndexFunc(known, func(c Changed) bool { return c.Hour == hour })
 		if i < 0 {
-			hours = append(hours, Changed{hour, []adjusting.Cause{{Word: "late_data", About: "asked for"}}})
+			hours = append(hours, Changed{Hour: hour, Causes: []adjusting.Cause{{Word: "late_data", About: "asked for"}}, Asked: true})
 			continue
 		}
+		known[i].Asked = true
 		hours = append(hours, known[i])
 		known = slices.Delete(known, i, i+1)
 	}
 	inputs.Pending, inputs.Old = split(known, c.automatic(p))
-	return merged(hours), nil
+	slices.SortFunc(hours, func(a, b Changed) int { return cmp.Compare(a.Hour, b.Hour) })
+	return slices.CompactFunc(hours, func(a, b Changed) bool { return a.Hour == b.Hour }), nil
 }

@@ -19,7 +19,7 @@ import (
 
 func changedAt(hours ...int) (out []Changed) {
 	for _, h := range hours {
-		out = append(out, Changed{hour0 + unit.Micros(h)*unit.Hour, []adjusting.Cause{{Word: "late_data", About: fmt.Sprint("n", h)}}})
+		out = append(out, Changed{Hour: hour0 + unit.Micros(h)*unit.Hour, Causes: []adjusting.Cause{{Word: "late_data", About: fmt.Sprint("n", h)}}})
 	}
 	return out
 }
@@ -105,6 +105,24 @@ func TestAdjustmentsRideWithTheNextHour(t *testing.T) {
 	}
 	if got := testutil.ToFloat64(c.adjusted.WithLabelValues("late_data")); got != 1 {
 		t.Errorf("%v adjustments counted, want 1", got)
+	}
+}
+
+// Of samples that are gone nothing is taken back: such an hour is left alone and counted, and who asks for it is told.
+func TestAnHourWhoseSamplesAreGoneIsLeftAlone(t *testing.T) {
+	l := &ledgerOf{changed: changedAt(1), booked: adjusting.Hour{Root: "root", SampleRows: 9, Lines: []adjusting.Booked{{ID: "was", Entry: record.Entry{GPU: 7, Measured: 7}}}}}
+	c := closerOver(t, l)
+	l.sites = l.sites[1:]
+	progressed(l, 2)
+	if n, err := c.Once(t.Context()); n != 1 || err != nil || l.batches[0].Seal.Adjustments != 0 {
+		t.Errorf("%d closed, %v", n, err)
+	}
+	if got := testutil.ToFloat64(c.unfit); got != 1 {
+		t.Errorf("%v hours counted as refused, want 1", got)
+	}
+	l.last += unit.Hour
+	if _, err := c.Adjust(t.Context(), l.sites[0], []unit.Micros{hour0}); err == nil || !strings.Contains(err.Error(), "of the 9 samples it was closed from 0 are left") {
+		t.Errorf("asked for: %v", err)
 	}
 }
 

@@ -124,6 +124,7 @@ type Closer struct {
 
 	adjusted    *prometheus.CounterVec
 	reevaluated prometheus.Counter
+	unfit       prometheus.Counter
 	rivals      prometheus.Counter
 	pending     *prometheus.GaugeVec
 	old         *prometheus.GaugeVec
@@ -157,13 +158,14 @@ func New(cfg Config, secret ledger.Secret, store Store, log *slog.Logger, reg pr
 		Namespace: "wattledger", Subsystem: "aggregator", Name: "adjustments_total", Help: "Entries booked that correct closed hours, by the first word of their reason.",
 	}, []string{"reason"})
 	c.reevaluated = counter("hours_reevaluated_total", "Closed site-hours evaluated anew, whether anything differed or not.")
+	c.unfit = counter("adjustments_refused_total", "Closed site-hours that something reached and that are left as they are, since samples they were closed from are gone.")
 	c.rivals = counter("rival_seals_total", "Batches given up because another closer had sealed the number first.")
 	c.pending = gauge("adjustments_pending_hours", "Closed hours that something reached since and that the next batches evaluate anew.")
 	c.old = gauge("adjustments_old_hours", "Closed hours that something reached since and that wait for wattledger ledger adjust.")
 	for _, word := range record.Reasons {
 		c.adjusted.WithLabelValues(word)
 	}
-	for _, m := range []prometheus.Collector{c.closed, c.findings, c.resets, c.steps, c.failed, c.adjusted, c.reevaluated, c.rivals, c.pending, c.old} {
+	for _, m := range []prometheus.Collector{c.closed, c.findings, c.resets, c.steps, c.failed, c.adjusted, c.reevaluated, c.unfit, c.rivals, c.pending, c.old} {
 		if err := reg.Register(m); err != nil {
 			return nil, fmt.Errorf("register metrics of the closer: %w", err)
 		}

@@ -36,6 +36,8 @@ type Line struct {
 type Changed struct {
 	Hour   unit.Micros       `json:"hour_us"`
 	Causes []adjusting.Cause `json:"causes"`
+	// Asked: a person named it, and is told what stands in the way.
+	Asked bool `json:"-"`
 }
 
 // ParseInputs reads a sidecar; an empty one is a batch from before there were any.
@@ -78,8 +80,9 @@ const maxCauses = 20
 
 // merged puts hours in order, each once with all its causes.
 func merged(lists ...[]Changed) []Changed {
-	causes := map[unit.Micros][]adjusting.Cause{}
+	causes, asked := map[unit.Micros][]adjusting.Cause{}, map[unit.Micros]bool{}
 	for _, c := range slices.Concat(lists...) {
+		asked[c.Hour] = asked[c.Hour] || c.Asked
 		for _, cause := range c.Causes {
 			if had := causes[c.Hour]; !slices.Contains(had, cause) && len(had) < maxCauses {
 				causes[c.Hour] = append(had, cause)
@@ -88,7 +91,7 @@ func merged(lists ...[]Changed) []Changed {
 	}
 	var out []Changed
 	for hour, list := range causes {
-		out = append(out, Changed{hour, list})
+		out = append(out, Changed{hour, list, asked[hour]})
 	}
 	slices.SortFunc(out, func(a, b Changed) int { return cmp.Compare(a.Hour, b.Hour) })
 	return out
