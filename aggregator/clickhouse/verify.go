@@ -128,18 +128,18 @@ func (a *Audit) Allocations(ctx context.Context, site string, before unit.Micros
 // samplesSQL gathers whole columns, so that a million samples arrive as some hundred rows. Of the time before p it takes
 // the newest reading of each device, for which most are never looked at.
 const samplesSQL = `
-SELECT device, boot, driver, run, groupArray(t), groupArray(ts), groupArray(c), groupArray(integral), groupArray(busy), groupArray(seen)
+SELECT device, boot, driver, run, groupArray(t), groupArray(ts), groupArray(c), groupArray(integral), groupArray(busy), groupArray(seen), groupArray(read), max(period_ms)
 FROM (
   SELECT device, boot, driver, run, toUnixTimestamp64Micro(tick) AS t, ifNull(toInt64(energy_ts), -1) AS ts,
     ifNull(toInt64(energy_mj), -1) AS c, ifNull(toInt64(power_integral_mj), -1) AS integral, ifNull(toInt64(sm_active_us), -1) AS busy,
-    ifNull(toInt64(energy_epoch), -1) AS seen
+    ifNull(toInt64(energy_epoch), -1) AS seen, ifNull(toInt64(ticks_read), 0) AS read, period_ms
   FROM sample
   WHERE site = {site:String} AND device IN {devices:Array(String)}
     AND tick >= fromUnixTimestamp64Micro({from:Int64}) AND tick < fromUnixTimestamp64Micro({to:Int64})
   UNION ALL
   SELECT device, boot, driver, run, toUnixTimestamp64Micro(tick) AS t, ifNull(toInt64(energy_ts), -1) AS ts,
     ifNull(toInt64(energy_mj), -1) AS c, ifNull(toInt64(power_integral_mj), -1) AS integral, ifNull(toInt64(sm_active_us), -1) AS busy,
-    ifNull(toInt64(energy_epoch), -1) AS seen
+    ifNull(toInt64(energy_epoch), -1) AS seen, ifNull(toInt64(ticks_read), 0) AS read, period_ms
   FROM sample
   WHERE {first:UInt8} = 0 AND site = {site:String} AND device IN {devices:Array(String)} AND tick < fromUnixTimestamp64Micro({from:Int64})
     AND (energy_source = 'none' OR energy_mj IS NOT NULL)
@@ -153,16 +153,18 @@ func (a *Audit) Samples(ctx context.Context, site string, devices []string, p ve
 	err := a.each(ctx, samplesSQL, func(rows driver.Rows) error {
 		var device string
 		var id verify.Identity
-		var tick, at, energy, integral, busy, seen []int64
-		if err := rows.Scan(&device, &id.Boot, &id.Driver, &id.Run, &tick, &at, &energy, &integral, &busy, &seen); err != nil {
+		var tick, at, energy, integral, busy, seen, read []int64
+		var period uint32
+		if err := rows.Scan(&device, &id.Boot, &id.Driver, &id.Run, &tick, &at, &energy, &integral, &busy, &seen, &read, &period); err != nil {
 			return err
 		}
 		s := out[device]
 		s.Identities = append(s.Identities, id)
+		s.Interval = max(s.Interval, unit.Micros(period)*unit.Millisecond)
 		for i := range tick {
 			s.Samples = append(s.Samples, verify.Sample{
 				Tick: unit.Micros(tick[i]), At: unit.Micros(at[i]), Energy: unit.Millijoules(energy[i]),
-				Integral: unit.Millijoules(integral[i]), Activity: unit.Micros(busy[i]), Seen: seen[i],
+				Integral: unit.Millijoules(integral[i]), Activity: unit.Micros(busy[i]), Seen: seen[i], Read: read[i],
 				Identity: int32(len(s.Identities) - 1),
 			})
 		}
@@ -241,27 +243,26 @@ func (a *Audit) Metered(ctx context.Context, site string, devices []record.Devic
 func (a *Audit) Entries(ctx context.Context, site string, p verify.Period) ([]record.Entry, error) {
 	var out []record.Entry
 	err := a.each(with(ctx, "site", site, "from", p.From, "to", p.To),
-		`SELECT site, hour, CAST(kind, 'String'), CAST(account, 'String'), node, device, device_kind, model, tenant, project, allocation, workload,
-		   model_id, purpose, from_us, to_us, device_time, gpu_mj, cpu_mj, node_rest_mj, it_shared_mj, facility_mj, measured_mj, estimated_mj,
-		   modelled_mj, bound_low_mj, bound_high_mj, carbon_ug, carbon_market_ug, carbon_embodied_ug, water_ul, heat_reused_mj
+		`SELECT site, hour, CAST(kind, 'String'), CAST(account, 'String'), node, device, device_kind, model, tenant, project, allocation,
+		   workload, model_id, CAST(purpose, 'String'), from_us, to_us, split, device_time, gpu_mj, cpu_mj, node_rest_mj, it_shared_mj, facility_mj, measured_mj, estimated_mj, modelled_mj,
+		   bound_low_mj, bound_high_mj, carbon_ug, carbon_market_ug, carbon_embodied_ug, water_ul, heat_reused_mj
 		 FROM entry
 		 WHERE site = {site:String} AND toUnixTimestamp(hour) * 1000000 >= {from:Int64} AND toUnixTimestamp(hour) * 1000000 < {to:Int64}`,
 		func(rows driver.Rows) error {
 			var e record.Entry
 			var hour time.Time
 			var kind, account string
-			var from, to, held, gpu, cpu, rest, shared, facility, measured, estimated, modelled, low, high int64
-			var carbon, market, embodied, water, heat int64
-			err := rows.Scan(&e.Site, &hour, &kind, &account, &e.Node, &e.Device, &e.DeviceKind, &e.Model, &e.Tenant, &e.Project, &e.Allocation,
-				&e.Workload, &e.ModelID, &e.Purpose, &from, &to, &held, &gpu, &cpu, &rest, &shared, &facility, &measured, &estimated, &modelled,
-				&low, &high, &carbon, &market, &embodied, &water, &heat)
+			var from, to, held, gpu, cpu, rest, shared, facility, measured, estimated, modelled, low, high, carbon, market, embodied, water, heat int64
+			err := rows.Scan(&e.Site, &hour, &kind, &account, &e.Node, &e.Device, &e.DeviceKind, &e.Model, &e.Tenant, &e.Project,
+				&e.Allocation, &e.Workload, &e.ModelID, &e.Purpose, &from, &to, &e.Split, &held, &gpu, &cpu, &rest, &shared, &facility, &measured, &estimated, &modelled, &low, &high, &carbon,
+				&market, &embodied, &water, &heat)
 			e.Hour, e.Kind, e.Account = hour.UTC().Format(time.RFC3339), record.EntryKind(kind), record.Account(account)
 			e.From, e.To, e.DeviceTime = unit.Micros(from), unit.Micros(to), unit.DeviceTime(held)
 			e.GPU, e.CPU, e.NodeRest = unit.Millijoules(gpu), unit.Millijoules(cpu), unit.Millijoules(rest)
 			e.ITShared, e.Facility = unit.Millijoules(shared), unit.Millijoules(facility)
 			e.Measured, e.Estimated, e.Modelled = unit.Millijoules(measured), unit.Millijoules(estimated), unit.Millijoules(modelled)
-			e.BoundLow, e.BoundHigh = unit.Millijoules(low), unit.Millijoules(high)
-			e.Carbon, e.CarbonMarket, e.CarbonEmbodied = unit.MicrogramsCO2e(carbon), unit.MicrogramsCO2e(market), unit.MicrogramsCO2e(embodied)
+			e.BoundLow, e.BoundHigh, e.Carbon = unit.Millijoules(low), unit.Millijoules(high), unit.MicrogramsCO2e(carbon)
+			e.CarbonMarket, e.CarbonEmbodied = unit.MicrogramsCO2e(market), unit.MicrogramsCO2e(embodied)
 			e.Water, e.HeatReused = unit.Microlitres(water), unit.Millijoules(heat)
 			out = append(out, e)
 			return err
@@ -374,6 +375,75 @@ func (a *Audit) Cuts(ctx context.Context, site string, p verify.Period) ([]recor
 		})
 	if err != nil {
 		return nil, fmt.Errorf("read cuts of %s: %w", site, err)
+	}
+	return out, nil
+}
+
+// Readings are those of all meters of the site and of its nodes that touch p.
+func (a *Audit) Readings(ctx context.Context, site string, p verify.Period) ([]record.Reading, error) {
+	var out []record.Reading
+	err := a.each(with(ctx, "site", site, "from", p.From, "to", p.To),
+		`SELECT node, meter, quantity, unit, from_us, to_us, value, counter, method, epoch FROM reading
+		 WHERE site = {site:String} AND to_us >= {from:Int64} AND from_us <= {to:Int64}`,
+		func(rows driver.Rows) error {
+			var r record.Reading
+			var from, to int64
+			err := rows.Scan(&r.Node, &r.Meter, &r.Quantity, &r.Unit, &from, &to, &r.Value, &r.Counter, &r.Method, &r.Epoch)
+			r.From, r.To = unit.Micros(from), unit.Micros(to)
+			out = append(out, r)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("read meters of %s: %w", site, err)
+	}
+	return out, nil
+}
+
+// Factors are chosen from all editions that are stored, hour by hour.
+func (a *Audit) Factors(ctx context.Context, site record.Site, p verify.Period) (func(unit.Micros) verify.Factors, error) {
+	book, err := a.store.Book(ctx, factor.Newest, Span{From: p.From, To: p.To})
+	if err != nil {
+		return nil, fmt.Errorf("read factors of %s: %w", site.ID, err)
+	}
+	var models []string
+	if err := a.conn.QueryRow(ctx, `SELECT groupUniqArray(model) FROM devices FINAL WHERE kind != 'cpu' AND model != ''`).Scan(&models); err != nil {
+		return nil, fmt.Errorf("read models of devices: %w", err)
+	}
+	return func(hour unit.Micros) verify.Factors {
+		f := verify.Factors{
+			Grid: book.Choose(factor.GridIntensity, site.Zone, hour), Residual: book.Choose(factor.ResidualMix, site.Zone, hour),
+			Instruments: book.Instruments(site.ID, hour), PUE: book.Choose(factor.PUE, site.ID, hour), WUE: book.Choose(factor.WUE, site.ID, hour),
+			HeatReuse: book.Choose(factor.HeatReuse, site.ID, hour), Embodied: map[string]factor.Chosen{},
+		}
+		for _, m := range models {
+			f.Embodied[m] = book.Choose(factor.Embodied, m, hour)
+		}
+		return f
+	}, nil
+}
+
+// DeviceHours are the newest lines of quality of the hours of p.
+func (a *Audit) DeviceHours(ctx context.Context, site string, p verify.Period) ([]record.DeviceHour, error) {
+	var out []record.DeviceHour
+	err := a.each(with(ctx, "site", site, "from", p.From, "to", p.To),
+		`SELECT hour, node, device, kind, counter_mj, estimated_mj, excess_mj, present_us, covered_us, allocated_time, unallocated_time, flags
+		 FROM device_hour
+		 WHERE site = {site:String} AND toUnixTimestamp(hour) * 1000000 >= {from:Int64} AND toUnixTimestamp(hour) * 1000000 < {to:Int64}
+		 ORDER BY hour, node, device, kind, batch DESC LIMIT 1 BY hour, node, device, kind`,
+		func(rows driver.Rows) error {
+			d := record.DeviceHour{Site: site}
+			var hour time.Time
+			var counter, estimated, excess, present, covered, allocated, unallocated int64
+			err := rows.Scan(&hour, &d.Node, &d.Device, &d.Kind, &counter, &estimated, &excess, &present, &covered, &allocated, &unallocated, &d.Flags)
+			d.Hour = hour.UTC().Format(time.RFC3339)
+			d.Counter, d.Estimated, d.Excess = unit.Millijoules(counter), unit.Millijoules(estimated), unit.Millijoules(excess)
+			d.Present, d.Covered = unit.Micros(present), unit.Micros(covered)
+			d.Allocated, d.Unallocated = unit.DeviceTime(allocated), unit.DeviceTime(unallocated)
+			out = append(out, d)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("read device-hours of %s: %w", site, err)
 	}
 	return out, nil
 }

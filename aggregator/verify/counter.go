@@ -136,6 +136,8 @@ type window struct {
 	start, end int64
 	first      bool // of the ledger: no closing before it cut its start
 	settled    bool // hours were looked at again since: all is known
+	// Unless the ledger still holds a counter open at the edge.
+	openStart, openEnd bool
 }
 
 func newWindow(start unit.Micros, first bool) window {
@@ -146,6 +148,12 @@ func newWindow(start unit.Micros, first bool) window {
 // closing of the hour before, and stays: a closed hour never changes.
 func (w window) known(t int64) int64 {
 	if w.settled {
+		switch {
+		case t == w.start && w.openStart:
+			return w.start + int64(Lookahead)
+		case t > w.start && w.openEnd:
+			return w.end + int64(Lookahead)
+		}
 		return 1<<63 - 1
 	}
 	if t == w.start && !w.first {

@@ -22,8 +22,22 @@ type Node struct {
 	Readings []record.Reading
 	// History is what the ledger holds about the quality of the devices' hours, from 30 days before on.
 	History []record.DeviceHour
+	// Named is the idle power that the ledger names for a GPU in MIG mode and an hour: what it was found to be when the hour first
+	// closed. Nil where it is to be found in History.
+	Named map[IdleAt]unit.Milliwatts
+	// Open are the edges at which the ledger holds a counter at its last reading, since none came after it by then.
+	Open map[Edge]bool
 	// IdleLimit is the site's.
 	IdleLimit unit.Thousandths
+}
+
+// IdleAt is a GPU and an hour.
+type IdleAt struct{ Device, Hour string }
+
+// Edge is a device and an instant.
+type Edge struct {
+	Device string
+	T      unit.Micros
 }
 
 // Complete fills in what no collector knows from the table of models: power limit, idle power, and the Grace CPU whose
@@ -120,6 +134,7 @@ func RecomputeNode(n Node, p Period, first bool) ([]Line, []record.DeviceHour, e
 
 // counter is what the counter of a device did, and the hour as the closing of this device saw it.
 func (b *nodeBook) counter(w window, uuid string) (counter, window) {
+	w.openStart, w.openEnd = b.node.Open[Edge{uuid, unit.Micros(w.start)}], b.node.Open[Edge{uuid, unit.Micros(w.end)}]
 	for _, l := range b.lives[uuid] {
 		if int64(l.hours.From) <= w.start && w.start < int64(l.hours.To) {
 			w.first = l.begins && int64(l.hours.From) == w.start
@@ -285,7 +300,7 @@ func (b *nodeBook) gpu(w window, g record.Device, instances []record.Device, m m
 			}
 			out.spans[l] = spans
 			l.DeviceTime = deviceTime(start, end, share)
-			if b.work[d.UUID].idle(x, start, end, scale, int64(b.node.IdleLimit), w) {
+			if b.work[d.UUID].idle(x, start, end, scale, int64(b.node.IdleLimit), own) {
 				l.Account = record.AccountHeldIdle
 			}
 			cpu := b.cpu(w, m, rows, start, end)
@@ -304,6 +319,9 @@ func (b *nodeBook) gpu(w window, g record.Device, instances []record.Device, m m
 
 // idle is the power of a GPU in MIG mode without load: its own lowest unallocated hourly mean of the last 30 days, or the table's.
 func (b *nodeBook) idle(g record.Device, hour unit.Micros) int64 {
+	if mw, ok := b.node.Named[IdleAt{g.UUID, stamp(hour)}]; ok {
+		return int64(mw)
+	}
 	lowest := int64(-1)
 	for _, h := range b.node.History {
 		start, err := time.Parse(time.RFC3339, h.Hour)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wattledger/wattledger/schemas/factor"
 	"github.com/wattledger/wattledger/schemas/record"
+	"github.com/wattledger/wattledger/schemas/unit"
 )
 
 // Run proves the ledger over a period, of which only closed hours count. truthPath names the simulator's truth; "" when
@@ -80,6 +81,8 @@ type siteInput struct {
 	// too, and of the period alone.
 	readings         map[string][]record.Reading
 	history, quality []record.DeviceHour
+	named            map[IdleAt]unit.Milliwatts
+	open             map[Edge]bool
 }
 
 func readSite(ctx context.Context, store Store, site record.Site, p Period) (siteInput, error) {
@@ -115,7 +118,37 @@ func readSite(ctx context.Context, store Store, site record.Site, p Period) (sit
 	if s.cuts, err = store.Cuts(ctx, site.ID, s.period); err != nil {
 		return s, err
 	}
+	s.open = map[Edge]bool{}
+	for _, c := range s.cuts {
+		if c.Open {
+			s.open[Edge{c.Device, c.T}] = true
+		}
+	}
+	s.named = namedIdle(s.entries, s.devices)
 	return s, s.readShared(ctx, store, site)
+}
+
+// namedIdle reads from the entries what idle power they say a GPU in MIG mode was split with.
+func namedIdle(entries []record.Entry, devices []record.Device) map[IdleAt]unit.Milliwatts {
+	parent := map[string]string{}
+	for _, d := range devices {
+		if d.Kind == record.KindMIG {
+			parent[d.UUID] = d.Parent
+		}
+	}
+	out := map[IdleAt]unit.Milliwatts{}
+	for _, e := range entries {
+		var mw int64
+		if n, err := fmt.Sscanf(e.Split, "mig P_idle=%dmW", &mw); n != 1 || err != nil {
+			continue
+		}
+		gpu := e.Device
+		if of, ok := parent[gpu]; ok {
+			gpu = of
+		}
+		out[IdleAt{gpu, e.Hour}] = unit.Milliwatts(mw)
+	}
+	return out
 }
 
 // readShared reads what the site's lines are made from besides samples.
@@ -210,10 +243,12 @@ func (s siteInput) group(ctx context.Context, store Store, site string, nodes []
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
+			period := s.period
+			period.Settled = true
 			of[i], quality[i], errs[i] = RecomputeNode(Node{
 				Node: n, Allocations: s.allocations, Devices: byNode[n.ID], Series: series, Readings: s.readings[n.ID], History: s.history,
-				IdleLimit: s.site.IdleLimit,
-			}, s.period, s.first)
+				IdleLimit: s.site.IdleLimit, Named: s.named, Open: s.open,
+			}, period, s.first)
 		})
 	}
 	wg.Wait()
