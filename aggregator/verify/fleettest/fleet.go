@@ -30,10 +30,11 @@ type Fleet struct {
 	Late Late
 	// Lossless says that every second was read and nothing befell a counter.
 	Lossless bool
+	// Revisions are the factors of hours, in the order in which they were published.
+	Revisions []Revision
 
 	options Options
 	rng     *rand.Rand
-	revised []Revision
 }
 
 // Silence is what may keep a device unread for longer than closing looks ahead.
@@ -68,7 +69,7 @@ func NewWith(seed uint64, o Options) *Fleet {
 	f := &Fleet{
 		Site:  verify.Site{Site: record.Site{ID: "site-a", Zone: "FR", PUEThousandths: 1000 + rng.Int64N(900)}, IdleLimit: verify.DefaultIdleLimit},
 		Grid:  factor.Grid{Zone: "FR", MicrogramsPerKWh: 44_180_000},
-		Hours: 1 + rng.IntN(4), rng: rng, options: o, Truth: map[string]*Power{}, Lossless: o.Lossless, Late: newLate(),
+		Hours: 1 + rng.IntN(4), rng: rng, options: o, Truth: map[string]*Power{}, Lossless: o.Lossless, Late: NewLate(),
 	}
 	if o.Step == 0 {
 		f.options.Step = unit.Second * unit.Micros(5+rng.Int64N(60))
@@ -205,14 +206,14 @@ func (f *Fleet) addPartitioned(n *verify.Node, gpu record.Device) {
 			if quiet || f.chance(3) {
 				level = 0
 			}
-			p.then(t, 20_000*int64(slices)+slicePower/1000*level*int64(slices), level)
+			p.Then(t, 20_000*int64(slices)+slicePower/1000*level*int64(slices), level)
 		}
 		f.Truth[d.UUID] = p
 		parts = append(parts, p)
 		instances = append(instances, d)
 	}
 	idle := &Power{}
-	idle.then(from, 20_000*int64(free), 0)
+	idle.Then(from, 20_000*int64(free), 0)
 	f.Truth[gpu.UUID] = sum(append(parts, idle))
 	slices.Sort(all)
 	all = slices.Compact(all)

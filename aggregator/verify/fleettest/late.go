@@ -1,8 +1,6 @@
 package fleettest
 
 import (
-	"math/rand/v2"
-
 	"github.com/wattledger/wattledger/aggregator/verify"
 	"github.com/wattledger/wattledger/schemas/unit"
 )
@@ -24,11 +22,13 @@ type Revision struct {
 	verify.Factors
 }
 
-func newLate() Late {
+// NewLate is that nothing came late.
+func NewLate() Late {
 	return Late{Outages: map[string][]Outage{}, Allocations: map[string]unit.Micros{}}
 }
 
-func (l Late) outage(of string, o Outage, rng *rand.Rand) {
+// Outage adds one of a device or a meter.
+func (l Late) Outage(of string, o Outage) {
 	l.Outages[of] = append(l.Outages[of], o)
 }
 
@@ -60,7 +60,7 @@ func (f *Fleet) afterwards(t unit.Micros) unit.Micros {
 // Factors are the editions that count for an hour by what was known at an instant.
 func (f *Fleet) Factors(hour, known unit.Micros) verify.Factors {
 	var out verify.Factors
-	for _, r := range f.revised {
+	for _, r := range f.Revisions {
 		if r.From <= hour && r.Known <= known {
 			out = r.Factors
 		}

@@ -98,7 +98,7 @@ func (f *Fleet) meter(name, quantity, node string, p *Power, permille int64) []r
 		t = next
 	}
 	if f.options.Late && f.chance(3) {
-		f.Late.outage(name, f.within(), r)
+		f.Late.Outage(name, f.within())
 	}
 	r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	return out
@@ -109,14 +109,14 @@ func (f *Fleet) addFactors() {
 	f.Site.Factors = func(hour unit.Micros) verify.Factors { return f.Factors(hour, 1<<62) }
 	grid := factor.Chosen{Edition: factor.Edition{Kind: factor.GridIntensity, Key: "FR", Value: f.Grid.MicrogramsPerKWh}}
 	if !f.options.Factors {
-		f.revised = []Revision{{Factors: verify.Factors{Grid: grid}}}
+		f.Revisions = []Revision{{Factors: verify.Factors{Grid: grid}}}
 		return
 	}
 	for h := range f.Hours {
 		from := Begin + unit.Micros(h)*unit.Hour
-		f.revised = append(f.revised, Revision{From: from, Factors: f.editions()})
+		f.Revisions = append(f.Revisions, Revision{From: from, Factors: f.editions()})
 		if f.options.Late && f.chance(4) {
-			f.revised = append(f.revised, Revision{From: from, Known: f.afterwards(from), Factors: f.editions()})
+			f.Revisions = append(f.Revisions, Revision{From: from, Known: f.afterwards(from), Factors: f.editions()})
 		}
 	}
 }

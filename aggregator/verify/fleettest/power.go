@@ -16,8 +16,8 @@ type Power struct {
 	ran  []int64 // busy × µs before from[i]
 }
 
-// then goes on with another power from t on.
-func (p *Power) then(t unit.Micros, mw, busy int64) {
+// Then goes on with another power from t on.
+func (p *Power) Then(t unit.Micros, mw, busy int64) {
 	if n := len(p.from); n > 0 {
 		dt := int64(t - p.from[n-1])
 		p.nj = append(p.nj, p.nj[n-1]+p.mw[n-1]*dt)
@@ -67,11 +67,11 @@ func (f *Fleet) profile(from, to unit.Micros, idle, limit int64, edges []unit.Mi
 	p := &Power{}
 	for _, t := range steps {
 		if f.chance(4) {
-			p.then(t, idle, 0)
+			p.Then(t, idle, 0)
 			continue
 		}
 		mw := idle + f.rng.Int64N(limit-idle)
-		p.then(t, mw, 1000*(mw-idle)/(limit-idle))
+		p.Then(t, mw, 1000*(mw-idle)/(limit-idle))
 	}
 	return p
 }
@@ -91,7 +91,7 @@ func sum(parts []*Power) *Power {
 				mw += p.mw[p.segment(t)]
 			}
 		}
-		out.then(t, mw, 0)
+		out.Then(t, mw, 0)
 	}
 	return out
 }

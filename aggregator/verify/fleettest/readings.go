@@ -98,7 +98,7 @@ func (f *Fleet) readings(d record.Device, power *Power, edges []unit.Micros) ver
 		p.eventful(tick, edges)
 	}
 	if f.options.Late && f.chance(3) {
-		f.Late.outage(d.UUID, f.within(), f.rng)
+		f.Late.Outage(d.UUID, f.within())
 	}
 	r.Shuffle(len(p.s.Samples), func(i, j int) { p.s.Samples[i], p.s.Samples[j] = p.s.Samples[j], p.s.Samples[i] })
 	return p.s

@@ -6,9 +6,12 @@ package books
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
+	"time"
 
+	"github.com/wattledger/wattledger/aggregator/adjusting"
 	"github.com/wattledger/wattledger/aggregator/carbon"
 	"github.com/wattledger/wattledger/aggregator/closing"
 	"github.com/wattledger/wattledger/aggregator/verify"
@@ -26,6 +29,8 @@ type Book struct {
 	// Cuts and DeviceHours are the newest of each hour.
 	Cuts        []record.Cut
 	DeviceHours []record.DeviceHour
+	// Findings are what was wrong with the input, as the last look at each hour found it.
+	Findings []closing.Finding
 
 	fleet *fleettest.Fleet
 	once  bool
@@ -95,7 +100,7 @@ func (b *Book) again(end, now unit.Micros) error {
 		if err != nil {
 			return err
 		}
-		corrections := Difference(b.hours[h].Entries, res.Entries)
+		corrections := adjusting.Adjust(b.booked(h), res.Entries, adjusting.Reason([]adjusting.Cause{{Word: "late_data", About: "of a made-up fleet"}}))
 		b.hours[h] = res
 		b.Entries = append(b.Entries, corrections...)
 		b.Adjustments += len(corrections)
@@ -103,10 +108,32 @@ func (b *Book) again(end, now unit.Micros) error {
 	return nil
 }
 
+// booked is what the ledger holds of an hour, line by line.
+func (b *Book) booked(h unit.Micros) adjusting.Hour {
+	out := adjusting.Hour{Root: "made-up"}
+	at := map[adjusting.Line]int{}
+	name := h.Time().Format(time.RFC3339)
+	for i, e := range b.Entries {
+		if e.Hour != name {
+			continue
+		}
+		l := adjusting.LineOf(e)
+		k, ok := at[l]
+		if !ok {
+			k, at[l] = len(out.Lines), len(out.Lines)
+			out.Lines = append(out.Lines, adjusting.Booked{Entry: e, ID: fmt.Sprint(i)})
+			continue
+		}
+		out.Lines[k] = adjusting.Booked{Entry: adjusting.Sum(e, out.Lines[k].Entry), ID: fmt.Sprint(i)}
+	}
+	return out
+}
+
 func (b *Book) gather() {
 	for _, h := range slices.Sorted(maps.Keys(b.hours)) {
 		b.Cuts = append(b.Cuts, b.hours[h].Cuts...)
 		b.DeviceHours = append(b.DeviceHours, b.hours[h].DeviceHours...)
+		b.Findings = append(b.Findings, b.hours[h].Findings...)
 	}
 }
 
