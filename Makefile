@@ -176,6 +176,10 @@ bench-storage: setup ## What the table of samples takes with other codecs, order
 soak: ## 36,000 ticks of the collector as fast as they go; fails when memory grows
 	@$(GO) test -tags bench -run TestSoak -v -timeout 15m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'
 
+.PHONY: truth
+truth: ## Play random fleets and hold their ledgers against the rules and against what was really drawn (ARGS='-fleets 50 -seed 7')
+	@$(GO) run ./deploy/truth $(ARGS)
+
 ##### Check
 
 .PHONY: check

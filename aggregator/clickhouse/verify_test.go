@@ -28,7 +28,7 @@ func store(t *testing.T, conn driver.Conn, f *fleettest.Fleet) {
 			exec(t, conn, "INSERT INTO %s VALUES %s", table, strings.Join(chunk, ","))
 		}
 	}
-	insert("sites", []string{fmt.Sprintf("('%s', 'FR', 'FR', 'op', 'FR', %d, 'sched', 1)", f.Site.ID, f.Site.PUEThousandths)})
+	insert("sites (id, country, zone, operator, operator_country, pue_thousandths, allocation_source, revision)", []string{fmt.Sprintf("('%s', 'FR', 'FR', 'op', 'FR', %d, 'sched', 1)", f.Site.ID, f.Site.PUEThousandths)})
 	var nodes, devices, allocations, samples, messages []string
 	messages = append(messages, fmt.Sprintf("('wl.allocation.v1', '%s', 'sched', 'run', 0, '', 0, 1, fromUnixTimestamp64Micro(%d), 1, now(), now(), now(), 0, 0)", f.Site.ID, f.Period().To))
 	for i, n := range f.Nodes {
@@ -48,9 +48,9 @@ func store(t *testing.T, conn driver.Conn, f *fleettest.Fleet) {
 				if d.Parent != "" && d.Kind == record.KindMIG {
 					run = fmt.Sprintf("%s-%s-%s", n.ID, d.Parent, id.Run)
 				}
-				samples = append(samples, fmt.Sprintf("('%s', '%s', '%s', '%s', 1, '%s', '%s', '%s', fromUnixTimestamp64Micro(%d), %d, 10000, now(), 0, 0, %d, %d, %d, %d)",
-					f.Site.ID, n.ID, d.UUID, run, id.Boot, id.Driver, d.Energy, r.Tick, uint64(r.At), uint64(r.Energy), uint64(r.Integral), uint64(r.Activity),
-					uint32(r.Seen)))
+				samples = append(samples, fmt.Sprintf("('%s', '%s', '%s', '%s', 1, '%s', '%s', '%s', fromUnixTimestamp64Micro(%d), %d, %d, now(), 0, 0, %d, %d, %d, %d, %d)",
+					f.Site.ID, n.ID, d.UUID, run, id.Boot, id.Driver, d.Energy, r.Tick, uint64(r.At), s.Interval/unit.Millisecond, uint64(r.Energy), uint64(r.Integral), uint64(r.Activity),
+					uint32(r.Seen), r.Read))
 				if rows[run] == nil {
 					rows[run] = map[string]bool{}
 				}
@@ -68,7 +68,7 @@ func store(t *testing.T, conn driver.Conn, f *fleettest.Fleet) {
 	if len(allocations) > 0 {
 		insert("allocations", allocations)
 	}
-	insert("samples (site, node, device, run, seq, boot, driver, energy_source, tick, energy_ts, period_ms, received, kafka_partition, kafka_offset, energy_mj, power_integral_mj, sm_active_us, energy_epoch)", samples)
+	insert("samples (site, node, device, run, seq, boot, driver, energy_source, tick, energy_ts, period_ms, received, kafka_partition, kafka_offset, energy_mj, power_integral_mj, sm_active_us, energy_epoch, ticks_read)", samples)
 }
 
 func closeAll(t *testing.T, s *Store) {
