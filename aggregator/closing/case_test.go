@@ -336,7 +336,12 @@ func readMeters(t *testing.T, a *txtar.Archive, f *fleettest.Fleet) {
 // Intensities are in g/kWh, footprints in kg, water in l/kWh.
 func readFactors(t *testing.T, a *txtar.Archive, f *fleettest.Fleet) {
 	t.Helper()
-	current := verify.Factors{Embodied: map[string]factor.Chosen{}}
+	// Where a case states no intensity the grid has 100 g/kWh.
+	current := verify.Factors{
+		Grid:     factor.Chosen{Edition: factor.Edition{Kind: factor.GridIntensity, Key: "FR", Value: 100_000_000, Boundary: factor.Lifecycle, Source: "Exemplia", Name: "1"}},
+		Embodied: map[string]factor.Chosen{},
+	}
+	f.Revisions = []fleettest.Revision{{Factors: current}}
 	for _, r := range rows(t, a, "factors.csv") {
 		hour := at(t, r["hour"], fleettest.Begin)
 		e := factor.Edition{Key: cmp.Or(r["key"], "FR"), Boundary: cmp.Or(r["boundary"], "lifecycle"), Source: "Exemplia", Name: cmp.Or(r["edition"], "1"), Resolution: "hourly"}
@@ -499,18 +504,18 @@ func table(columns []column, list []record.Entry) string {
 func qualityTable(list []record.DeviceHour) string {
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "hour\tkind\twhat\tmetered_j\testimated_j\texcess_j\tcovered_s\tresets\tflags")
+	fmt.Fprintln(w, "hour\tkind\twhat\tmetered_j\testimated_j\texcess_j\tpresent_s\tcovered_s\tresets\tflags")
 	any := false
 	for _, d := range list {
 		meter := (d.Kind == "node" || d.Kind == "site") && d.Counter != 0
-		if !meter && d.Estimated == 0 && d.Excess == 0 && d.Resets == 0 && len(d.Flags) == 0 {
+		if !meter && d.Estimated == 0 && d.Excess == 0 && d.Resets == 0 && len(d.Flags) == 0 && d.Covered >= d.Present {
 			continue
 		}
 		any = true
 		hour, _ := time.Parse(time.RFC3339, d.Hour)
 		fmt.Fprintln(w, strings.Join([]string{
 			hour.Format("15:04"), d.Kind, cmp.Or(d.Device, d.Node, d.Site), decimal(int64(d.Counter), 3), decimal(int64(d.Estimated), 3),
-			decimal(int64(d.Excess), 3), decimal(int64(d.Covered), 6), fmt.Sprint(d.Resets), cmp.Or(strings.Join(d.Flags, " "), "-"),
+			decimal(int64(d.Excess), 3), decimal(int64(d.Present), 6), decimal(int64(d.Covered), 6), fmt.Sprint(d.Resets), cmp.Or(strings.Join(d.Flags, " "), "-"),
 		}, "\t"))
 	}
 	_ = w.Flush()

@@ -342,7 +342,9 @@ func (c *nodeCloser) energy(e *record.Entry, d Device, gpu, cpu attribution.Part
 	e.GPU = gpu.Measured + gpu.Estimated
 	e.CPU = cpu.Measured + cpu.Estimated
 	all := gpu.Add(cpu)
-	e.Measured, e.Estimated, e.Interpolated = all.Measured, all.Estimated, all.Interpolated
+	e.Measured, e.Estimated = all.Measured, all.Estimated
+	// What the holders of a device leave lies on the other side of the same edges, so it is as uncertain as theirs, and not less than nothing.
+	e.Interpolated = min(max(all.Interpolated, -all.Interpolated), max(all.Measured, 0))
 	e.BoundLow, e.BoundHigh = all.Low, all.High
 	e.Uncertainty = c.sensors.off(c.sensorOf(d), gpu.Measured) + c.sensors.off(factor.SensorEstimated, gpu.Estimated) +
 		c.sensors.off(c.sensorOf(c.cpuOf(d)), cpu.Measured) + c.sensors.off(factor.SensorEstimated, cpu.Estimated)
