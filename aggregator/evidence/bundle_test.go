@@ -55,8 +55,8 @@ func (b *book) Batches(_ context.Context, seals []record.Seal) ([]Batch, error) 
 	return out, nil
 }
 
-func (b *book) Unsealed(context.Context) (map[string]int64, error) { return nil, nil }
-func (b *book) LogRows(context.Context) ([]LogRow, error)          { return b.rows, nil }
+func (b *book) Unsealed(context.Context) (map[string]int64, error)      { return nil, nil }
+func (b *book) LogRows(context.Context) ([]LogRow, error)               { return b.rows, nil }
 func (b *book) CheckpointRows(context.Context) ([]CheckpointRow, error) { return b.signed, nil }
 
 func entryAt(site string, i int, at unit.Micros, tenant string) record.Entry {
