@@ -95,7 +95,7 @@ func Adjust(booked Hour, now []record.Entry, reason string) []record.Entry {
 	for _, p := range lines {
 		e := p.now
 		if !p.is { // nobody holds it any more: the line is taken back, with what it was made from
-			e = zero(p.booked)
+			e = Zero(p.booked)
 		}
 		e = minus(e, p.booked)
 		if nothing(e) {

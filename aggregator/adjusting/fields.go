@@ -45,8 +45,11 @@ func minus(a, b record.Entry) record.Entry {
 	return a
 }
 
-// zero is e with every sum at nought.
-func zero(e record.Entry) record.Entry { return minus(e, e) }
+// Zero is e with every sum at nought.
+func Zero(e record.Entry) record.Entry { return minus(e, e) }
+
+// Same says that two entries agree in every sum.
+func Same(a, b record.Entry) bool { return nothing(minus(a, b)) }
 
 // nothing says that every sum is nought.
 func nothing(e record.Entry) bool {

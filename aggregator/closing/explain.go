@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wattledger/wattledger/aggregator/adjusting"
 	"github.com/wattledger/wattledger/aggregator/attribution"
 	"github.com/wattledger/wattledger/aggregator/carbon"
 	"github.com/wattledger/wattledger/schemas/factor"
@@ -50,10 +51,7 @@ func Explain(h Hour, e record.Entry) (record.Entry, []Step, error) {
 }
 
 // sameLine says that two entries are of the same line of an hour, whatever they amount to.
-func sameLine(a, b record.Entry) bool {
-	return a.Node == b.Node && a.Device == b.Device && a.Account == b.Account && a.Tenant == b.Tenant && a.Allocation == b.Allocation &&
-		a.From == b.From && a.To == b.To
-}
+func sameLine(a, b record.Entry) bool { return adjusting.LineOf(a) == adjusting.LineOf(b) }
 
 // explainer takes the site through its steps and looks at one line before and after each.
 type explainer struct {
@@ -297,7 +295,13 @@ func (x *explainer) rest(p place) {
 	}
 	var node, it unit.Millijoules
 	p.node.each(func(o *record.Entry) { node, it = node+o.NodeRest, it+o.GPU+o.CPU })
-	lines := []string{fmt.Sprintf("%s: %d mJ on node %s, whose GPUs and CPUs took %d mJ", e.RestSource, node, e.Node, it)}
+	lines := []string{fmt.Sprintf("node %s, %s × the time it was there: %d mJ", e.Node, e.RestSource, node)}
+	if strings.HasPrefix(e.RestSource, "meter ") {
+		lines[0] = fmt.Sprintf("node %s, %s: %d mJ, less %d mJ of its GPUs and CPUs: %d mJ", e.Node, e.RestSource, node+it, it, node)
+		if node == 0 {
+			lines[0] = fmt.Sprintf("node %s, %s: it reads no more than the %d mJ of its GPUs and CPUs", e.Node, e.RestSource, it)
+		}
+	}
 	if p.book != nil {
 		var device unit.Millijoules
 		p.book.each(func(o *record.Entry) { device += o.NodeRest })
