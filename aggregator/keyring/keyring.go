@@ -89,7 +89,7 @@ func Open(cfg Config, data string) (Keys, Files, error) {
 	}
 	if files.Secret == "" {
 		files.Secret = filepath.Join(dir, secretName)
-		made, err := create(files.Secret, ledger.NewSecret().Reveal())
+		made, err := create(files.Secret, newSecret().Reveal())
 		if err != nil {
 			return Keys{}, files, err
 		}
@@ -137,7 +137,7 @@ func Generate(dir, origin string) (Files, error) {
 	}
 	f := Files{Secret: filepath.Join(dir, secretName), Note: filepath.Join(dir, noteName), Verifier: filepath.Join(dir, verifierName), Made: true}
 	skey, vkey := newNoteKey(origin)
-	for _, file := range []struct{ name, text string }{{f.Secret, ledger.NewSecret().Reveal()}, {f.Note, skey + "\n"}, {f.Verifier, vkey + "\n"}} {
+	for _, file := range []struct{ name, text string }{{f.Secret, newSecret().Reveal()}, {f.Note, skey + "\n"}, {f.Verifier, vkey + "\n"}} {
 		made, err := create(file.name, file.text)
 		if err != nil {
 			return f, err
@@ -197,6 +197,12 @@ func (k Keys) withNote(skey string) (Keys, error) {
 	k.Signer = signer
 	_, k.Verifier = noteKey(signer.Name(), b[1:])
 	return k, nil
+}
+
+func newSecret() ledger.Secret {
+	var random [32]byte
+	_, _ = rand.Read(random[:]) // does not fail (crypto/rand)
+	return ledger.NewSecret(random)
 }
 
 func newNoteKey(origin string) (skey, vkey string) {

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -19,12 +18,8 @@ type Secret struct{ key [32]byte }
 
 const secretPrefix = "wattledger-site-secret-v1+"
 
-// NewSecret makes one by chance.
-func NewSecret() Secret {
-	var s Secret
-	_, _ = rand.Read(s.key[:]) // does not fail (crypto/rand)
-	return s
-}
+// NewSecret makes one of 32 random bytes.
+func NewSecret(random [32]byte) Secret { return Secret{random} }
 
 // SecretFrom makes one out of a text that is no secret: for a demo, which gives the same bytes each time.
 func SecretFrom(text string) Secret {

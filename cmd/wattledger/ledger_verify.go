@@ -19,7 +19,7 @@ type ledgerVerifyCmd struct {
 	Bundle     string `help:"Check this bundle, offline, instead of the database." placeholder:"DIR" type:"existingdir"`
 	VKey       string `name:"vkey" help:"Public key of the log as its operator published it." placeholder:"FILE" type:"existingfile"`
 	Checkpoint string `help:"A checkpoint that was kept elsewhere: the log has to go on from it." placeholder:"FILE" type:"existingfile"`
-	SealsOnly  bool   `help:"Leave out the recomputation from samples."`
+	SealsOnly  bool   `help:"Leave out the recomputation of closed hours."`
 }
 
 // Help shows examples.
@@ -227,7 +227,7 @@ func (c *ledgerVerifyCmd) print(env *process.Env, v verified) error {
 			if r.Samples != "" {
 				since = "the hours from " + r.Samples
 			}
-			fmt.Fprintf(out, "Samples   %s were recomputed from samples; %d mJ and %d device-milliseconds do not balance\n", since, r.Energy.Residual, r.Time.Residual)
+			fmt.Fprintf(out, "Samples   %s were recomputed from the samples; %d mJ and %d device-milliseconds do not balance\n", since, r.Energy.Residual, r.Time.Residual)
 		}
 	} else if c.Bundle == "" {
 		fmt.Fprintln(out, "Samples   not recomputed: seals and log only")

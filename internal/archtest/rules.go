@@ -24,7 +24,7 @@ var pure = []string{
 }
 
 // core packages do no I/O and are handed their time. Pure ones are core, and these may besides wait and count what they do.
-var core = append([]string{"collector/agent", "collector/nodemeter", "collector/workload", "ingest/pipeline", "ingest/rollup"}, pure...)
+var core = append([]string{"aggregator/transparency", "collector/agent", "collector/nodemeter", "collector/workload", "ingest/pipeline", "ingest/rollup"}, pure...)
 
 // adapters lie below a core package, whose publishers they ask, and are none themselves: they do I/O and have a clock.
 var adapters = []string{
