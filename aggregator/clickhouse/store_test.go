@@ -24,11 +24,7 @@ const hour0 = 1_790_000_000_000_000 / unit.Hour * unit.Hour
 // open is a store on a fresh, migrated database.
 func open(t *testing.T) (*Store, driver.Conn) {
 	t.Helper()
-	return openAt(t, chtest.Start(t))
-}
-
-func openAt(t *testing.T, cfg chconn.Config) (*Store, driver.Conn) {
-	t.Helper()
+	cfg := chtest.Start(t)
 	db, err := chconn.OpenDB(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -94,7 +94,9 @@ type Sorted struct {
 // Sort orders the samples of one device, which lie in some spans of all. It holds until the workspace is used again.
 func (w *Workspace) Sort(all *Rows, spans []Span, ids []Identity) Sorted {
 	tick := all.Cols[Tick]
-	slices.SortFunc(spans, func(a, b Span) int { return cmp.Or(cmp.Compare(tick[a.From], tick[b.From]), cmp.Compare(a.From, b.From)) })
+	slices.SortFunc(spans, func(a, b Span) int {
+		return cmp.Or(cmp.Compare(tick[a.From], tick[b.From]), cmp.Compare(a.From, b.From))
+	})
 	w.perm = w.perm[:0]
 	for _, s := range spans {
 		for i := s.From; i < s.To; i++ {
