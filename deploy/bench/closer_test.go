@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime/pprof"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type closed struct {
 	Entries int     `json:"entries"`
 	Rows    int64   `json:"rows"` // samples in the hours, repeats aside
 	Root    string  `json:"root"`
+	CPU     float64 `json:"cpu"`
 	Peak    int64   `json:"peak"` // bytes resident
 }
 
@@ -109,6 +111,11 @@ func closerRole(dir, hours, profile string, out io.Writer) error {
 		said.Hours += n
 	}
 	said.Total, said.Load, said.Append, said.Rows = time.Since(begun).Seconds(), store.load.Seconds(), store.append.Seconds(), store.rows
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		return err
+	}
+	said.CPU = time.Duration(used.Utime.Nano() + used.Stime.Nano()).Seconds()
 	if said.Peak, err = peakOf(os.Getpid()); err != nil {
 		return err
 	}
