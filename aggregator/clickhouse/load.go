@@ -105,7 +105,7 @@ func purposes(h closing.Hour, nodes []record.Node, devices map[string][]record.D
 			}
 			if c, ok := cuts[counter]; !ok {
 				w.left = h.Start - Lookahead // it may have been read shortly before
-			} else if w.All {
+			} else {
 				w.left = max(c.T0-10*unit.Second, h.Start-maxLookback) // activity is needed from the sample to the left on
 			}
 			if c, ok := cuts[d.UUID]; ok {

@@ -178,8 +178,8 @@ func (a *Audit) Samples(ctx context.Context, site string, devices []string, p ve
 }
 
 // meteredSQL finds the epochs of each counter and, of each, the first and last raw value. Where the counter runs on over an
-// edge of the period, the value there lies on the line between the samples around it (design §3); an edge whose right-hand
-// sample came later than closing looks ahead is held at the left one.
+// edge of the period, the value there lies on the line between the samples around it (design §3); an edge that the ledger holds open,
+// since the right-hand sample has not been looked at yet, is held at the left one.
 const meteredSQL = `
 WITH {from:Int64} AS lo, {to:Int64} AS hi, {ahead:Int64} AS ahead,
   points AS (
@@ -187,7 +187,7 @@ WITH {from:Int64} AS lo, {to:Int64} AS hi, {ahead:Int64} AS ahead,
       boot, driver, run, ifNull(toInt64(energy_epoch), -1) AS seen, toUnixTimestamp64Micro(tick) AS tick_us
     FROM sample
     WHERE site = {site:String} AND device IN {devices:Array(String)} AND energy_ts IS NOT NULL AND energy_mj IS NOT NULL
-      AND tick < fromUnixTimestamp64Micro(hi + ahead) AND ({first:UInt8} = 0 OR tick >= fromUnixTimestamp64Micro(lo - ahead))
+      AND tick < fromUnixTimestamp64Micro(if(device IN {held_hi:Array(String)}, hi + ahead, {until:Int64})) AND ({first:UInt8} = 0 OR tick >= fromUnixTimestamp64Micro(lo - ahead))
     ORDER BY device, ts, boot, driver, c, tick_us, run, seen
     LIMIT 1 BY device, ts, boot, driver),
   steps AS (
@@ -208,7 +208,7 @@ WITH {from:Int64} AS lo, {to:Int64} AS hi, {ahead:Int64} AS ahead,
     FROM numbered GROUP BY device, epoch)
 SELECT device, toInt64(count()), toInt64(sum(at_end - at_start)) FROM (
   SELECT device,
-    multiIf(first_ts >= lo, first_c, last_ts <= lo OR a.1 = lo OR b.3 >= lo + ahead + if({first:UInt8} = 1, 3600000000, 0), a.2,
+    multiIf(first_ts >= lo, first_c, last_ts <= lo OR a.1 = lo OR (b.3 >= lo + ahead AND device IN {held_lo:Array(String)}), a.2,
       a.2 + toInt64(intDiv(toInt128(b.2 - a.2) * (lo - a.1), b.1 - a.1))) AS at_start,
     multiIf(first_ts >= hi, first_c, last_ts <= hi, last_c, d.1 = hi, d.2,
       d.2 + toInt64(intDiv(toInt128(e.2 - d.2) * (hi - d.1), e.1 - d.1))) AS at_end
@@ -216,14 +216,21 @@ SELECT device, toInt64(count()), toInt64(sum(at_end - at_start)) FROM (
 GROUP BY device ORDER BY device`
 
 // Metered is what the raw counters rose by within p. The time it takes grows with all that is stored of the devices.
-func (a *Audit) Metered(ctx context.Context, site string, devices []record.Device, p verify.Period, first bool) ([]verify.Metered, error) {
-	var uuids, limits []string
+func (a *Audit) Metered(ctx context.Context, site string, devices []record.Device, p verify.Period, first bool, edges verify.Edges) ([]verify.Metered, error) {
+	var uuids, limits, heldLo, heldHi []string
 	for _, d := range devices {
 		uuids = append(uuids, d.UUID)
 		limits = append(limits, strconv.FormatInt(int64(d.LimitMilliwatts), 10))
+		if edges.Held[verify.Edge{Device: d.UUID, T: p.From}] {
+			heldLo = append(heldLo, d.UUID)
+		}
+		if edges.Held[verify.Edge{Device: d.UUID, T: p.To}] {
+			heldHi = append(heldHi, d.UUID)
+		}
 	}
 	ctx = with(ctx, "site", site, "devices", array(uuids), "limits", "["+strings.Join(limits, ",")+"]", "from", p.From, "to", p.To,
-		"ahead", verify.Lookahead, "first", bit(first))
+		"ahead", verify.Lookahead, "first", bit(first),
+		"held_lo", array(heldLo), "held_hi", array(heldHi), "until", max(edges.Until, p.To+verify.Lookahead))
 	var out []verify.Metered
 	err := a.each(ctx, meteredSQL, func(rows driver.Rows) error {
 		var m verify.Metered

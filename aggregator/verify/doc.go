@@ -80,6 +80,14 @@ type Metered struct {
 	Energy unit.Millijoules
 }
 
+// Edges are what the ledger says about the ends of a period, as far as it depends on when hours were looked at.
+type Edges struct {
+	// Held are those at which a counter is held at its last reading.
+	Held map[Edge]bool
+	// Until is before which the samples to the right of the period's end lie.
+	Until unit.Micros
+}
+
 // Counts says what is stored. A sample is (run, sequence, device, tick).
 type Counts struct {
 	Rows   int64 `json:"rows"`
@@ -104,8 +112,8 @@ type Store interface {
 	Allocations(ctx context.Context, site string, before unit.Micros) (map[string][]record.Allocation, error)
 	// Samples are those of some devices with a tick in p and, unless first, the newest before it.
 	Samples(ctx context.Context, site string, devices []string, p Period, first bool) (map[string]Series, error)
-	// Metered is found by a query of its own from the first and last counter of each epoch. limits are per device.
-	Metered(ctx context.Context, site string, devices []record.Device, p Period, first bool) ([]Metered, error)
+	// Metered is found by a query of its own from the first and last counter of each epoch.
+	Metered(ctx context.Context, site string, devices []record.Device, p Period, first bool, edges Edges) ([]Metered, error)
 	Entries(ctx context.Context, site string, p Period) ([]record.Entry, error)
 	// Readings are those of all meters of the site and its nodes that touch p.
 	Readings(ctx context.Context, site string, p Period) ([]record.Reading, error)

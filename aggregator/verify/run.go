@@ -82,7 +82,7 @@ type siteInput struct {
 	readings         map[string][]record.Reading
 	history, quality []record.DeviceHour
 	named            map[IdleAt]unit.Milliwatts
-	open             map[Edge]bool
+	edges            Edges
 }
 
 func readSite(ctx context.Context, store Store, site record.Site, p Period) (siteInput, error) {
@@ -118,10 +118,13 @@ func readSite(ctx context.Context, store Store, site record.Site, p Period) (sit
 	if s.cuts, err = store.Cuts(ctx, site.ID, s.period); err != nil {
 		return s, err
 	}
-	s.open = map[Edge]bool{}
+	s.edges = Edges{Held: map[Edge]bool{}, Until: s.period.To + Lookahead}
 	for _, c := range s.cuts {
 		if c.Open {
-			s.open[Edge{c.Device, c.T}] = true
+			s.edges.Held[Edge{c.Device, c.T}] = true
+		}
+		if c.T == s.period.To {
+			s.edges.Until = max(s.edges.Until, c.T1+60*unit.Second) // a tick is a little after what it reads
 		}
 	}
 	s.named = namedIdle(s.entries, s.devices)
@@ -226,7 +229,7 @@ func (s siteInput) group(ctx context.Context, store Store, site string, nodes []
 	var metered []Metered
 	var err error
 	if len(uuids) > 0 {
-		wide := Period{From: s.period.From - Lookahead, To: s.period.To + Lookahead}
+		wide := Period{From: s.period.From - Lookahead, To: s.edges.Until}
 		if series, err = store.Samples(ctx, site, uuids, wide, s.first); err != nil {
 			return nil, nil, nil, err
 		}
@@ -247,7 +250,7 @@ func (s siteInput) group(ctx context.Context, store Store, site string, nodes []
 			period.Settled = true
 			of[i], quality[i], errs[i] = RecomputeNode(Node{
 				Node: n, Allocations: s.allocations, Devices: byNode[n.ID], Series: series, Readings: s.readings[n.ID], History: s.history,
-				IdleLimit: s.site.IdleLimit, Named: s.named, Open: s.open,
+				IdleLimit: s.site.IdleLimit, Named: s.named, Open: s.edges.Held,
 			}, period, s.first)
 		})
 	}
@@ -281,7 +284,11 @@ func (s siteInput) meter(ctx context.Context, store Store, site string, devices 
 	}
 	var out []Metered
 	for k, of := range groups {
-		m, err := store.Metered(ctx, site, of, k.hours, k.begins)
+		edges := s.edges
+		if k.hours.To != s.period.To {
+			edges.Until = 0
+		}
+		m, err := store.Metered(ctx, site, of, k.hours, k.begins, edges)
 		if err != nil {
 			return nil, err
 		}
