@@ -62,6 +62,18 @@ func store(t *testing.T, conn driver.Conn, f *fleettest.Fleet) {
 				f.Site.ID, n.ID, run, f.Period().To, len(keys), i))
 		}
 	}
+	var readings []string
+	for _, r := range f.Site.Readings {
+		readings = append(readings, reading(f.Site.ID, r))
+	}
+	for _, n := range f.Nodes {
+		for _, r := range n.Readings {
+			readings = append(readings, reading(f.Site.ID, r))
+		}
+	}
+	if len(readings) > 0 {
+		insert("readings (site, node, meter, quantity, unit, from_us, to_us, value, counter, method, epoch, received)", readings)
+	}
 	insert("nodes", nodes)
 	insert("devices", devices)
 	insert("messages", messages)
@@ -69,6 +81,11 @@ func store(t *testing.T, conn driver.Conn, f *fleettest.Fleet) {
 		insert("allocations", allocations)
 	}
 	insert("samples (site, node, device, run, seq, boot, driver, energy_source, tick, energy_ts, period_ms, received, kafka_partition, kafka_offset, energy_mj, power_integral_mj, sm_active_us, energy_epoch, ticks_read)", samples)
+}
+
+func reading(site string, r record.Reading) string {
+	return fmt.Sprintf("('%s', '%s', '%s', '%s', '%s', %d, %d, %d, %v, '%s', '%s', now())",
+		site, r.Node, r.Meter, r.Quantity, r.Unit, r.From, r.To, r.Value, r.Counter, r.Method, r.Epoch)
 }
 
 func closeAll(t *testing.T, s *Store) {
@@ -113,6 +130,25 @@ func TestVerifyFindsNothingInARightLedger(t *testing.T) {
 			}
 			if part.Energy.Residual != 0 || part.Truth.Entries != 0 {
 				t.Errorf("without the first hour: %+v", part)
+			}
+		})
+	}
+}
+
+// So is what meters of nodes and of the site make of it, where they count and where they are refused.
+func TestVerifyFindsNothingInALedgerOfMeters(t *testing.T) {
+	for _, seed := range []uint64{2, 5, 9} {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			s, conn := open(t)
+			f := fleettest.NewWith(seed, fleettest.Options{Meters: true})
+			store(t, conn, f)
+			closeAll(t, s)
+			r, err := verify.Run(t.Context(), NewAudit(conn), f.Period(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Energy.Metered == 0 || r.Energy.Residual != 0 || r.Energy.Levels.Sum() != 0 || r.Time.Residual != 0 || r.Truth != (verify.Truth{}) {
+				t.Errorf("%+v", r)
 			}
 		})
 	}
