@@ -24,7 +24,7 @@ import (
 // ledgerCmd is what concerns the ledger itself.
 type ledgerCmd struct {
 	Show     ledgerShowCmd     `cmd:"" help:"Show seals, or entries by site, hour, tenant and device."`
-	Explain  ledgerExplainCmd  `cmd:"" help:"Tell how an entry came about, from samples and factors to the integer."`
+	Explain  ledgerExplainCmd  `cmd:"" help:"Tell how an entry came about, out of readings and factors, to the integer."`
 	Verify   ledgerVerifyCmd   `cmd:"" help:"Check the ledger, or a bundle, against its seals, its log and its samples."`
 	Export   ledgerExportCmd   `cmd:"" help:"Write a bundle that can be checked offline: the whole ledger, or one tenant's part."`
 	Simulate ledgerSimulateCmd `cmd:"" help:"Show what a late allocation, a new factor, or what has come since would change."`
