@@ -54,7 +54,7 @@ type Hour struct {
 
 // Adjust makes the entries by which the ledger's sums become those of now. They are in the ledger's order; there are none where
 // nothing differs.
-func Adjust(booked Hour, now []record.Entry, reason string) []record.Entry {
+func Adjust(booked Hour, now []record.Entry, causes []Cause) []record.Entry {
 	type pair struct {
 		booked  record.Entry
 		id      string
@@ -101,7 +101,7 @@ func Adjust(booked Hour, now []record.Entry, reason string) []record.Entry {
 		if nothing(e) {
 			continue
 		}
-		e.Kind, e.Reason = record.Adjustment, reason
+		e.Kind, e.Reason = record.Adjustment, Reason(toldTo(e, causes))
 		switch id := unallocated[[2]string{e.Node, e.Device}]; {
 		case p.has:
 			e.Corrects = p.id
@@ -127,6 +127,21 @@ type Cause struct {
 // maxNamed is how many causes of one word a reason names; of more it gives the number, as a line that nobody reads to its end
 // proves nothing.
 const maxNamed = 5
+
+// toldTo are the causes as an entry may tell them: a tenant reads its own entries, and which allocations others have is not its to
+// know.
+func toldTo(e record.Entry, causes []Cause) []Cause {
+	if e.Tenant == "" {
+		return causes
+	}
+	out := slices.Clone(causes)
+	for i, c := range out {
+		if c.Word == "late_allocation" && c.About != e.Allocation {
+			out[i].About = ""
+		}
+	}
+	return out
+}
 
 // Reason writes causes as an adjustment's reason: in the order of record.Reasons, each thing once, whatever order they were
 // found in.

@@ -67,7 +67,7 @@ func sums(lists ...[]record.Entry) map[Line][22]int64 {
 func TestBookedAndAdjustmentsAreNow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		booked, now := drawEntries(t), drawEntries(t)
-		adjustments := Adjust(bookedOf(booked), now, "late_data n0")
+		adjustments := Adjust(bookedOf(booked), now, []Cause{{Word: "late_data", About: "n0"}})
 		if got, want := sums(booked, adjustments), sums(now); !reflect.DeepEqual(got, want) {
 			t.Fatalf("booked and adjusted are\n%v\nknown now is\n%v", got, want)
 		}
@@ -80,7 +80,7 @@ func TestBookedAndAdjustmentsAreNow(t *testing.T) {
 			}
 		}
 		// Twice equals once, and where nothing differs nothing is booked.
-		if again := Adjust(bookedOf(booked, adjustments), now, "late_data n0"); len(again) != 0 {
+		if again := Adjust(bookedOf(booked, adjustments), now, []Cause{{Word: "late_data", About: "n0"}}); len(again) != 0 {
 			t.Fatalf("adjusted again: %+v", again)
 		}
 	})
@@ -91,16 +91,16 @@ func TestBookedAndAdjustmentsAreNow(t *testing.T) {
 func TestAdjustmentsDoNotDependOnOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		booked, between, now := drawEntries(t), drawEntries(t), drawEntries(t)
-		want := Adjust(bookedOf(booked), now, "cut")
+		want := Adjust(bookedOf(booked), now, []Cause{{Word: "cut"}})
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "order"), 1))
 		h, other := bookedOf(booked), slices.Clone(now)
 		rng.Shuffle(len(h.Lines), func(i, j int) { h.Lines[i], h.Lines[j] = h.Lines[j], h.Lines[i] })
 		rng.Shuffle(len(other), func(i, j int) { other[i], other[j] = other[j], other[i] })
-		if got := Adjust(h, other, "cut"); !reflect.DeepEqual(got, want) {
+		if got := Adjust(h, other, []Cause{{Word: "cut"}}); !reflect.DeepEqual(got, want) {
 			t.Fatalf("order changed the adjustments:\n%+v\n%+v", got, want)
 		}
-		first := Adjust(bookedOf(booked), between, "cut")
-		second := Adjust(bookedOf(booked, first), now, "cut")
+		first := Adjust(bookedOf(booked), between, []Cause{{Word: "cut"}})
+		second := Adjust(bookedOf(booked, first), now, []Cause{{Word: "cut"}})
 		if got := sums(booked, first, second); !reflect.DeepEqual(got, sums(now)) {
 			t.Fatalf("by a detour the ledger holds\n%v, want\n%v", got, sums(now))
 		}
@@ -117,7 +117,7 @@ func TestAnotherTenantIsAPair(t *testing.T) {
 	now := e
 	now.Tenant, now.Flags = "b", nil
 	h := Hour{Root: "cafe", Lines: []Booked{{Entry: e, ID: "id-of-a"}, {Entry: rest, ID: "id-of-rest"}}}
-	got := Adjust(h, []record.Entry{rest, now}, "late_allocation job")
+	got := Adjust(h, []record.Entry{rest, now}, []Cause{{Word: "late_allocation", About: "job"}})
 	if len(got) != 2 {
 		t.Fatalf("%d adjustments: %+v", len(got), got)
 	}
@@ -129,9 +129,25 @@ func TestAnotherTenantIsAPair(t *testing.T) {
 		t.Errorf("given: %+v", to)
 	}
 	now.Device = "GPU-9" // a device the hour knew nothing of
-	if got := Adjust(h, []record.Entry{e, rest, now}, "inventory n"); len(got) != 1 || got[0].Corrects != "seal:cafe" {
+	if got := Adjust(h, []record.Entry{e, rest, now}, []Cause{{Word: "inventory", About: "n"}}); len(got) != 1 || got[0].Corrects != "seal:cafe" {
 		t.Errorf("a line that is new to the hour: %+v", got)
 	}
+}
+
+// An hour is evaluated anew as a whole, and its causes are its own; a tenant's entry names nobody else's allocation.
+func TestATenantIsToldOfItsOwnAllocations(t *testing.T) {
+	causes := []Cause{{Word: "late_data", About: "node-a"}, {Word: "late_allocation", About: "job-1"}, {Word: "late_allocation", About: "job-2"}}
+	f := func(e record.Entry, want string) {
+		t.Helper()
+		e.GPU = 1
+		got := Adjust(Hour{Root: "cafe"}, []record.Entry{e}, causes)
+		if len(got) != 1 || got[0].Reason != want {
+			t.Errorf("%+v, want the reason %q", got, want)
+		}
+	}
+	f(record.Entry{Tenant: "t", Allocation: "job-2"}, "late_data node-a; late_allocation job-2")
+	f(record.Entry{Tenant: "t", Allocation: "job-3"}, "late_data node-a; late_allocation")
+	f(record.Entry{Account: record.AccountUnallocated}, "late_data node-a; late_allocation job-1, job-2")
 }
 
 // Every figure of an entry is either summed here or is known not to sum.

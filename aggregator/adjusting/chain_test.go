@@ -87,7 +87,7 @@ func (b *book) adjust(t *rapid.T, w world) int {
 		for i, e := range b.entries[at] {
 			h.Lines = append(h.Lines, adjusting.Booked{Entry: e, ID: fmt.Sprint(i)})
 		}
-		entries := adjusting.Adjust(h, res.Entries, "late_data n")
+		entries := adjusting.Adjust(h, res.Entries, []adjusting.Cause{{Word: "late_data", About: "n"}})
 		b.entries[at] = append(b.entries[at], entries...)
 		var stored []record.Cut
 		for _, c := range b.cuts {

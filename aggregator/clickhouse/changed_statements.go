@@ -230,9 +230,6 @@ func (s *Store) changedByInventory(ctx context.Context, site string, since, end,
 	return nil
 }
 
-// edgeReach is how far from an edge a meter's counter is read for it to be cut there.
-const edgeReach = 15 * 60 * unit.Second
-
 // changedByReadings finds hours about which meters said something since. A counter is cut at an edge between the readings around
 // it, so one close to an edge speaks of the hour beyond it too; of the last edge, which every hour's readings come close to, only
 // the first one after it does.
@@ -247,7 +244,7 @@ func (s *Store) changedByReadings(ctx context.Context, site string, since closer
 	type right struct{ fresh, seen unit.Micros }
 	rights := map[key]right{}
 	// Readings lie by the day of their receipt: a day back is far enough for what was not seen.
-	err := s.each(with(ctx, "site", site, "end", end, "reach", edgeReach, "received", max(0, received-24*unit.Hour)),
+	err := s.each(with(ctx, "site", site, "end", end, "reach", meterReach, "received", max(0, received-24*unit.Hour)),
 		`SELECT meter, quantity, counter, fresh, min(from_us), max(to_us) FROM (
 		   SELECT meter, quantity, counter, from_us, to_us, (run, seq) IN (
 		     SELECT run, seq FROM messages WHERE site = {site:String} AND topic = '`+wire.TopicReading+`' AND `+beyond(since)+`) AS fresh
@@ -279,7 +276,7 @@ func (s *Store) changedByReadings(ctx context.Context, site string, since closer
 				return nil
 			}
 			if counter {
-				from, to = from-edgeReach, to+edgeReach
+				from, to = from-meterReach, to+meterReach
 			}
 			for hour := from.FloorHour(); hour < min(max(to, from+1), end); hour += unit.Hour {
 				f.add(hour, "meter", k.meter)

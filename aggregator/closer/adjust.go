@@ -118,7 +118,7 @@ func (c *Closer) again(ctx context.Context, site record.Site, h Changed, out *ev
 	if err != nil {
 		return false, err
 	}
-	entries := adjusting.Adjust(booked, res.Entries, adjusting.Reason(h.Causes))
+	entries := adjusting.Adjust(booked, res.Entries, h.Causes)
 	cuts := adjusting.Editions(newest(stored, out.cuts), res.Cuts)
 	out.hours = append(out.hours, Reevaluated{h, entries, len(cuts)})
 	out.entries = append(out.entries, entries...)

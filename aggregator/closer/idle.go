@@ -6,11 +6,13 @@ import (
 
 	"github.com/wattledger/wattledger/aggregator/adjusting"
 	"github.com/wattledger/wattledger/aggregator/closing"
+	"github.com/wattledger/wattledger/aggregator/ledger"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
-// keepIdle gives each MIG GPU the idle power its hour was first closed with, as the entries name it. It is the lowest mean of thirty
+// keepIdle gives an hour the limit of held idle time that it was closed with: a limit that was changed since holds for hours that
+// close from then on. It gives each MIG GPU the idle power its hour was first closed with, as the entries name it. It is the lowest mean of thirty
 // days of the ledger: were it looked for again, one late sample would move it, with it every MIG hour of the month after, and
 // each of those might be the lowest of another month. The hour it was measured in is named, and what that hour says since is booked
 // there; the split of a closed hour stands on what was known of other hours when it closed (docs/decisions).
@@ -21,6 +23,9 @@ func keepIdle(h *closing.Hour, booked adjusting.Hour) {
 	}
 	by := map[string]idle{}
 	for _, b := range booked.Lines {
+		if b.Rules == ledger.Rules {
+			h.Limits.Idle = b.IdleLimit
+		}
 		if power, basis, ok := idleOf(b.Split); ok {
 			by[b.Device] = idle{power, basis}
 		}

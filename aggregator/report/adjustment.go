@@ -58,27 +58,12 @@ func (a AdjustmentRow) CarbonBy(method string) (unit.MicrogramsCO2e, string) {
 // AdjustmentOf is the row of an entry that is one.
 func AdjustmentOf(b Booked) AdjustmentRow {
 	return AdjustmentRow{
-		Site: b.Site, Hour: b.Hour, Batch: b.Batch, Entry: b.ID, Corrects: b.Corrects, Reason: ownReason(b.Reason, b.Allocation), Account: b.Account, Device: b.Device,
+		Site: b.Site, Hour: b.Hour, Batch: b.Batch, Entry: b.ID, Corrects: b.Corrects, Reason: b.Reason, Account: b.Account, Device: b.Device,
 		Allocation: b.Allocation, Project: b.Project, Workload: b.Workload, DeviceTime: b.DeviceTime, Energy: b.Total(),
 		Measured: b.Measured, Estimated: b.Estimated, Modelled: b.Modelled,
 		Carbon: b.Carbon, CarbonMarket: b.CarbonMarket, CarbonEmbodied: b.CarbonEmbodied, Water: b.Water,
 		Boundary: Boundary(b.Factor), MarketBoundary: Boundary(b.FactorMarket), EmbodiedBoundary: Boundary(b.FactorEmbodied),
 	}
-}
-
-// ownReason leaves out of a reason, which is of the whole hour, the allocations that are not the entry's own.
-func ownReason(reason, allocation string) string {
-	parts := strings.Split(reason, "; ")
-	for i, p := range parts {
-		word, about, named := strings.Cut(p, " ")
-		if !named || word != "late_allocation" {
-			continue
-		}
-		if parts[i] = word; allocation != "" && slices.Contains(strings.Split(about, ", "), allocation) {
-			parts[i] += " " + allocation
-		}
-	}
-	return strings.Join(parts, "; ")
 }
 
 func compareAdjustments(a, b AdjustmentRow) int {

@@ -154,22 +154,6 @@ func TestFactorsByName(t *testing.T) {
 	f(Embodied, "maker B200 cradle-to-gate 7µg over 5ms")
 }
 
-// A reason is of the whole hour, and names nobody else's allocation in a tenant's statement.
-func TestOwnReason(t *testing.T) {
-	f := func(reason, allocation, want string) {
-		t.Helper()
-		if got := ownReason(reason, allocation); got != want {
-			t.Errorf("%q for %q is %q, want %q", reason, allocation, got, want)
-		}
-	}
-	f("late_allocation job-1", "job-1", "late_allocation job-1")
-	f("late_data node-a; late_allocation job-1, job-2, and 4 more; factor F", "job-2", "late_data node-a; late_allocation job-2; factor F")
-	f("late_allocation job-1, job-2", "job-3", "late_allocation")
-	f("late_allocation job-1", "", "late_allocation")
-	f("late_allocation", "", "late_allocation")
-	f("cut at 2026-01-15T11:00:00Z", "job-1", "cut at 2026-01-15T11:00:00Z")
-}
-
 // A table that is too wide cuts words, the widest first, and no figure.
 func TestTextFits(t *testing.T) {
 	long := strings.Repeat("µ", 90)

@@ -100,7 +100,7 @@ func (b *Book) again(end, now unit.Micros) error {
 		if err != nil {
 			return err
 		}
-		corrections := adjusting.Adjust(b.booked(h), res.Entries, adjusting.Reason([]adjusting.Cause{{Word: "late_data", About: "of a made-up fleet"}}))
+		corrections := adjusting.Adjust(b.booked(h), res.Entries, []adjusting.Cause{{Word: "late_data", About: "of a made-up fleet"}})
 		b.hours[h] = res
 		b.Entries = append(b.Entries, corrections...)
 		b.Adjustments += len(corrections)
