@@ -40,12 +40,41 @@ func (v *Evidence) SamplesFrom(ctx context.Context) (unit.Micros, error) {
 		if err != nil {
 			return 0, fmt.Errorf("read the oldest sample of %s: %w", s.site, err)
 		}
-		if oldest > begins {
-			oldest += unit.Hour // what is gone goes by day of receipt: of its first hour a part may be gone too
+		// What is gone goes by day of receipt, so of the hours around that a part may be gone: their seals count the samples.
+		for n := 0; n < maxParted; n++ {
+			whole, err := v.whole(ctx, s.site, oldest)
+			if err != nil {
+				return 0, err
+			}
+			if whole {
+				break
+			}
+			oldest += unit.Hour
 		}
 		from = max(from, oldest, begins)
 	}
 	return from, nil
+}
+
+// maxParted is over how many hours samples that are received together can spread: those of a replay are given up earlier.
+const maxParted = 48
+
+// whole says that the samples of an hour are all there, as far as its seal has counted them.
+func (v *Evidence) whole(ctx context.Context, site string, hour unit.Micros) (bool, error) {
+	var sealed, stored int64
+	ctx = with(ctx, "site", site, "s", int64(hour/unit.Second), "from", hour, "to", hour+unit.Hour)
+	if err := v.conn.QueryRow(ctx, `SELECT max(sample_rows) FROM seals FINAL
+		WHERE site = {site:String} AND hour = toDateTime({s:Int64}, 'UTC') AND closing IN ('complete', 'lateness')`).Scan(&sealed); err != nil {
+		return false, fmt.Errorf("read how many samples closed an hour of %s: %w", site, err)
+	}
+	if sealed == 0 {
+		return true, nil // not counted, or not closed
+	}
+	if err := v.conn.QueryRow(ctx, `SELECT toInt64(uniqExact(device, tick)) FROM sample WHERE site = {site:String}
+		AND toStartOfHour(tick) = toDateTime({s:Int64}, 'UTC') AND tick >= fromUnixTimestamp64Micro({from:Int64}) AND tick < fromUnixTimestamp64Micro({to:Int64})`).Scan(&stored); err != nil {
+		return false, fmt.Errorf("count the samples of an hour of %s: %w", site, err)
+	}
+	return stored >= sealed, nil
 }
 
 // CutCheck is what the cuts say of hours whose samples are gone.

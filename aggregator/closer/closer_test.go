@@ -199,3 +199,28 @@ func TestFindingsAreCountedAndNamed(t *testing.T) {
 		t.Errorf("%d findings named in\n%s", n, log.String())
 	}
 }
+
+// The log is brought up to date at the start, for what a crash left out, after each round that sealed, and again after an error.
+func TestWhatIsSealedIsPublished(t *testing.T) {
+	l := &ledgerOf{last: hour0 + unit.Hour}
+	c := closerOver(t, l)
+	var published []int
+	ctx, stop := context.WithCancel(t.Context())
+	c.Publish = func(context.Context) error {
+		published = append(published, len(l.seals))
+		if len(published) == 2 {
+			return errors.New("no log")
+		}
+		if len(published) == 4 {
+			stop()
+		}
+		return nil
+	}
+	if err := c.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// Two rounds that seal two sites each, and the second one's error is made good by the next, which seals nothing.
+	if len(published) < 3 || published[0] != 2 || published[1] != 4 || published[2] != 4 || testutil.ToFloat64(c.failed) != 1 {
+		t.Errorf("published at %v seals, %v errors", published, testutil.ToFloat64(c.failed))
+	}
+}
