@@ -363,23 +363,52 @@ func TestABundleNeedsAnEmptyFolder(t *testing.T) {
 	}
 }
 
-// Whatever a line or a file holds, it is refused with words, and nothing panics.
-func FuzzBundle(f *testing.F) {
+// Whatever the file of a batch holds, it is refused with words unless it is what was written.
+func FuzzBatchFile(f *testing.F) {
 	b := newBook(f)
-	whole := b.bundled(f, "")
-	names := sortedKeys(whole)
-	for i, name := range names {
-		f.Add(uint8(i), whole[name].Data)
+	const file = "batches/s/00000001.jsonl"
+	var want [2]string
+	for i, tenant := range []string{"", "t2"} {
+		want[i] = string(b.bundled(f, tenant)[file].Data)
+		f.Add(i == 1, want[i])
+		f.Add(i == 1, strings.Replace(want[i], "lateness", "complete", 1))
 	}
-	f.Fuzz(func(t *testing.T, file uint8, data []byte) {
-		name := names[int(file)%len(names)]
-		changed := with(whole, name, data)
-		if name != sumsFile {
-			changed = rehash(changed)
+	logged, err := ledger.ParseLogRecord(b.rows[3].Record)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, ofTenant bool, text string) {
+		found := findings{seal: record.Seal{Site: "s", Batch: 1}}
+		p := page{f: &found, file: file, logged: logged, index: 3}
+		i := 0
+		if ofTenant {
+			p.tenant, i = "t2", 1
 		}
-		r, err := CheckBundle(t.Context(), changed, BundleOptions{})
-		if err == nil && r.Found == 0 && string(data) != string(whole[name].Data) && name != readmeFile && name != sumsFile {
-			t.Errorf("%s was changed to %q and nothing is found", name, data)
+		for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
+			p.line++
+			p.read([]byte(line))
+		}
+		p.finish()
+		if len(found.list) == 0 && strings.TrimSuffix(text, "\n") != strings.TrimSuffix(want[i], "\n") {
+			t.Errorf("nothing is found in\n%s", text)
 		}
 	})
+}
+
+// Seals and their contents are checked at some rate: what `wattledger ledger verify` does besides reading.
+func BenchmarkCheckBatch(b *testing.B) {
+	var entries []record.Entry
+	for i := range 20_000 {
+		e := entryAt("s", i, hour0, fmt.Sprintf("tenant-%02d", i%50))
+		e.Split, e.Factor, e.FacilitySource, e.Flags = "slots", "Ember 2024 FR lifecycle yearly 44180000µg/kWh", "declared PUE 1200", []string{"pue_modelled"}
+		entries = append(entries, e)
+	}
+	l := &book{secret: ledger.SecretFrom("test")}
+	l.book(b, ledger.Batch{Site: "s", Hour: hour0, Closing: "complete", Entries: entries})
+	for b.Loop() {
+		if list := CheckBatch(l.batches[0], l.secret.Site("s")); len(list) != 0 {
+			b.Fatal(list[0])
+		}
+	}
+	b.ReportMetric(float64(len(entries))*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
 }
