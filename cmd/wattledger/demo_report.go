@@ -115,6 +115,7 @@ func (d *demo) tables(set documents.Set, files int, res demoResult) error {
 	fmt.Fprintf(out, "          %d mJ from a recomputation in rational arithmetic; %.0f ppm from the true energy for the worst tenant;\n"+
 		"          %d of %d cuts and entries outside their bounds\n", res.Truth.RuleError, res.Truth.MaxTenantPPM, res.Truth.Outside,
 		res.Truth.CutsChecked+res.Truth.EntriesChecked)
+	fmt.Fprintln(out, "Keys      made from the seed, so that the same seed gives the same bytes: they are no secret")
 	_, err := fmt.Fprintf(out, "Written   %d files to %s in %.0f s\n", files, d.cmd.Out, res.Wall["total"])
 	return err
 }
