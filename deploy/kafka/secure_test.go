@@ -5,15 +5,18 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl/scram"
 
+	election "github.com/wattledger/wattledger/aggregator/kafka"
 	"github.com/wattledger/wattledger/ingest"
 	"github.com/wattledger/wattledger/internal/chconn"
 	"github.com/wattledger/wattledger/internal/kafkacluster"
@@ -60,7 +63,7 @@ func documented(t *testing.T) (acls []kafka.ACLEntry) {
 
 func TestEachPartHasTheRightsItNeedsAndNoOthers(t *testing.T) {
 	c := kafkacluster.DefaultConfig()
-	c.Secure, c.Users = true, []string{"collector", "ingest", "import", "status", "quarantine", "topics", "stranger"}
+	c.Secure, c.Users = true, []string{"collector", "ingest", "aggregate", "import", "status", "quarantine", "topics", "stranger"}
 	cluster := clustertest.Start(t, c)
 	cfg := config(1)
 	grant(t, cluster, documented(t))
@@ -80,6 +83,7 @@ func TestEachPartHasTheRightsItNeedsAndNoOthers(t *testing.T) {
 	in := startIngest(t, cfg, as("ingest"), db)
 	n := startNode(t, "n1", as("collector"), 50*time.Millisecond)
 	flows(t, rows, "rows flow")
+	closes(t, as("aggregate"))
 	publish(t, as("import"), wire.TopicInventory, "no inventory") // poison: ingest has to put it aside
 	publish(t, as("quarantine"), wire.TopicAllocation, "no allocations")
 	until(t, "what cannot be stored is put aside", func() bool { return in.sum(t, "wattledger_ingest_refused_total") == 2 })
@@ -105,6 +109,8 @@ func TestEachPartHasTheRightsItNeedsAndNoOthers(t *testing.T) {
 	if err := kafkaconn.CheckTopics(t.Context(), as("topics"), cfg.Topics.Wanted(1_000_000)); err != nil {
 		t.Error(err)
 	}
+
+	denied("stranger", "close hours", elect(t.Context(), as("stranger"), func(context.Context, func() error) error { return nil }), kafka.TopicAuthorizationFailed)
 
 	// What each must not.
 	write := func(who, topic string) error {
@@ -228,4 +234,31 @@ func clientOf(t *testing.T, conn kafkaconn.Config) *kafka.Client {
 	transport := &kafka.Transport{TLS: &tls.Config{RootCAs: authority, MinVersion: tls.VersionTLS12}, SASL: login}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &kafka.Client{Addr: kafka.TCP(conn.Brokers...), Transport: transport}
+}
+
+// closes has an aggregator take the right to close hours, and ask whether it still has it.
+func closes(t *testing.T, conn kafkaconn.Config) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	led := false
+	err := elect(ctx, conn, func(_ context.Context, held func() error) error {
+		time.Sleep(4 * time.Second) // longer than it may go without asking Kafka
+		led = held() == nil
+		cancel()
+		return nil
+	})
+	if err != nil || !led {
+		t.Errorf("the aggregator may not close hours: %v, led %v", err, led)
+	}
+}
+
+func elect(ctx context.Context, conn kafkaconn.Config, lead election.Lead) error {
+	cfg := election.DefaultConfig()
+	cfg.SessionTimeout = 6 * time.Second // no less is taken by a default broker
+	e, err := election.New(conn, cfg, lead, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		return err
+	}
+	return e.Run(ctx)
 }
