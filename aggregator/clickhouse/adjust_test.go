@@ -15,6 +15,7 @@ import (
 	"github.com/wattledger/wattledger/aggregator/adjusting"
 	"github.com/wattledger/wattledger/aggregator/closer"
 	"github.com/wattledger/wattledger/aggregator/report"
+	"github.com/wattledger/wattledger/aggregator/verify"
 	"github.com/wattledger/wattledger/schemas/factor"
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
@@ -46,6 +47,8 @@ func newYard(t *testing.T, conn driver.Conn, s *Store) *yard {
 		('GPU-b', '', 'n', 'gpu', 'NVIDIA B200', '', 'd', 'v', 1, 0, 'hardware', 1000000, 0, %[1]d, 0, 1),
 		('GPU-c', '', 'm', 'gpu', 'NVIDIA B200', '', 'd', 'v', 0, 7, 'hardware', 1000000, 0, %[1]d, 0, 1),
 		('MIG-1', 'GPU-c', 'm', 'mig', 'NVIDIA B200', '', 'd', 'v', 0, 3, 'none', 0, 0, %[1]d, 0, 1)`, hour0)
+	exec(t, conn, `TRUNCATE TABLE tenants`)
+	exec(t, conn, `INSERT INTO tenants (id, name, revision) VALUES ('t1', 'One', 1), ('t2', 'Two', 1)`)
 	y := &yard{T: t, conn: conn, store: s, site: record.Site{ID: "s", Country: "FR", Zone: "FR", PUEThousandths: 1200, AllocationSource: "sched"}}
 	cfg := closer.DefaultConfig()
 	cfg.Lateness = time.Hour
@@ -331,6 +334,11 @@ func TestWhatComesLateIsBooked(t *testing.T) {
 			}
 			if got := y.export(report.AsOf{"s": closed}); got != before {
 				t.Error("the ledger as of before is not what it was")
+			}
+			// And a recomputation that shares nothing with closing says the same.
+			proof, err := verify.Run(t.Context(), NewAudit(conn), verify.Period{From: at(0), To: at(c.last)}, "")
+			if err != nil || proof.Truth != (verify.Truth{}) || proof.Energy.Residual != 0 || proof.Time.Residual != 0 {
+				t.Errorf("verified: %+v, %v", proof, err)
 			}
 			var hours []string
 			for k := range y.adjustments() {
