@@ -18,7 +18,9 @@ type Store struct {
 	models map[string]factor.Model
 	// chains say which editions of factors count; without one a zone has factor.DefaultChain.
 	chains []factor.Chain
-	limits closing.Limits
+	// supposed are allocations that Suppose has put over those that were stated.
+	supposed supposed
+	limits   closing.Limits
 	// chunkRows is chunkRows, or less in tests.
 	chunkRows int
 }

@@ -136,7 +136,7 @@ func (s *Store) cutsAt(ctx context.Context, site string, t unit.Micros) (map[str
 // allocations are those that hold a device in [from, to), by device. Of a device on which any two ever overlapped, all are
 // read: where the slots of one lie, and whether there are any, depends on those before it.
 func (s *Store) allocations(ctx context.Context, site string, from, to unit.Micros) (map[string][]record.Allocation, error) {
-	rows, err := s.conn.Query(with(ctx, "site", site, "from", from, "to", to),
+	rows, err := s.conn.Query(with(ctx, "site", site, "from", from, "to", to, "supposed", array(s.supposed.devices(site))),
 		`WITH
 		   stated AS (SELECT *, if(end_us = 0, 9223372036854775807, end_us) AS until FROM allocations FINAL WHERE site = {site:String} AND start_us < {to:Int64}),
 		   shared AS (
@@ -145,7 +145,7 @@ func (s *Store) allocations(ctx context.Context, site string, from, to unit.Micr
 		       FROM stated)
 		     WHERE start_us < before)
 		 SELECT id, device, thousandths, start_us, end_us, tenant, project, workload, model_id, purpose, scheduler_ref, revision
-		 FROM stated WHERE until > {from:Int64} OR device IN (SELECT device FROM shared)
+		 FROM stated WHERE until > {from:Int64} OR device IN (SELECT device FROM shared) OR device IN {supposed:Array(String)}
 		 ORDER BY device, start_us, id`)
 	if err != nil {
 		return nil, fmt.Errorf("read allocations of %s: %w", site, err)
@@ -163,6 +163,7 @@ func (s *Store) allocations(ctx context.Context, site string, from, to unit.Micr
 		a.Share, a.Start, a.End = unit.Thousandths(share), unit.Micros(start), unit.Micros(end)
 		out[a.Device] = append(out[a.Device], a)
 	}
+	s.supposed.over(site, to, out)
 	return out, rows.Err()
 }
 

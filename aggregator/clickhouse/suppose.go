@@ -22,10 +22,47 @@ import (
 // to it.
 type Suppose struct {
 	*Store
-	// Site is the one that the allocations are of.
-	Site        string
-	Allocations []record.Allocation
-	Editions    []factor.Edition
+	editions []factor.Edition
+}
+
+// Supposing puts allocations of a site and editions over what a store has.
+func Supposing(store *Store, site string, allocations []record.Allocation, editions []factor.Edition) Suppose {
+	over := *store
+	over.supposed = supposed{site, allocations}
+	return Suppose{&over, editions}
+}
+
+// supposed are allocations of a site that stand in the place of those with the same id on the same device.
+type supposed struct {
+	site        string
+	allocations []record.Allocation
+}
+
+// devices are those of which all allocations are read, since any may share the device with a supposed one.
+func (s supposed) devices(site string) []string {
+	devices := map[string]bool{}
+	for _, a := range s.allocations {
+		if site == s.site {
+			devices[a.Device] = true
+		}
+	}
+	return sortedKeys(devices)
+}
+
+// over changes allocations that start before an instant, by device.
+func (s supposed) over(site string, to unit.Micros, stated map[string][]record.Allocation) {
+	if site != s.site {
+		return
+	}
+	for _, a := range s.allocations {
+		list := slices.DeleteFunc(stated[a.Device], func(o record.Allocation) bool { return a.ID == o.ID })
+		if a.Start < to {
+			list = append(list, a)
+		}
+		if stated[a.Device] = list; len(list) == 0 {
+			delete(stated, a.Device)
+		}
+	}
 }
 
 // Append refuses: what is supposed is not so.
@@ -40,12 +77,12 @@ func (s Suppose) Changed(ctx context.Context, site record.Site, end, from unit.M
 		return nil, inputs, err
 	}
 	f := found{}
-	if s.Site == site.ID && len(s.Allocations) > 0 {
+	if s.supposed.site == site.ID && len(s.supposed.allocations) > 0 {
 		if err := s.held(ctx, end, f); err != nil {
 			return nil, inputs, err
 		}
 	}
-	for _, e := range s.Editions {
+	for _, e := range s.editions {
 		if e.Key != site.Zone && e.Key != site.ID && e.Kind != factor.Embodied {
 			continue
 		}
@@ -66,12 +103,12 @@ func spread(f found, from, to, since, end unit.Micros, word, about string) {
 
 // held names the hours that the allocations would hold and those in which the ledger has them now.
 func (s Suppose) held(ctx context.Context, end unit.Micros, f found) error {
-	ids := make([]string, 0, len(s.Allocations))
-	for _, a := range s.Allocations {
+	ids := make([]string, 0, len(s.supposed.allocations))
+	for _, a := range s.supposed.allocations {
 		ids = append(ids, a.ID)
 		spread(f, a.Start, a.End, s.first(ctx), end, "late_allocation", a.ID)
 	}
-	err := s.each(with(ctx, "site", s.Site, "ids", array(slices.Compact(slices.Sorted(slices.Values(ids))))),
+	err := s.each(with(ctx, "site", s.supposed.site, "ids", array(slices.Compact(slices.Sorted(slices.Values(ids))))),
 		`SELECT DISTINCT hour, allocation FROM entries WHERE site = {site:String} AND allocation IN {ids:Array(String)}`,
 		func(rows driver.Rows) error {
 			var hour time.Time
@@ -81,7 +118,7 @@ func (s Suppose) held(ctx context.Context, end unit.Micros, f found) error {
 			return err
 		})
 	if err != nil {
-		return fmt.Errorf("read what is booked of allocations of %s: %w", s.Site, err)
+		return fmt.Errorf("read what is booked of allocations of %s: %w", s.supposed.site, err)
 	}
 	return nil
 }
@@ -89,61 +126,27 @@ func (s Suppose) held(ctx context.Context, end unit.Micros, f found) error {
 // first is the first closed hour of the site; before it nothing can be corrected.
 func (s Suppose) first(ctx context.Context) unit.Micros {
 	var first int64
-	if err := s.conn.QueryRow(with(ctx, "site", s.Site),
+	if err := s.conn.QueryRow(with(ctx, "site", s.supposed.site),
 		`SELECT toInt64(toUnixTimestamp(min(hour))) FROM seals FINAL WHERE site = {site:String}`).Scan(&first); err != nil {
 		return 0 // the next question will say what is wrong
 	}
 	return unit.Micros(first) * unit.Second
 }
 
-// Reload reads the hour as it is and puts the statements over it.
+// Reload reads the hour, with the factors that would count.
 func (s Suppose) Reload(ctx context.Context, site record.Site, start unit.Micros, cuts []record.Cut, closed bool) (closing.Hour, error) {
 	h, err := s.Store.Reload(ctx, site, start, cuts, closed)
 	if err != nil {
 		return h, err
 	}
-	if s.Site == site.ID {
-		s.allocate(&h)
-	}
-	if len(s.Editions) == 0 {
+	if len(s.editions) == 0 {
 		return h, nil
 	}
 	book, err := s.Book(ctx, factor.Newest, Span{From: h.Start, To: h.End()})
 	if err != nil {
 		return h, err
 	}
-	all := append(book.Editions(), sequenced(s.Editions, book.Sequence()+1)...)
+	all := append(book.Editions(), sequenced(s.editions, book.Sequence()+1)...)
 	h.Factors = carbon.Choose(factor.NewBook(all, s.chains, factor.Newest), h.Site, models(&h), h.Start)
 	return h, nil
-}
-
-// allocate puts the allocations in the place of those with the same id on the same device.
-func (s Suppose) allocate(h *closing.Hour) {
-	by := map[string][]record.Allocation{}
-	for _, a := range s.Allocations {
-		by[a.Device] = append(by[a.Device], a)
-	}
-	over := func(list, stated []record.Allocation) []record.Allocation {
-		list = slices.DeleteFunc(slices.Clone(list), func(o record.Allocation) bool {
-			return slices.ContainsFunc(stated, func(a record.Allocation) bool { return a.ID == o.ID && a.Device == o.Device })
-		})
-		for _, a := range stated {
-			if a.Start < h.End() {
-				list = append(list, a)
-			}
-		}
-		return list
-	}
-	for n := range h.Nodes {
-		for d := range h.Nodes[n].Devices {
-			dev := &h.Nodes[n].Devices[d]
-			if stated, ok := by[dev.UUID]; ok {
-				dev.Allocations = over(dev.Allocations, stated)
-				delete(by, dev.UUID)
-			}
-		}
-	}
-	for _, device := range sortedKeys(by) { // of devices that the inventory does not have
-		h.Strays = over(h.Strays, by[device])
-	}
 }

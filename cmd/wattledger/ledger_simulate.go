@@ -12,6 +12,7 @@ import (
 	"github.com/wattledger/wattledger/aggregator/closer"
 	"github.com/wattledger/wattledger/ingest/allocations"
 	"github.com/wattledger/wattledger/internal/process"
+	"github.com/wattledger/wattledger/schemas/factor"
 	"github.com/wattledger/wattledger/schemas/record"
 )
 
@@ -38,8 +39,8 @@ func (c *ledgerSimulateCmd) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return err
 	}
-	var suppose clickhouse.Suppose
-	if err := c.read(&suppose); err != nil {
+	held, editions, err := c.read()
+	if err != nil {
 		return err
 	}
 	return once(ctx, env, func(ctx context.Context) error {
@@ -48,9 +49,8 @@ func (c *ledgerSimulateCmd) Run(ctx context.Context, env *process.Env) error {
 			return err
 		}
 		defer done()
-		suppose.Store = store
 		cfg.Closer.AdjustHours = 1_000_000 // all of them: whoever asks wants to know
-		cl, err := closer.New(cfg.Closer, noSecret, suppose, env.Log, prometheus.NewRegistry())
+		cl, err := closer.New(cfg.Closer, noSecret, clickhouse.Supposing(store, c.Site, held, editions), env.Log, prometheus.NewRegistry())
 		if err != nil {
 			return err
 		}
@@ -61,40 +61,37 @@ func (c *ledgerSimulateCmd) Run(ctx context.Context, env *process.Env) error {
 }
 
 // read takes the files. A row that is wrong ends the command: what would become of the rest says nothing.
-func (c *ledgerSimulateCmd) read(to *clickhouse.Suppose) error {
+func (c *ledgerSimulateCmd) read() (held []record.Allocation, editions []factor.Edition, err error) {
 	if c.Allocations != "" {
 		if c.Site == "" {
-			return process.Usagef("--allocations needs --site: the file does not say which site its devices are at")
+			return nil, nil, process.Usagef("--allocations needs --site: the file does not say which site its devices are at")
 		}
 		data, err := os.ReadFile(c.Allocations)
 		if err != nil {
-			return fmt.Errorf("allocations: %w", err)
+			return nil, nil, fmt.Errorf("allocations: %w", err)
 		}
 		file, err := allocations.Parse(data)
 		if err != nil {
-			return fmt.Errorf("%s: %w", c.Allocations, err)
+			return nil, nil, fmt.Errorf("%s: %w", c.Allocations, err)
 		}
 		if len(file.Faults) > 0 {
-			return fmt.Errorf("%s: %w; and %d rows in all", c.Allocations, file.Faults[0], len(file.Faults))
+			return nil, nil, fmt.Errorf("%s: %w; and %d rows in all", c.Allocations, file.Faults[0], len(file.Faults))
 		}
-		to.Site = c.Site
-		for _, a := range file.Allocations {
-			to.Allocations = append(to.Allocations, a)
-		}
+		held = file.Allocations
 	}
 	if c.Factors != "" {
 		data, err := os.ReadFile(c.Factors)
 		if err != nil {
-			return fmt.Errorf("factors: %w", err)
+			return nil, nil, fmt.Errorf("factors: %w", err)
 		}
-		editions, faults, err := csvfile.Parse(data)
+		var faults []csvfile.Fault
+		editions, faults, err = csvfile.Parse(data)
 		if err != nil {
-			return fmt.Errorf("%s: %w", c.Factors, err)
+			return nil, nil, fmt.Errorf("%s: %w", c.Factors, err)
 		}
 		if len(faults) > 0 {
-			return fmt.Errorf("%s: %w; and %d rows in all", c.Factors, faults[0], len(faults))
+			return nil, nil, fmt.Errorf("%s: %w; and %d rows in all", c.Factors, faults[0], len(faults))
 		}
-		to.Editions = editions
 	}
-	return nil
+	return held, editions, nil
 }

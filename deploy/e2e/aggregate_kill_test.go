@@ -1,8 +1,12 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +101,67 @@ func racing(t *testing.T, kills int, seed uint64, limit time.Duration) {
 	}
 	if broken := p.number(`SELECT count() FROM (SELECT batch, previous, lagInFrame(root, 1, '') OVER (ORDER BY batch) AS before FROM seals) WHERE previous != before`); broken != 0 {
 		t.Errorf("seed %d: %d batches do not follow the one before", seed, broken)
+	}
+}
+
+// What is simulated with a late file is what is booked once the file has been stated, and then nothing is left to book.
+func TestWhatIsSimulatedIsBooked(t *testing.T) {
+	p := newPlant(t, 1, 3*time.Minute)
+	p.sql(`INSERT INTO sites (id, country, zone, operator, operator_country, pue_thousandths, allocation_source, revision) VALUES ('s', 'FR', 'FR', 'op', 'FR', 1200, 'sched', 1)`)
+	p.sql(`INSERT INTO nodes VALUES ('n', 's', 'r', 'HGX B200', 900000, %d, 0, 1)`, yearday)
+	p.sql(`INSERT INTO devices VALUES
+		('GPU-a', '', 'n', 'gpu', 'NVIDIA B200', '', 'd', 'v', 0, 0, 'hardware', 1000000, 0, %[1]d, 0, 1),
+		('GPU-b', '', 'n', 'gpu', 'NVIDIA B200', '', 'd', 'v', 1, 0, 'hardware', 1000000, 0, %[1]d, 0, 1)`, yearday)
+	p.told(1, yearday, yearday+3*unit.Hour+2*minute, yearday+3*unit.Hour)
+	r := p.aggregate()
+	r.until("all hours are closed", time.Minute, func() bool { return p.number("SELECT count() FROM seals FINAL") == 3 })
+	r.signal(interrupt)
+	r.wait()
+
+	type answer struct {
+		Hours, Changes, Batches []json.RawMessage
+	}
+	ask := func(args ...string) (a answer) {
+		t.Helper()
+		r := p.run(append(append([]string{"ledger"}, args...), "--json", "--metrics-listen", "off")...)
+		if code := r.wait(); code != 0 {
+			t.Fatalf("%v ended with %d: %s", args, code, r.err.String())
+		}
+		if err := json.Unmarshal(r.lastLine(), &a); err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		return a
+	}
+	if a := ask("simulate"); len(a.Hours) != 0 {
+		t.Errorf("nothing came late, and %s is pending", a.Hours)
+	}
+	from, to := yearday+unit.Hour/2, yearday+2*unit.Hour+unit.Hour/4
+	file := filepath.Join(t.TempDir(), "late.csv")
+	text := fmt.Sprintf("allocation_id,device,tenant,start,end\njob,GPU-a,t1,%s,%s\n", from.Time().Format(time.RFC3339), to.Time().Format(time.RFC3339))
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	supposed := ask("simulate", "--site", "s", "--allocations", file)
+	if len(supposed.Hours) != 3 || len(supposed.Changes) == 0 || len(supposed.Batches) != 0 {
+		t.Errorf("supposed: %s %s", supposed.Hours, supposed.Changes)
+	}
+	if n := p.number("SELECT count() FROM entry WHERE kind = 'adjustment'"); n != 0 {
+		t.Errorf("simulating booked %d entries", n)
+	}
+	p.sql(`INSERT INTO allocations VALUES ('job', 's', 'GPU-a', 1000, %d, %d, 't1', '', '', '', '', '', 1)`, from, to)
+	if pending := ask("simulate"); !reflect.DeepEqual(pending.Changes, supposed.Changes) {
+		t.Errorf("pending %s, supposed %s", pending.Changes, supposed.Changes)
+	}
+	booked := ask("adjust")
+	if !reflect.DeepEqual(booked.Changes, supposed.Changes) || len(booked.Batches) != 1 {
+		t.Errorf("booked %s in %s, supposed %s", booked.Changes, booked.Batches, supposed.Changes)
+	}
+	if again := ask("adjust", "--site", "s", "--hour", yearday.Time().Format(time.RFC3339)); len(again.Hours) != 1 || len(again.Batches) != 0 {
+		t.Errorf("booked again: %s", again.Batches)
+	}
+	open := p.run("ledger", "adjust", "--site", "s", "--hour", (yearday + 9*unit.Hour).Time().Format(time.RFC3339), "--metrics-listen", "off")
+	if code := open.wait(); code != 1 || !strings.Contains(open.err.String(), "is not a closed one") {
+		t.Errorf("an open hour ends with %d: %s", code, open.err.String())
 	}
 }
 
