@@ -21,7 +21,7 @@ func (s Sorted) Leaf(device string, span Span) [32]byte {
 	who := s.Who[span.From:span.To]
 	for len(who) > 0 {
 		n := 1
-		for n < len(who) && who[n] == who[0] {
+		for n < len(who) && (who[n] == who[0] || s.ids[who[n]] == s.ids[who[0]]) {
 			n++
 		}
 		id := s.ids[who[0]]
