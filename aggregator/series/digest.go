@@ -14,9 +14,7 @@ func (s Sorted) Leaf(device string, span Span) [32]byte {
 	h.text(device)
 	h.number(int64(span.To - span.From))
 	for c := range s.Cols {
-		for _, v := range s.Cols[c][span.From:span.To] {
-			h.number(v)
-		}
+		h.numbers(s.Cols[c][span.From:span.To])
 	}
 	who := s.Who[span.From:span.To]
 	for len(who) > 0 {
@@ -52,6 +50,20 @@ func (h *leaf) number(v int64) {
 		h.flush()
 	}
 	h.b = binary.LittleEndian.AppendUint64(h.b, uint64(v))
+}
+
+// numbers is number for a list, which is most of what is hashed.
+func (h *leaf) numbers(list []int64) {
+	h.flush()
+	for len(list) > 0 {
+		n := min(len(list), leafBlock/8)
+		h.b = resize(h.b, 8*n)
+		for i, v := range list[:n] {
+			binary.LittleEndian.PutUint64(h.b[8*i:], uint64(v))
+		}
+		h.flush()
+		list = list[n:]
+	}
 }
 
 func (h *leaf) text(s string) {
