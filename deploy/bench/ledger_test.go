@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -57,10 +58,15 @@ func TestLedger(t *testing.T) {
 	devices := setting(t, "BENCH_DEVICES", 18_000)
 	f := ledgerFigures{Devices: devices}
 	s := startLedger(t)
-	f.hour(t, s)
-	f.seals(t)
-	f.growth(t, s)
-	f.month(t, s)
+	only := os.Getenv("BENCH_ONLY")
+	for _, part := range []struct {
+		name string
+		run  func(*testing.T, *stack)
+	}{{"hour", f.hour}, {"seals", f.seals}, {"growth", f.growth}, {"month", f.month}} {
+		if only == "" || only == part.name {
+			part.run(t, s)
+		}
+	}
 	for _, row := range []struct {
 		what, unit string
 		value, aim float64

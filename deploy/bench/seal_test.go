@@ -13,7 +13,7 @@ import (
 )
 
 // seals seals a batch of the fleet's size and verifies it from its bytes, as many times as fit into a second or so.
-func (f *ledgerFigures) seals(t *testing.T) {
+func (f *ledgerFigures) seals(t *testing.T, _ *stack) {
 	t.Helper()
 	hour := unit.Micros(ledgerFrom) * unit.Second
 	b := ledger.Batch{Site: "s", Number: 7, Hour: hour, Closing: "complete"}
