@@ -47,9 +47,8 @@ type gathered struct {
 	// digest is of the samples with a tick in the hour, rows how many there are.
 	digest string
 	rows   int64
-	// parent is the GPU whose time stamps by tick are at hand: its instances are asked for one after another.
-	parent string
-	at     map[int64]unit.Micros
+	// at are the time stamps by tick of the GPUs whose instances are asked for: those of a node follow one another.
+	at map[string]map[int64]unit.Micros
 }
 
 // packedSeries are the readings of a GPU in MIG mode or of one of its instances.
@@ -431,22 +430,29 @@ func (g *gathered) give(d *closing.Device) {
 	d.Points, d.Work, d.Period = k.Points, k.Work, k.Period
 }
 
+// maxParents is more GPUs than most nodes have.
+const maxParents = 16
+
 // onParent puts a MIG instance's counters at the energy time stamps of its GPU: both were read at the same tick.
 func (g *gathered) onParent(instance *packedSeries, gpu string) []closing.Work {
 	parent := g.packed[gpu]
 	if parent == nil {
 		return nil
 	}
-	if g.parent != gpu {
-		g.parent, g.at = gpu, map[int64]unit.Micros{}
+	at, ok := g.at[gpu]
+	if !ok {
+		if at = map[int64]unit.Micros{}; len(g.at) >= maxParents || g.at == nil {
+			g.at = map[string]map[int64]unit.Micros{}
+		}
+		g.at[gpu] = at
 		points := parent.Points()
 		for i, tick := range parent.ticks.List() {
-			g.at[tick] = points[i].T
+			at[tick] = points[i].T
 		}
 	}
 	var out []closing.Work
 	for _, w := range instance.Work() {
-		if t, ok := g.at[int64(w.T)]; ok {
+		if t, ok := at[int64(w.T)]; ok {
 			w.T = t
 			out = append(out, w)
 		}
