@@ -21,6 +21,8 @@ type Comparison struct {
 	Water  unit.Microlitres
 	// Quality counts device-hours and hours of meters whose counter, estimate or excess differ.
 	Quality int
+	// Cuts counts those that are not what the samples they name make of them.
+	Cuts int
 	// Entries are the lines that differ, First the first of them in words.
 	Entries int
 	First   []string

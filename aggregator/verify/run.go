@@ -54,6 +54,7 @@ func Run(ctx context.Context, store Store, p Period, truthPath string) (Report, 
 		}
 		differences.join(Compare(s.entries, entries))
 		differences.join(CompareQuality(s.quality, append(quality, more...)))
+		differences.join(*s.cutsFound)
 		energy := BalanceEnergy(metered, s.entries)
 		energy.Levels = BalanceLevels(s.devices, append(quality, more...), s.entries)
 		r.Energy.join(energy)
@@ -65,7 +66,7 @@ func Run(ctx context.Context, store Store, p Period, truthPath string) (Report, 
 	r.Truth = book.done()
 	r.Truth.RuleError, r.Truth.TimeError = differences.RuleError, differences.Time
 	r.Truth.CarbonError, r.Truth.WaterError = differences.Carbon, differences.Water
-	r.Truth.Entries, r.Truth.Quality = differences.Entries, differences.Quality
+	r.Truth.Entries, r.Truth.Quality, r.Truth.Cuts = differences.Entries, differences.Quality, differences.Cuts
 	r.Differences = differences.First
 	r.Samples, err = store.Counts(ctx, p)
 	return r, err
@@ -83,6 +84,8 @@ type siteInput struct {
 	history, quality []record.DeviceHour
 	named            map[IdleAt]unit.Milliwatts
 	edges            Edges
+	// cutsFound is what is wrong with the stored cuts.
+	cutsFound *Comparison
 }
 
 func readSite(ctx context.Context, store Store, site record.Site, p Period) (siteInput, error) {
@@ -118,6 +121,7 @@ func readSite(ctx context.Context, store Store, site record.Site, p Period) (sit
 	if s.cuts, err = store.Cuts(ctx, site.ID, s.period); err != nil {
 		return s, err
 	}
+	s.cutsFound = &Comparison{}
 	s.edges = Edges{Held: map[Edge]bool{}, Until: s.period.To + Lookahead}
 	for _, c := range s.cuts {
 		if c.Open {
@@ -234,6 +238,11 @@ func (s siteInput) group(ctx context.Context, store Store, site string, nodes []
 			return nil, nil, nil, err
 		}
 	}
+	s.cutsFound.join(CompareCuts(series, slices.DeleteFunc(slices.Clone(s.cuts), func(c record.Cut) bool {
+		_, found := slices.BinarySearch(uuids, c.Device)
+		// What cuts the period's first edge may have been read long before the samples that are looked at.
+		return !found || c.T <= s.period.From
+	})))
 	if metered, err = s.meter(ctx, store, site, devices); err != nil {
 		return nil, nil, nil, err
 	}
@@ -303,6 +312,7 @@ func (c *Comparison) join(d Comparison) {
 	c.Carbon += d.Carbon
 	c.Water += d.Water
 	c.Quality += d.Quality
+	c.Cuts += d.Cuts
 	c.Entries += d.Entries
 	c.First = append(c.First, d.First...)
 	c.First = c.First[:min(len(c.First), named)]

@@ -24,6 +24,8 @@ type Truth struct {
 	Entries     int                 `json:"entries_differing"`
 	// Quality counts device-hours and hours of meters that differ.
 	Quality int `json:"device_hours_differing"`
+	// Cuts counts stored cuts that are not what the samples they name make of them.
+	Cuts int `json:"cuts_differing"`
 
 	// MaxTenantPPM is the largest relative difference between a tenant's GPU energy and the true one, and WorstTenant whose.
 	MaxTenantPPM float64 `json:"max_tenant_error_ppm"`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/wattledger/wattledger/aggregator/verify"
 	"github.com/wattledger/wattledger/aggregator/verify/fleettest"
@@ -17,7 +18,7 @@ type Result struct {
 	hours    int
 
 	entries, adjustments int
-	rules, quality       verify.Comparison
+	rules, quality, cuts verify.Comparison
 	// residual is how far sums of the ledger are from counters, meters and wall time.
 	residual unit.Millijoules
 	time     unit.DeviceTime
@@ -39,6 +40,7 @@ type Total struct {
 	Residual           unit.Millijoules `json:"residual_mj"`
 	DeviceTimeResidual unit.DeviceTime  `json:"residual_device_time"`
 	Outside            int              `json:"outside_stated_bound"`
+	CutsWrong          int              `json:"cuts_differing"`
 	// What was checked.
 	Lossless       int `json:"fleets_lossless_1s"`
 	Hours          int `json:"hours"`
@@ -58,6 +60,7 @@ func (t *Total) add(r Result) {
 	t.Residual += r.residual
 	t.DeviceTimeResidual += r.time
 	t.Outside += r.truth.Outside
+	t.CutsWrong += r.cuts.Cuts
 	if r.lossless {
 		t.Lossless++
 		t.MaxTenantPPM = max(t.MaxTenantPPM, r.truth.MaxTenantPPM)
@@ -82,6 +85,9 @@ func (r Result) faults() []string {
 	}
 	if r.quality.Quality > 0 {
 		fault("%d device-hours are not their recomputation: %v", r.quality.Quality, r.quality.First[:1])
+	}
+	if r.cuts.Cuts > 0 {
+		fault("%d cuts are not what their samples make of them", r.cuts.Cuts)
 	}
 	if r.residual != 0 || r.time != 0 {
 		fault("sums are off by %d mJ and %d ms × thousandths", r.residual, r.time)
@@ -133,6 +139,8 @@ func prove(seed uint64) (Result, error) {
 	var devices []record.Device
 	for _, n := range f.Nodes {
 		devices = append(devices, n.Devices...)
+		of := slices.DeleteFunc(slices.Clone(book.Cuts), func(c record.Cut) bool { _, on := n.Series[c.Device]; return !on })
+		r.cuts.Cuts += verify.CompareCuts(n.Series, of).Cuts
 	}
 	r.residual = verify.BalanceLevels(devices, quality, book.Entries).Sum()
 	r.time = verify.BalanceTime(devices, p, book.Entries).Residual
