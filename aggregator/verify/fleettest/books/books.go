@@ -34,15 +34,56 @@ type Book struct {
 
 	fleet *fleettest.Fleet
 	once  bool
+	// read are the readings of each counter in order, work what was counted at each tick: sorted once, looked at in every hour.
+	read  map[string][]verify.Sample
+	work  map[string]map[unit.Micros]verify.Sample
 	hours map[unit.Micros]closing.Result
 }
 
 // never is the instant at which all is known.
 const never unit.Micros = 1 << 62
 
+func newBook(f *fleettest.Fleet) *Book {
+	b := &Book{
+		fleet: f, hours: map[unit.Micros]closing.Result{}, read: map[string][]verify.Sample{}, work: map[string]map[unit.Micros]verify.Sample{},
+	}
+	for _, n := range f.Nodes {
+		for uuid, s := range n.Series {
+			b.read[uuid], b.work[uuid] = inOrder(s), byTick(s)
+		}
+	}
+	return b
+}
+
+// inOrder are the readings of a counter in order of time; deliveries that came twice are there once.
+func inOrder(s verify.Series) []verify.Sample {
+	var out []verify.Sample
+	for _, r := range s.Samples {
+		if r.At != verify.Absent {
+			out = append(out, r)
+		}
+	}
+	slices.SortFunc(out, func(a, b verify.Sample) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Energy, b.Energy), cmp.Compare(a.Tick, b.Tick), cmp.Compare(a.Identity, b.Identity))
+	})
+	return slices.Compact(out)
+}
+
+// byTick are the samples in which activity was read.
+func byTick(s verify.Series) map[unit.Micros]verify.Sample {
+	out := map[unit.Micros]verify.Sample{}
+	for _, r := range s.Samples {
+		if have, ok := out[r.Tick]; r.Activity != verify.Absent && (!ok || r.Activity < have.Activity) {
+			out[r.Tick] = r
+		}
+	}
+	return out
+}
+
 // Once closes every hour once, with what was known of devices a quarter of an hour after its end, and all that meters say.
 func Once(f *fleettest.Fleet) (*Book, error) {
-	b := &Book{fleet: f, hours: map[unit.Micros]closing.Result{}, once: true}
+	b := newBook(f)
+	b.once = true
 	for h := f.Period().From; h < f.Period().To; h += unit.Hour {
 		if err := b.close(h, h+unit.Hour+verify.Lookahead); err != nil {
 			return nil, err
@@ -54,7 +95,7 @@ func Once(f *fleettest.Fleet) (*Book, error) {
 
 // AllKnown closes every hour once, when all is known.
 func AllKnown(f *fleettest.Fleet) (*Book, error) {
-	b := &Book{fleet: f, hours: map[unit.Micros]closing.Result{}}
+	b := newBook(f)
 	for h := f.Period().From; h < f.Period().To; h += unit.Hour {
 		if err := b.close(h, never); err != nil {
 			return nil, err
@@ -66,7 +107,7 @@ func AllKnown(f *fleettest.Fleet) (*Book, error) {
 
 // Settled closes every hour as it ends, looks at the earlier ones again each time, and once more when all is known.
 func Settled(f *fleettest.Fleet) (*Book, error) {
-	b := &Book{fleet: f, hours: map[unit.Micros]closing.Result{}}
+	b := newBook(f)
 	for h := f.Period().From; h < f.Period().To; h += unit.Hour {
 		now := h + unit.Hour + verify.Lookahead
 		if err := b.again(h, now); err != nil {
@@ -195,7 +236,7 @@ func (b *Book) devices(n verify.Node, h, now unit.Micros, stored map[string]reco
 		}
 		if d.Kind != record.KindMIG {
 			s := n.Series[d.UUID]
-			for _, r := range b.known(s, d.UUID, h-verify.Lookahead, h+unit.Hour, now) {
+			for _, r := range b.known(d.UUID, h-verify.Lookahead, h+unit.Hour, now) {
 				id := s.Identities[r.Identity]
 				if d.Energy == record.EnergyIntegrated {
 					id.Boot += " " + id.Run // a counter of the collector's own begins anew with each of its runs
@@ -205,49 +246,36 @@ func (b *Book) devices(n verify.Node, h, now unit.Micros, stored map[string]reco
 				})
 			}
 		}
-		dev.Work = work(n.Series[d.UUID], b.known(n.Series[gpu], gpu, 0, h+unit.Hour, now))
+		dev.Work = b.worked(d.UUID, n.Series[d.UUID], b.known(gpu, 0, h+unit.Hour, now))
 		out = append(out, dev)
 	}
 	return out
 }
 
 // known are the readings of a counter from an instant on and the first at or after the hour's end, as far as they are known.
-func (b *Book) known(s verify.Series, device string, from, end, now unit.Micros) []verify.Sample {
+func (b *Book) known(device string, from, end, now unit.Micros) []verify.Sample {
 	var rows []verify.Sample
-	for _, r := range s.Samples {
-		if r.At != verify.Absent && r.Tick >= from && r.Tick < now && b.fleet.Late.Known(device, r.Tick) < now {
-			rows = append(rows, r)
+	for _, r := range b.read[device] {
+		if r.Tick < from || r.Tick >= now || b.fleet.Late.Known(device, r.Tick) >= now {
+			continue
 		}
-	}
-	slices.SortFunc(rows, func(a, b verify.Sample) int {
-		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Energy, b.Energy), cmp.Compare(a.Tick, b.Tick))
-	})
-	rows = slices.Compact(rows) // deliveries that came twice
-	for i := 1; i < len(rows); i++ {
-		if rows[i-1].At >= end {
-			return rows[:i]
+		rows = append(rows, r)
+		if r.At >= end {
+			break
 		}
 	}
 	return rows
 }
 
-// work puts what was counted at a tick at the time stamp of the energy reading of that tick.
-func work(s verify.Series, energy []verify.Sample) []closing.Work {
-	at := map[unit.Micros]unit.Micros{}
-	for _, r := range energy {
-		at[r.Tick] = r.At
-	}
-	rows := slices.Clone(s.Samples)
-	slices.SortFunc(rows, func(a, b verify.Sample) int {
-		return cmp.Or(cmp.Compare(at[a.Tick], at[b.Tick]), cmp.Compare(a.Tick, b.Tick), cmp.Compare(a.Activity, b.Activity))
-	})
+// worked puts what was counted at a tick at the time stamp of the energy reading of that tick.
+func (b *Book) worked(device string, s verify.Series, energy []verify.Sample) []closing.Work {
 	var out []closing.Work
-	for _, r := range slices.Compact(rows) {
-		t, ok := at[r.Tick]
-		if !ok || r.Activity == verify.Absent {
+	for _, e := range energy {
+		r, ok := b.work[device][e.Tick]
+		if !ok {
 			continue
 		}
-		w := closing.Work{T: t, Run: s.Identities[r.Identity].Run, SMActive: r.Activity, Expected: r.Read, Read: r.Read}
+		w := closing.Work{T: e.At, Run: s.Identities[r.Identity].Run, SMActive: r.Activity, Expected: r.Read, Read: r.Read}
 		if n := len(out); n > 0 && out[n-1].T == w.T && out[n-1].Run == w.Run {
 			continue
 		}
