@@ -52,6 +52,19 @@ func (a *Audit) Closed(ctx context.Context, site string, p verify.Period) (verif
 	return closed, first.Equal(from), nil
 }
 
+// Kept is the tick of the oldest sample of the site.
+func (a *Audit) Kept(ctx context.Context, site string) (unit.Micros, error) {
+	var tick int64
+	var n uint64
+	if err := a.conn.QueryRow(with(ctx, "site", site), `SELECT count(), toUnixTimestamp64Micro(min(tick)) FROM sample WHERE site = {site:String}`).Scan(&n, &tick); err != nil {
+		return 0, fmt.Errorf("find the oldest sample of %s: %w", site, err)
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	return unit.Micros(tick), nil
+}
+
 // Nodes are those of a site that exist in some part of p.
 func (a *Audit) Nodes(ctx context.Context, site string, p verify.Period) ([]record.Node, error) {
 	var out []record.Node

@@ -135,6 +135,30 @@ func TestVerifyFindsNothingInARightLedger(t *testing.T) {
 	}
 }
 
+// When samples are gone, the cuts prove what they can, and the report says so.
+func TestVerifyByCutsWhenSamplesAreGone(t *testing.T) {
+	s, conn := open(t)
+	plant(t, conn)
+	closeAll(t, s)
+	p := verify.Period{From: hour0, To: hour0 + 2*unit.Hour}
+	before, err := verify.Run(t.Context(), NewAudit(conn), p, "")
+	if err != nil || before.Basis.Samples != 2 || before.Basis.Cuts != 0 {
+		t.Fatalf("%+v, %v", before, err)
+	}
+	exec(t, conn, "TRUNCATE TABLE samples")
+	r, err := verify.Run(t.Context(), NewAudit(conn), p, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Basis.Samples != 0 || r.Basis.Cuts != 2 || r.Basis.DeviceHours <= r.Basis.Unproved || r.Truth != (verify.Truth{}) || r.Samples.Mismatched != 0 {
+		t.Errorf("%+v", r)
+	}
+	exec(t, conn, "ALTER TABLE cuts UPDATE c = c + 1 WHERE t = %d SETTINGS mutations_sync = 1", hour0+unit.Hour)
+	if r, err = verify.Run(t.Context(), NewAudit(conn), p, ""); err != nil || r.Truth.Cuts == 0 || r.Truth.RuleError == 0 {
+		t.Errorf("a changed cut: %+v, %v", r, err)
+	}
+}
+
 // So is what meters of nodes and of the site make of it, where they count and where they are refused.
 func TestVerifyFindsNothingInALedgerOfMeters(t *testing.T) {
 	for _, seed := range []uint64{2, 5, 9} {

@@ -105,6 +105,8 @@ type Store interface {
 	Sites(ctx context.Context) ([]record.Site, error)
 	// Closed is the stretch of the site's sealed hours within p, and whether it begins with the first hour of the ledger.
 	Closed(ctx context.Context, site string, p Period) (closed Period, first bool, err error)
+	// Kept is the tick of the oldest sample of the site that is stored; 0 when there is none.
+	Kept(ctx context.Context, site string) (unit.Micros, error)
 	// Nodes and Devices are the inventory as declared, of any time that touches p. Devices are in order of node and uuid.
 	Nodes(ctx context.Context, site string, p Period) ([]record.Node, error)
 	Devices(ctx context.Context, site string, p Period) ([]record.Device, error)
@@ -133,6 +135,8 @@ type Report struct {
 	Energy  Energy `json:"energy_mj"`
 	Time    Time   `json:"device_ms"`
 	Truth   Truth  `json:"truth"`
+	// Basis says from what hours could be recomputed.
+	Basis Basis `json:"basis"`
 	// Differences names the first entries that do not agree.
 	Differences []string `json:"differences,omitempty"`
 }

@@ -36,14 +36,23 @@ func Run(ctx context.Context, store Store, p Period, truthPath string) (Report, 
 		return r, err
 	}
 	var differences Comparison
+	counted := p
 	for _, site := range sites {
 		s, err := readSite(ctx, store, site, p)
 		if err != nil {
 			return r, fmt.Errorf("verify site %s: %w", site.ID, err)
 		}
-		if s.period.To <= s.period.From {
-			continue // nothing is closed
+		aged, basis, err := s.aged(ctx, store)
+		if err != nil {
+			return r, fmt.Errorf("verify site %s: %w", site.ID, err)
 		}
+		differences.join(aged)
+		counted.From = max(counted.From, s.gone.To) // what is gone is not missing
+		r.Basis.join(basis)
+		if s.period.To <= s.period.From {
+			continue // nothing is closed, or no sample is kept
+		}
+		r.Basis.Samples += len(s.period.hours())
 		lines, quality, metered, err := s.recompute(ctx, store, site)
 		if err != nil {
 			return r, fmt.Errorf("verify site %s: %w", site.ID, err)
@@ -68,7 +77,7 @@ func Run(ctx context.Context, store Store, p Period, truthPath string) (Report, 
 	r.Truth.CarbonError, r.Truth.WaterError = differences.Carbon, differences.Water
 	r.Truth.Entries, r.Truth.Quality, r.Truth.Cuts = differences.Entries, differences.Quality, differences.Cuts
 	r.Differences = differences.First
-	r.Samples, err = store.Counts(ctx, p)
+	r.Samples, err = store.Counts(ctx, counted)
 	return r, err
 }
 
@@ -86,12 +95,18 @@ type siteInput struct {
 	edges            Edges
 	// cutsFound is what is wrong with the stored cuts.
 	cutsFound *Comparison
+	// gone are the hours whose samples are not kept any longer.
+	gone Period
+	id   string
 }
 
 func readSite(ctx context.Context, store Store, site record.Site, p Period) (siteInput, error) {
-	var s siteInput
+	s := siteInput{id: site.ID}
 	var err error
 	if s.period, s.first, err = store.Closed(ctx, site.ID, p); err != nil || s.period.To <= s.period.From {
+		return s, err
+	}
+	if err := s.split(ctx, store, site); err != nil || s.period.To <= s.period.From {
 		return s, err
 	}
 	models, err := factor.Models()
@@ -156,6 +171,52 @@ func namedIdle(entries []record.Entry, devices []record.Device) map[IdleAt]unit.
 		out[IdleAt{gpu, e.Hour}] = unit.Milliwatts(mw)
 	}
 	return out
+}
+
+// split parts the hours whose samples are gone from those that are recomputed from them. The hour in which the oldest sample lies is
+// whole only where the ledger itself begins there.
+func (s *siteInput) split(ctx context.Context, store Store, site record.Site) error {
+	kept, err := store.Kept(ctx, site.ID)
+	if err != nil {
+		return err
+	}
+	from := s.period.From
+	switch {
+	case kept == 0:
+		from = s.period.To
+	case kept >= s.period.From+unit.Hour || (kept > s.period.From && !s.first):
+		from = min(s.period.To, (kept + unit.Hour - 1).FloorHour())
+	}
+	if from > s.period.From {
+		s.gone = Period{From: s.period.From, To: from}
+		s.period.From, s.first = from, false
+	}
+	return nil
+}
+
+// aged proves the hours whose samples are gone by their cuts.
+func (s *siteInput) aged(ctx context.Context, store Store) (Comparison, Basis, error) {
+	if s.gone.To <= s.gone.From {
+		return Comparison{}, Basis{}, nil
+	}
+	devices, err := store.Devices(ctx, s.id, s.gone)
+	if err != nil {
+		return Comparison{}, Basis{}, err
+	}
+	allocations, err := store.Allocations(ctx, s.id, s.gone.To)
+	if err != nil {
+		return Comparison{}, Basis{}, err
+	}
+	entries, err := store.Entries(ctx, s.id, s.gone)
+	if err != nil {
+		return Comparison{}, Basis{}, err
+	}
+	cuts, err := store.Cuts(ctx, s.id, s.gone)
+	if err != nil {
+		return Comparison{}, Basis{}, err
+	}
+	c, b := CompareWithCuts(devices, allocations, entries, cuts, s.gone)
+	return c, b, nil
 }
 
 // readShared reads what the site's lines are made from besides samples.
