@@ -3,7 +3,6 @@ package verify
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
@@ -30,8 +29,6 @@ type metering struct {
 	// meters are their names, in order.
 	meters []string
 }
-
-func (m metering) source() string { return "meter " + strings.Join(m.meters, "+") }
 
 // metered adds up the meters of a quantity over [from, to), each value times scale. One that was not read throughout spoils all:
 // a sum that lacks a part is no measurement of the whole.

@@ -88,7 +88,7 @@ func (d *diagnosis) add(a ailment) {
 
 // Run looks at the factors, then at every hour.
 func (c *doctorCmd) Run(ctx context.Context, env *process.Env) error {
-	cfg, err := c.load(ctx, env)
+	cfg, err := c.loadDatabase(ctx, env)
 	if err != nil {
 		return err
 	}

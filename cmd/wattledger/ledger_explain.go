@@ -11,7 +11,6 @@ import (
 	"github.com/wattledger/wattledger/aggregator/report"
 	"github.com/wattledger/wattledger/internal/process"
 	"github.com/wattledger/wattledger/schemas/record"
-	"github.com/wattledger/wattledger/schemas/unit"
 )
 
 // ledgerExplainCmd tells how a figure came about.
@@ -56,7 +55,7 @@ type explained struct {
 
 // Run explains.
 func (c *ledgerExplainCmd) Run(ctx context.Context, env *process.Env) error {
-	cfg, err := c.load(ctx, env)
+	cfg, err := c.loadDatabase(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -133,7 +132,7 @@ func (x explained) print(env *process.Env) error {
 			fmt.Fprintf(out, "   %s = %d\n", s.Field, s.Value)
 		}
 	}
-	fmt.Fprintf(out, "\nEnergy %d mJ (%s): measured %d, estimated %d, modelled %d\n", x.Now.Total(), unit.Millijoules(x.Now.Total()), x.Now.Measured, x.Now.Estimated, x.Now.Modelled)
+	fmt.Fprintf(out, "\nEnergy %d mJ (%s): measured %d, estimated %d, modelled %d\n", x.Now.Total(), x.Now.Total(), x.Now.Measured, x.Now.Estimated, x.Now.Modelled)
 	switch {
 	case !x.Agrees:
 		_, err := fmt.Fprintf(out, "The ledger holds %d mJ on this line: something has come since, which the next batch books (`wattledger ledger simulate` shows it).\n", x.Line.Total())

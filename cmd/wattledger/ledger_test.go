@@ -32,7 +32,9 @@ func TestLedgerCommands(t *testing.T) {
 	}
 	cfg := keyring.Config{SiteSecretFile: fmt.Sprint(made["site_secret_file"]), NoteKeyFile: fmt.Sprint(made["note_key_file"]), Origin: "ledger.example.org/test"}
 	keyFlags := []string{"--set", "ledger.site_secret_file=" + cfg.SiteSecretFile, "--set", "ledger.note_key_file=" + cfg.NoteKeyFile}
-	run := func(args ...string) (int, map[string]any) { return s.run(append(append([]string{"ledger"}, args...), keyFlags...)...) }
+	run := func(args ...string) (int, map[string]any) {
+		return s.run(append(append([]string{"ledger"}, args...), keyFlags...)...)
+	}
 	book(t, s, cfg)
 
 	code, got := run("show")
