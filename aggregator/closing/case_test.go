@@ -143,7 +143,7 @@ func scaled(t *testing.T, text string, digits int) int64 {
 }
 
 // midnight is that of the day on which every case plays.
-var midnight = unit.Micros(fleettest.Begin) / (24 * unit.Hour) * (24 * unit.Hour)
+var midnight = fleettest.Begin / (24 * unit.Hour) * (24 * unit.Hour)
 
 // at is an instant of the day; empty stands for otherwise.
 func at(t *testing.T, text string, otherwise unit.Micros) unit.Micros {

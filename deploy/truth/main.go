@@ -27,7 +27,7 @@ func main() {
 func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("truth", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	fleets := flags.Int("fleets", 240, "how many fleets to play")
+	fleets := flags.Int("fleets", 600, "how many fleets to play")
 	seed := flags.Uint64("seed", 1, "the first fleet's seed; the others follow it")
 	workers := flags.Int("workers", 2, "how many fleets to play at a time")
 	flags.Usage = func() {

@@ -161,7 +161,7 @@ func (b *Book) booked(h unit.Micros) adjusting.Hour {
 		l := adjusting.LineOf(e)
 		k, ok := at[l]
 		if !ok {
-			k, at[l] = len(out.Lines), len(out.Lines)
+			at[l] = len(out.Lines)
 			out.Lines = append(out.Lines, adjusting.Booked{Entry: e, ID: fmt.Sprint(i)})
 			continue
 		}
