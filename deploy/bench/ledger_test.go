@@ -79,6 +79,9 @@ func TestLedger(t *testing.T) {
 		{"growth with hours, exponent", "", f.GrowthHours, 1.1},
 		{"growth with edges, exponent", "", f.GrowthEdges, 1.1},
 	} {
+		if row.value == 0 {
+			continue // not of the part that was asked for
+		}
 		fmt.Printf("  %-34s %8.2f %-3s aim %g: %s\n", row.what, row.value, row.unit, row.aim, map[bool]string{true: "met", false: "NOT met"}[row.value <= row.aim])
 	}
 	line, err := json.Marshal(f)
