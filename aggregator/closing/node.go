@@ -301,8 +301,8 @@ func (c *nodeCloser) held(d Device, h hold, share unit.Thousandths) record.Entry
 // is the instance's, as is the share of it that is held: the whole.
 func (h *Hour) judgeIdle(e *record.Entry, holder Device, share unit.Thousandths) {
 	held := int64(e.To - e.From)
-	if len(holder.Work) == 0 || int64(e.SMActive) > held {
-		return // nothing is known of its activity, or it was active throughout
+	if int64(e.SMActive) > held || !activityKnown(holder, e.From, e.To) {
+		return // it was active throughout, or too little is known of it: who cannot be read is not idle
 	}
 	if int64(e.SMActive)*1000*1000 < int64(h.Limits.Idle)*held*int64(share) {
 		e.Account = record.AccountHeldIdle

@@ -52,6 +52,23 @@ func runs(work []Work, period unit.Micros) [][]Work {
 	return out
 }
 
+// activityKnown says that the collector's runs span nine tenths of [from, to) or more: what it did not count may have been work.
+func activityKnown(d Device, from, to unit.Micros) bool {
+	var spans [][2]unit.Micros
+	for _, run := range runs(d.Work, d.Period) {
+		spans = append(spans, [2]unit.Micros{run[0].T, run[len(run)-1].T})
+	}
+	slices.SortFunc(spans, func(a, b [2]unit.Micros) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
+	var covered unit.Micros
+	at := from
+	for _, s := range spans {
+		if a, b := max(s[0], at), min(s[1], to); b > a {
+			covered, at = covered+b-a, b
+		}
+	}
+	return covered*10 >= (to-from)*9 && to > from
+}
+
 // valueAt is a counter at t on the line between the readings around it, held at the outer ones.
 func valueAt(run []Work, t unit.Micros, value func(Work) int64) int64 {
 	i, exact := slices.BinarySearchFunc(run, t, func(w Work, t unit.Micros) int { return cmp.Compare(w.T, t) })

@@ -60,7 +60,8 @@ func newWork(s, gpu Series) work {
 	return out
 }
 
-// idle says that the activity of [a, b) is known and under limit thousandths of the time held, share being the thousandths held.
+// idle says that the activity of [a, b) is known for nine tenths of it, by runs that lie beside each other, and under limit
+// thousandths of the time held, share being the thousandths held.
 // Of what was read after the hour no more is looked at than the reading that also cuts its energy, nor what came at known or later.
 func (w work) idle(x *exact, a, b, share, limit int64, hour window) bool {
 	if len(w.runs) == 0 {
@@ -72,6 +73,7 @@ func (w work) idle(x *exact, a, b, share, limit int64, hour window) bool {
 	}
 	known := hour.known(hour.end)
 	var busy int64
+	told := map[int64]int{} // instant → runs that begin there less runs that end there
 	for _, run := range w.runs {
 		for len(run) > 0 && (run[len(run)-1].tick >= known || run[len(run)-1].t > until) {
 			run = run[:len(run)-1]
@@ -80,9 +82,27 @@ func (w work) idle(x *exact, a, b, share, limit int64, hour window) bool {
 			continue
 		}
 		busy += run.at(x, b) - run.at(x, a)
+		told[min(max(run[0].t, a), b)]++
+		told[min(max(run[len(run)-1].t, a), b)]--
+	}
+	if product(spanned(told), 10).Cmp(product(b-a, 9)) < 0 {
+		return false
 	}
 	busy = x.floor(busy, share, int64(unit.WholeDevice))
 	return product(busy, 1_000_000).Cmp(product(limit*share, b-a)) < 0
+}
+
+// spanned is how long at least one of some stretches lasted, whose ends are counted by instant.
+func spanned(ends map[int64]int) int64 {
+	var sum, since int64
+	depth := 0
+	for _, t := range slices.Sorted(maps.Keys(ends)) {
+		if depth > 0 {
+			sum += t - since
+		}
+		depth, since = depth+ends[t], t
+	}
+	return sum
 }
 
 func (r workRun) at(x *exact, t int64) int64 {
