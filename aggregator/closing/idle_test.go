@@ -18,7 +18,9 @@ func TestWhoCannotBeReadIsNotIdle(t *testing.T) {
 			t.Errorf("%s: booked as %s, want %s", what, e.Account, want)
 		}
 	}
-	at := func(minute int, run string) Work { return Work{T: start + unit.Micros(minute)*60*unit.Second, Run: run, Read: 1 << 40} }
+	at := func(minute int, run string) Work {
+		return Work{T: start + unit.Micros(minute)*60*unit.Second, Run: run, Read: 1 << 40}
+	}
 	f("read throughout", record.AccountHeldIdle, at(-1, "a"), at(61, "a"))
 	f("read by two collectors one after the other", record.AccountHeldIdle, at(0, "a"), at(30, "a"), at(31, "b"), at(60, "b"))
 	f("read by two side by side", record.AccountTenant, at(0, "a"), at(20, "b"), at(40, "a"), at(50, "b"))
