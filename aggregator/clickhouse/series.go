@@ -68,7 +68,8 @@ func (s *Store) samples(ctx context.Context, site string, start, end unit.Micros
 	results := make([]chunkResult, len(chunks))
 	group, ctx := errgroup.WithContext(ctx)
 	var next atomic.Int64
-	for range min(len(chunks), max(2, runtime.GOMAXPROCS(0))) {
+	// One more than processors: while one chunk is sorted and hashed here, the engine reads another.
+	for range min(len(chunks), runtime.GOMAXPROCS(0)+1) {
 		group.Go(func() error {
 			r := newChunkReader()
 			for {
@@ -284,7 +285,7 @@ const columnsSQL = `SELECT device, run, boot, driver, source, period_ms, epoch, 
 
 // query adds the samples of a query. One thread reads them in the order of the table; other chunks are read beside it.
 func (r *chunkReader) query(ctx context.Context, s *Store, where string) (err error) {
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_threads": 1}))
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_threads": 1, "preferred_block_size_bytes": 16 << 20}))
 	stream, err := s.conn.QueryFormat(ctx, "Native", columnsSQL+where)
 	if errors.Is(err, clickhouse.ErrFormatNativeUnsupported) {
 		return r.scan(ctx, s, where)

@@ -4,7 +4,7 @@ package clickhouse
 // They change how a statement runs and what its rows look like, not what it may reach.
 // The limits among them can only be lowered below the configured ones, which the engine enforces as constraints.
 var allowedSettings = wordSet(`
-	max_execution_time timeout_overflow_mode max_threads max_insert_threads max_block_size max_memory_usage
+	max_execution_time timeout_overflow_mode max_threads max_insert_threads max_block_size preferred_block_size_bytes max_memory_usage
 	max_bytes_before_external_group_by max_bytes_before_external_sort max_rows_to_read max_bytes_to_read read_overflow_mode
 	max_result_rows max_result_bytes result_overflow_mode max_rows_to_group_by group_by_overflow_mode max_partitions_per_insert_block
 	max_query_size max_ast_depth max_ast_elements max_expanded_ast_elements max_parser_depth
