@@ -24,7 +24,12 @@ type evaluated struct {
 	deviceHours []record.DeviceHour
 	// hours are those that were evaluated anew, in order.
 	hours []Reevaluated
+	// left are those that wait for the next batch, as this one is full.
+	left []Changed
 }
+
+// leave notes in the sidecar what is left.
+func (e *evaluated) leave(inputs *Inputs) { inputs.Pending = merged(e.left, inputs.Pending) }
 
 // Reevaluated is a closed hour that was evaluated anew.
 type Reevaluated struct {
@@ -56,6 +61,10 @@ func (c *Closer) choose(p Progress, found []Changed, inputs *Inputs) []Changed {
 // maxOldHours bounds the list of hours that wait for a person; of more the newest are kept.
 const maxOldHours = 2000
 
+// maxAdjustments is how many adjustments fill a batch: with their bytes half a gigabyte. A factor that is revised changes every line of
+// every hour it holds for, and a day of a large site does not fit in memory.
+const maxAdjustments = 200_000
+
 // reevaluate evaluates closed hours anew, in order, and finds what differs from the ledger. Where the cut at an hour's end is
 // another than the stored one the next hour begins with it, so that hour is evaluated too: what the one gains the other loses.
 //
@@ -64,8 +73,14 @@ const maxOldHours = 2000
 func (c *Closer) reevaluate(ctx context.Context, site record.Site, p Progress, hours []Changed, dry bool) (evaluated, error) {
 	var out evaluated
 	todo := slices.Clone(hours)
+	follows := false // what the hour before lost at its end this one gains: both stand in one batch
 	for len(todo) > 0 {
 		h := todo[0]
+		if len(out.entries) >= c.full && !follows && !dry && !h.Asked {
+			out.left = todo
+			break
+		}
+		follows = false
 		todo = todo[1:]
 		next, err := c.again(ctx, site, h, &out)
 		if gone := (*goneError)(nil); errors.As(err, &gone) && !h.Asked {
@@ -83,6 +98,7 @@ func (c *Closer) reevaluate(ctx context.Context, site record.Site, p Progress, h
 			c.reevaluated.Inc()
 		}
 		if after := h.Hour + unit.Hour; next && after < p.Next {
+			follows = true
 			todo = merged(todo, []Changed{{Hour: after, Causes: []adjusting.Cause{{Word: "cut", About: "at " + after.Time().Format(time.RFC3339)}}}})
 		}
 	}
@@ -191,14 +207,14 @@ type Adjustments struct {
 
 // Pending evaluates what is pending of a site, and the hours asked for, and books nothing.
 func (c *Closer) Pending(ctx context.Context, site record.Site, ask []unit.Micros) (Adjustments, error) {
-	a, _, _, _, err := c.adjustments(ctx, site, ask)
+	a, _, _, _, err := c.adjustments(ctx, site, ask, true)
 	return a, err
 }
 
 // Adjust books a batch of adjustments alone: what is pending, or only the hours asked for when any are. Where nothing differs no
 // batch is made.
 func (c *Closer) Adjust(ctx context.Context, site record.Site, ask []unit.Micros) (Adjustments, error) {
-	a, b, p, inputs, err := c.adjustments(ctx, site, ask)
+	a, b, p, inputs, err := c.adjustments(ctx, site, ask, false)
 	if err != nil || len(b.entries) == 0 && len(b.cuts) == 0 {
 		return a, err
 	}
@@ -206,7 +222,7 @@ func (c *Closer) Adjust(ctx context.Context, site record.Site, ask []unit.Micros
 	return a, err
 }
 
-func (c *Closer) adjustments(ctx context.Context, site record.Site, ask []unit.Micros) (a Adjustments, b evaluated, p Progress, inputs Inputs, err error) {
+func (c *Closer) adjustments(ctx context.Context, site record.Site, ask []unit.Micros, dry bool) (a Adjustments, b evaluated, p Progress, inputs Inputs, err error) {
 	a.Site = site.ID
 	if p, err = c.store.Progress(ctx, site); err != nil {
 		return a, b, p, inputs, err
@@ -226,7 +242,8 @@ func (c *Closer) adjustments(ctx context.Context, site record.Site, ask []unit.M
 			return a, b, p, inputs, fmt.Errorf("site %s: %w", site.ID, err)
 		}
 	}
-	b, err = c.reevaluate(ctx, site, p, hours, true)
+	b, err = c.reevaluate(ctx, site, p, hours, dry)
+	b.leave(&inputs)
 	a.Hours, a.Pending, a.Old = b.hours, inputs.Pending, inputs.Old
 	return a, b, p, inputs, err
 }

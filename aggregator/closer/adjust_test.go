@@ -121,8 +121,37 @@ func TestAnHourWhoseSamplesAreGoneIsLeftAlone(t *testing.T) {
 		t.Errorf("%v hours counted as refused, want 1", got)
 	}
 	l.last += unit.Hour
+	if _, err := c.Adjust(t.Context(), l.sites[0], nil); err != nil {
+		t.Error(err)
+	}
+	if got := testutil.ToFloat64(c.unfit); got != 2 {
+		t.Errorf("%v hours counted as refused with a batch of adjustments alone, want 2", got)
+	}
 	if _, err := c.Adjust(t.Context(), l.sites[0], []unit.Micros{hour0}); err == nil || !strings.Contains(err.Error(), "of the 9 samples it was closed from 0 are left") {
 		t.Errorf("asked for: %v", err)
+	}
+}
+
+// A batch that is full leaves hours to the next one, however many it might take; what a person asked for stands in one.
+func TestAFullBatchLeavesHoursToTheNext(t *testing.T) {
+	l := &ledgerOf{changed: changedAt(1, 2)}
+	l.booked = adjusting.Hour{Root: "root", Lines: []adjusting.Booked{{ID: "was", Entry: record.Entry{
+		Site: "a", Hour: (hour0 + unit.Hour).Time().Format(time.RFC3339), Kind: record.Closing, Account: record.AccountUnallocated, Node: "n",
+		Device: "GPU-0", GPU: 10, Measured: 10,
+	}}}}
+	c := closerOver(t, l)
+	c.full = 1
+	l.sites = l.sites[1:]
+	progressed(l, 3)
+	if n, err := c.Once(t.Context()); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	in, err := ParseInputs(l.batches[0].Seal.Inputs)
+	if err != nil || !reflect.DeepEqual(in.Pending, changedAt(2)) || l.batches[0].Seal.Adjustments != 1 {
+		t.Errorf("%d adjustments, pending %+v, %v", l.batches[0].Seal.Adjustments, in.Pending, err)
+	}
+	if a, err := c.Pending(t.Context(), l.sites[0], nil); err != nil || len(a.Pending) != 0 || len(a.Hours) != 2 {
+		t.Errorf("shown %+v, %v", a, err)
 	}
 }
 

@@ -108,6 +108,7 @@ type Closer struct {
 	cfg      Config
 	secret   ledger.Secret
 	store    Store
+	full     int // adjustments that fill a batch
 	log      *slog.Logger
 	closed   *prometheus.CounterVec
 	findings *prometheus.CounterVec
@@ -139,7 +140,7 @@ func New(cfg Config, secret ledger.Secret, store Store, log *slog.Logger, reg pr
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "wattledger", Subsystem: "aggregator", Name: name, Help: help})
 	}
 	c := &Closer{
-		cfg: cfg, secret: secret, store: store, log: log,
+		cfg: cfg, secret: secret, store: store, log: log, full: maxAdjustments,
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "wattledger", Subsystem: "aggregator", Name: "hours_closed_total", Help: "Site-hours closed, by how.",
 		}, []string{"closing"}),
@@ -271,6 +272,7 @@ func (c *Closer) close(ctx context.Context, r ready) error {
 	if err != nil {
 		return err
 	}
+	b.leave(&inputs)
 	var hour closing.Hour
 	if len(b.cuts) > 0 {
 		hour, err = c.store.Reload(ctx, r.site, end, b.cuts, false)
