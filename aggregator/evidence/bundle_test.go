@@ -208,6 +208,21 @@ func TestATenantsBundleShowsNoOther(t *testing.T) {
 	}
 }
 
+// Whose line it is says what was sealed: a column that was changed beside it hands a tenant nothing of another's.
+func TestAChangedColumnHandsNoLineToAnother(t *testing.T) {
+	b := newBook(t)
+	for i := range b.batches {
+		for k := range b.batches[i].Entries {
+			b.batches[i].Entries[k].Columns.Tenant = "t2"
+		}
+	}
+	for name, f := range b.bundled(t, "t2") {
+		if strings.HasPrefix(name, "batches/") && strings.Contains(string(f.Data), "t1") {
+			t.Errorf("%s tells of another tenant", name)
+		}
+	}
+}
+
 // rehash gives a changed bundle sums that fit: what a forger would do.
 func rehash(b fstest.MapFS) fstest.MapFS {
 	out := maps.Clone(b)

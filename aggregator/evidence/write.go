@@ -250,7 +250,11 @@ func tenantBatch(text *bytes.Buffer, b Batch, key ledger.SiteKey, index int64, t
 	if err := subtotalLines(text, own, batch); err != nil {
 		return err
 	}
-	return entryLines(text, slices.DeleteFunc(slices.Clone(b.Entries), func(e Entry) bool { return e.Columns.Tenant != tenant }), key)
+	// By what was sealed, not by the column beside it: whoever changed that must not be handed another tenant's line.
+	return entryLines(text, slices.DeleteFunc(slices.Clone(b.Entries), func(e Entry) bool {
+		sealed, err := ledger.ParseEntry(e.Canonical)
+		return err == nil && sealed.Tenant != tenant // what cannot be read ends the export
+	}), key)
 }
 
 func subtotalLines(text *bytes.Buffer, list []record.Subtotal, batch ledger.BatchKey) error {
