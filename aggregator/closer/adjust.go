@@ -125,7 +125,7 @@ func (c *Closer) again(ctx context.Context, site record.Site, h Changed, out *ev
 	if hour.SampleRows < booked.SampleRows {
 		return false, &goneError{hour.SampleRows, booked.SampleRows}
 	}
-	keepIdle(&hour, booked)
+	KeepIdle(&hour, booked)
 	res, err := closing.Close(hour)
 	if err != nil {
 		return false, err

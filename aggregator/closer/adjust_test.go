@@ -213,7 +213,7 @@ func TestIdlePowerOfAClosedHourStays(t *testing.T) {
 	f := func(device, split string, power unit.Milliwatts, basis string) {
 		t.Helper()
 		h := hour()
-		keepIdle(&h, adjusting.Hour{Lines: []adjusting.Booked{{Entry: record.Entry{Device: device, Split: split}}}})
+		KeepIdle(&h, adjusting.Hour{Lines: []adjusting.Booked{{Entry: record.Entry{Device: device, Split: split}}}})
 		if d := h.Nodes[0].Devices[1]; d.IdleMilliwatts != power || d.IdleBasis != basis {
 			t.Errorf("%d mW, %q; want %d, %q", d.IdleMilliwatts, d.IdleBasis, power, basis)
 		}

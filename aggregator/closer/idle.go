@@ -11,12 +11,12 @@ import (
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
-// keepIdle gives an hour the limit of held idle time that it was closed with: a limit that was changed since holds for hours that
+// KeepIdle gives an hour the limit of held idle time that it was closed with: a limit that was changed since holds for hours that
 // close from then on. It gives each MIG GPU the idle power its hour was first closed with, as the entries name it. It is the lowest mean of thirty
 // days of the ledger: were it looked for again, one late sample would move it, with it every MIG hour of the month after, and
 // each of those might be the lowest of another month. The hour it was measured in is named, and what that hour says since is booked
 // there; the split of a closed hour stands on what was known of other hours when it closed (docs/decisions).
-func keepIdle(h *closing.Hour, booked adjusting.Hour) {
+func KeepIdle(h *closing.Hour, booked adjusting.Hour) {
 	type idle struct {
 		power unit.Milliwatts
 		basis string

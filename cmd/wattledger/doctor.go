@@ -103,6 +103,7 @@ func (c *doctorCmd) Run(ctx context.Context, env *process.Env) error {
 			return err
 		}
 		store.UseChains(cfg.Carbon.Chains)
+		store.UseLimits(cfg.Closing)
 		d := diagnosis{Findings: []ailment{}, at: map[closing.Finding]int{}}
 		if err := c.look(ctx, env, store, &d); err != nil {
 			return err

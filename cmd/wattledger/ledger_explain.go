@@ -7,6 +7,7 @@ import (
 	"regexp"
 
 	"github.com/wattledger/wattledger/aggregator/adjusting"
+	"github.com/wattledger/wattledger/aggregator/closer"
 	"github.com/wattledger/wattledger/aggregator/closing"
 	"github.com/wattledger/wattledger/aggregator/report"
 	"github.com/wattledger/wattledger/internal/process"
@@ -95,6 +96,11 @@ func (c *ledgerExplainCmd) Run(ctx context.Context, env *process.Env) error {
 			if err != nil {
 				return err
 			}
+			if hour.SampleRows < booked.SampleRows {
+				return fmt.Errorf("of the %d samples that the hour was closed from %d are left, so it cannot be told from readings; `wattledger ledger verify` holds it against its cuts",
+					booked.SampleRows, hour.SampleRows)
+			}
+			closer.KeepIdle(&hour, booked)
 			x.Now, x.Steps, err = closing.Explain(hour, entry.Entry)
 			if err != nil && !errors.Is(err, closing.ErrNoLine) {
 				return err
