@@ -12,10 +12,12 @@ import (
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
-func TestOf(t *testing.T) {
+func intensity(perKWh int64) factor.Chosen { return factor.Chosen{Edition: factor.Edition{Value: perKWh}} }
+
+func TestLocation(t *testing.T) {
 	f := func(energy unit.Millijoules, perKWh int64, want unit.MicrogramsCO2e) {
 		t.Helper()
-		got, err := Of(energy, factor.Grid{MicrogramsPerKWh: perKWh})
+		got, err := Location(energy, intensity(perKWh))
 		if err != nil || got != want {
 			t.Errorf("%d mJ at %d µg/kWh is %d µg, %v; want %d", energy, perKWh, got, err, want)
 		}
@@ -28,27 +30,27 @@ func TestOf(t *testing.T) {
 	f(-3, 1_800_000_000, -2) // a correction weighs what it corrects
 }
 
-func TestOfRefusesWhatDoesNotFit(t *testing.T) {
-	if v, err := Of(math.MaxInt64, factor.Grid{MicrogramsPerKWh: math.MaxInt64}); !errors.Is(err, unit.ErrOverflow) {
+func TestLocationRefusesWhatDoesNotFit(t *testing.T) {
+	if v, err := Location(math.MaxInt64, intensity(math.MaxInt64)); !errors.Is(err, unit.ErrOverflow) {
 		t.Errorf("got %d, %v", v, err)
 	}
 }
 
 // An entry is off by half a microgram at most, and a correction cancels what it corrects.
-func TestOfIsTheNearest(t *testing.T) {
+func TestLocationIsTheNearest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		energy := rapid.Int64Range(-1<<50, 1<<50).Draw(t, "mJ")
-		grid := factor.Grid{MicrogramsPerKWh: rapid.Int64Range(0, 2_000_000_000).Draw(t, "µg/kWh")}
-		got, err := Of(unit.Millijoules(energy), grid)
+		grid := intensity(rapid.Int64Range(0, 2_000_000_000).Draw(t, "µg/kWh"))
+		got, err := Location(unit.Millijoules(energy), grid)
 		if err != nil {
 			t.Fatal(err)
 		}
-		exact := new(big.Rat).SetFrac(new(big.Int).Mul(big.NewInt(energy), big.NewInt(grid.MicrogramsPerKWh)), big.NewInt(unit.MillijoulesPerKWh))
+		exact := new(big.Rat).SetFrac(new(big.Int).Mul(big.NewInt(energy), big.NewInt(grid.Value)), big.NewInt(unit.MillijoulesPerKWh))
 		diff := exact.Sub(exact, new(big.Rat).SetInt64(int64(got)))
 		if diff.Abs(diff).Cmp(big.NewRat(1, 2)) > 0 {
 			t.Fatalf("%d is %s from the exact value", got, diff.FloatString(3))
 		}
-		if back, err := Of(unit.Millijoules(-energy), grid); err != nil || back != -got {
+		if back, err := Location(unit.Millijoules(-energy), grid); err != nil || back != -got {
 			t.Fatalf("its opposite is %d, %v", back, err)
 		}
 	})

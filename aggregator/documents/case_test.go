@@ -244,7 +244,7 @@ func entry(t testing.TB, row map[string]string, sites map[string]record.Site, gr
 	e.TicksRead = e.TicksExpected - integer(t, row, "missed")
 	grid := grids[sites[e.Site].Zone]
 	e.Factor = grid.Ref()
-	if e.Carbon, err = carbon.Of(e.Total(), grid); err != nil {
+	if e.Carbon, err = carbon.Location(e.Total(), factor.Chosen{Edition: factor.Edition{Value: grid.MicrogramsPerKWh}}); err != nil {
 		t.Fatal(err)
 	}
 	if row["market"] != "" {
