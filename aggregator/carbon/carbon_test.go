@@ -12,7 +12,9 @@ import (
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
-func intensity(perKWh int64) factor.Chosen { return factor.Chosen{Edition: factor.Edition{Value: perKWh}} }
+func intensity(perKWh int64) factor.Chosen {
+	return factor.Chosen{Edition: factor.Edition{Value: perKWh}}
+}
 
 func TestLocation(t *testing.T) {
 	f := func(energy unit.Millijoules, perKWh int64, want unit.MicrogramsCO2e) {
