@@ -14,6 +14,7 @@ import (
 
 	"github.com/wattledger/wattledger/aggregator/adjusting"
 	"github.com/wattledger/wattledger/aggregator/closer"
+	"github.com/wattledger/wattledger/aggregator/ledger"
 	"github.com/wattledger/wattledger/aggregator/report"
 	"github.com/wattledger/wattledger/aggregator/verify"
 	"github.com/wattledger/wattledger/schemas/factor"
@@ -379,5 +380,17 @@ func TestDataInTimeTouchesNoClosedHour(t *testing.T) {
 	}
 	if a := y.adjustments(); len(a) != 0 {
 		t.Errorf("adjustments: %v", a)
+	}
+	// What lies before the first hour that was closed is in no account, and no hour to wait for a person.
+	y.offset++
+	y.line(wire.TopicSample, "n", 1, at(-1), at(-1)+60*unit.Second, at(6))
+	if changed, _, err := s.Changed(t.Context(), y.site, at(6), at(-24)); err != nil || len(changed) != 0 {
+		t.Errorf("samples from before the ledger: %+v changed, %v", changed, err)
+	}
+	// An hour of older rules stays one when a person has corrected it by the rules of today.
+	exec(t, conn, `INSERT INTO seals (site, batch, root, hour, closing, rules) VALUES ('old', 0, 'a', %[1]d, 'complete', '2025-01'), ('old', 1, 'b', %[1]d, 'adjustment', '%[2]s')`,
+		int64(hour0/unit.Second), ledger.Rules)
+	if p, err := s.next(t.Context(), "old"); err != nil || p.RulesSince != 0 || p.Batch != 2 {
+		t.Errorf("after a correction of older rules: %+v, %v", p, err)
 	}
 }

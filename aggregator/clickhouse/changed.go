@@ -32,9 +32,13 @@ func (f found) add(hour unit.Micros, word, about string) {
 	f[hour] = append(f[hour], c)
 }
 
-func (f found) list() []closer.Changed {
+// list is what was found of hours from the first closed one on: what lies before it is in no account, and cannot be put into one.
+func (f found) list(first unit.Micros) []closer.Changed {
 	out := make([]closer.Changed, 0, len(f))
 	for hour, causes := range f {
+		if hour < first {
+			continue
+		}
 		out = append(out, closer.Changed{Hour: hour, Causes: causes})
 	}
 	return out
@@ -44,14 +48,14 @@ func (f found) list() []closer.Changed {
 // asked before anything is loaded: what is stored in between is loaded and found again next time, and then nothing differs. No
 // samples are searched: messages have a line each, statements the time at which they were stored.
 func (s *Store) Changed(ctx context.Context, site record.Site, end, from unit.Micros) ([]closer.Changed, closer.Inputs, error) {
-	last, batches, err := s.lastInputs(ctx, site.ID)
+	last, first, err := s.lastInputs(ctx, site.ID)
 	if err != nil {
 		return nil, last, err
 	}
 	since := last
 	// A ledger from before batches took note of what they saw is looked at from now on.
 	since.Pending, since.Old = nil, nil
-	fresh := batches == 0 || last.Stated == 0
+	fresh := last.Stated == 0
 	f := found{}
 	now := last
 	var stated int64
@@ -80,17 +84,19 @@ func (s *Store) Changed(ctx context.Context, site record.Site, end, from unit.Mi
 	if err := s.changedByInventory(ctx, site.ID, since.Stated-statedMargin, end, from, f); err != nil {
 		return nil, last, err
 	}
-	return f.list(), now, nil
+	return f.list(first), now, nil
 }
 
-func (s *Store) lastInputs(ctx context.Context, site string) (closer.Inputs, uint64, error) {
+// lastInputs are what the last batch of a site saw, and the first hour that is closed; nothing of either where none is.
+func (s *Store) lastInputs(ctx context.Context, site string) (closer.Inputs, unit.Micros, error) {
 	var text string
-	var n uint64
-	if err := s.conn.QueryRow(with(ctx, "site", site), `SELECT argMax(inputs, batch), count() FROM seals FINAL WHERE site = {site:String}`).Scan(&text, &n); err != nil {
+	var first int64
+	if err := s.conn.QueryRow(with(ctx, "site", site), `SELECT argMax(inputs, batch), toInt64(toUnixTimestamp(min(hour))) FROM seals FINAL WHERE site = {site:String}`).
+		Scan(&text, &first); err != nil {
 		return closer.Inputs{}, 0, fmt.Errorf("read the last seal of %s: %w", site, err)
 	}
 	in, err := closer.ParseInputs(text)
-	return in, n, err
+	return in, unit.Micros(first) * unit.Second, err
 }
 
 // beyond is the condition for lines of messages that were not seen. Lines are written after the rows they tell of, in the order of

@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
@@ -22,10 +23,12 @@ func (s *Store) changedByFactors(ctx context.Context, site record.Site, since ui
 	if highest <= since || from >= end {
 		return max(highest, since), nil
 	}
-	// A key is a grid zone, a site or a model: those of other zones and sites say nothing here.
-	err := s.each(with(ctx, "site", site.ID, "zone", site.Zone, "since", since, "end", end, "from", from, "embodied", string(factor.Embodied)),
+	// A key is a grid zone, a site or a model: those of other zones and sites say nothing here. A zone is part of a country, whose
+	// committed value stands in for its own.
+	country, _, _ := strings.Cut(site.Zone, "-")
+	err := s.each(with(ctx, "site", site.ID, "zone", site.Zone, "country", country, "since", since, "end", end, "from", from, "embodied", string(factor.Embodied)),
 		`SELECT kind, key, source, name, from_us, to_us FROM factors FINAL
-		 WHERE sequence > {since:UInt64} AND (key IN ({zone:String}, {site:String}) OR kind = {embodied:String})
+		 WHERE sequence > {since:UInt64} AND (key IN ({zone:String}, {site:String}) OR key = {country:String} AND committed OR kind = {embodied:String})
 		   AND from_us < {end:Int64} AND (to_us = 0 OR to_us > {from:Int64})
 		 ORDER BY sequence, kind, key, from_us`,
 		func(rows driver.Rows) error {

@@ -172,34 +172,49 @@ func (s *Store) changedByInventory(ctx context.Context, site string, since, end,
 	if from >= end {
 		return nil
 	}
-	type at struct {
-		device string
-		hour   unit.Micros
-	}
-	ctx = with(ctx, "site", site, "from", from, "end", end, "since", since)
-	booked, present, nodes := map[at]unit.DeviceTime{}, map[at]unit.DeviceTime{}, map[string]string{}
-	err := s.each(ctx, `SELECT uuid, node, from_us, to_us FROM `+stationedSQL+` WHERE uuid IN `+restatedSQL+` ORDER BY uuid, from_us`,
+	stays := map[string][]presence{}
+	err := s.each(with(ctx, "site", site, "since", since), `SELECT uuid, node, from_us, to_us FROM `+stationedSQL+` WHERE uuid IN `+restatedSQL+` ORDER BY uuid, from_us`,
 		func(rows driver.Rows) error {
-			var uuid, node string
+			var uuid string
+			var p presence
 			var begins, ends int64
-			err := rows.Scan(&uuid, &node, &begins, &ends)
-			nodes[uuid] = node
-			start, stop := max(from, unit.Micros(begins)), end
-			if ends != 0 {
-				stop = min(stop, unit.Micros(ends))
-			}
-			for hour := start.FloorHour(); hour < stop; hour += unit.Hour {
-				present[at{uuid, hour}] += deviceTime(max(hour, start), min(hour+unit.Hour, stop), unit.WholeDevice)
-			}
+			err := rows.Scan(&uuid, &p.node, &begins, &ends)
+			p.from, p.to = unit.Micros(begins), unit.Micros(ends)
+			stays[uuid] = append(stays[uuid], p)
 			return err
 		})
 	if err != nil {
 		return fmt.Errorf("read devices stated of %s: %w", site, err)
 	}
-	if len(nodes) == 0 {
+	if len(stays) == 0 {
 		return nil
 	}
-	err = s.each(ctx,
+	// Day by day: when a whole fleet is stated anew, as by a new collector, its device-hours of five weeks do not fit in memory.
+	for day := from.FloorHour(); day < end; day += inventoryDay {
+		if err := s.comparePresence(ctx, site, since, day, min(day+inventoryDay, end), stays, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inventoryDay is how many hours of devices are compared at once.
+const inventoryDay = 24 * unit.Hour
+
+// presence is a stay of a device on a node; to 0 is open.
+type presence struct {
+	node     string
+	from, to unit.Micros
+}
+
+// comparePresence compares the hours in [from, to).
+func (s *Store) comparePresence(ctx context.Context, site string, since, from, to unit.Micros, stays map[string][]presence, f found) error {
+	type at struct {
+		device string
+		hour   unit.Micros
+	}
+	booked := map[at]unit.DeviceTime{}
+	err := s.each(with(ctx, "site", site, "from", from, "end", to, "since", since),
 		`SELECT gpu, e.hour, sum(e.device_time) FROM (
 		   SELECT if(m.parent != '', m.parent, b.device) AS gpu, b.hour AS hour, b.batch AS batch, b.root AS root, b.device_time AS device_time FROM (
 		     SELECT device, hour, batch, root, position, device_time FROM entries WHERE site = {site:String}
@@ -220,10 +235,20 @@ func (s *Store) changedByInventory(ctx context.Context, site string, since, end,
 	if err != nil {
 		return fmt.Errorf("read what is booked of devices of %s: %w", site, err)
 	}
-	for uuid, node := range nodes {
-		for hour := from.FloorHour(); hour < end; hour += unit.Hour {
-			if k := (at{uuid, hour}); booked[k] != present[k] {
-				f.add(hour, "inventory", node)
+	for uuid, list := range stays {
+		for hour := from; hour < to; hour += unit.Hour {
+			var present unit.DeviceTime
+			for _, p := range list {
+				begin, stop := max(hour, p.from), hour+unit.Hour
+				if p.to != 0 {
+					stop = min(stop, p.to)
+				}
+				if stop > begin {
+					present += deviceTime(begin, stop, unit.WholeDevice)
+				}
+			}
+			if booked[at{uuid, hour}] != present {
+				f.add(hour, "inventory", list[len(list)-1].node)
 			}
 		}
 	}

@@ -183,7 +183,7 @@ func (s *Store) next(ctx context.Context, site string) (closer.Progress, error) 
 	var since int64
 	var n uint64
 	if err := s.conn.QueryRow(with(ctx, "site", site, "rules", ledger.Rules),
-		`SELECT count(), max(hour), max(batch), argMax(root, batch), toInt64(toUnixTimestamp(minIf(hour, rules = {rules:String}))) FROM seals FINAL
+		`SELECT count(), max(hour), max(batch), argMax(root, batch), toInt64(toUnixTimestamp(minIf(hour, rules = {rules:String} AND closing != 'adjustment'))) FROM seals FINAL
 		 WHERE site = {site:String}`).Scan(&n, &hour, &p.Batch, &p.Previous, &since); err != nil {
 		return p, fmt.Errorf("read seals of %s: %w", site, err)
 	}

@@ -29,10 +29,9 @@ func (v *Evidence) Seals(ctx context.Context) ([]record.Seal, error) {
 	seen := map[record.Seal]bool{}
 	var out []record.Seal
 	for _, s := range seals {
-		key := s
-		key.Inputs = "" // of the attempt, not of the batch
-		if !seen[key] {
-			seen[key] = true
+		s.Inputs = "" // of the attempt, not of the batch, and it can be long
+		if !seen[s] {
+			seen[s] = true
 			out = append(out, s)
 		}
 	}

@@ -88,7 +88,7 @@ func (s Suppose) Changed(ctx context.Context, site record.Site, end, from unit.M
 		}
 		spread(f, e.From, e.To, from, end, "factor", fmt.Sprintf("%s %s %s %s", e.Source, e.Name, e.Key, e.Kind))
 	}
-	return append(list, f.list()...), inputs, nil
+	return append(list, f.list(0)...), inputs, nil
 }
 
 // spread names the closed hours that something touches.
@@ -104,9 +104,10 @@ func spread(f found, from, to, since, end unit.Micros, word, about string) {
 // held names the hours that the allocations would hold and those in which the ledger has them now.
 func (s Suppose) held(ctx context.Context, end unit.Micros, f found) error {
 	ids := make([]string, 0, len(s.supposed.allocations))
+	first := s.first(ctx)
 	for _, a := range s.supposed.allocations {
 		ids = append(ids, a.ID)
-		spread(f, a.Start, a.End, s.first(ctx), end, "late_allocation", a.ID)
+		spread(f, a.Start, a.End, first, end, "late_allocation", a.ID)
 	}
 	err := s.each(with(ctx, "site", s.supposed.site, "ids", array(slices.Compact(slices.Sorted(slices.Values(ids))))),
 		`SELECT DISTINCT hour, allocation FROM entries WHERE site = {site:String} AND allocation IN {ids:Array(String)}`,
