@@ -20,17 +20,21 @@ type Reading struct {
 	Active unit.Micros
 }
 
-// Instance is a MIG instance and what it did.
+// Instance is a MIG instance and what it did. It is there from From to To; 0 is open.
 type Instance struct {
 	UUID     string
 	Slices   int64
+	From, To unit.Micros
 	Activity []Reading
 }
 
 // Partition is the counter of a GPU in MIG mode, split into one cumulative virtual counter per instance (design §3):
 // per interval between samples, base = min(ΔE, P_idle·Δt) goes by compute slices over all slices of the GPU, the rest by
-// activity × slices over the instances. The virtual counters are cut like any other.
+// activity × slices over the instances. The counter is cut where the layout changes, and of each part only the instances of its
+// layout get something. The virtual counters are cut like any other.
 type Partition struct {
+	// Layouts are those of the hour, one after another.
+	Layouts []Layout
 	// BySlices counts the intervals split by slices because activity could not be read.
 	BySlices int
 
@@ -39,9 +43,9 @@ type Partition struct {
 	curves    []curves // one for each epoch of the meter
 
 	// What one interval is split by; kept here so that an hour of seconds allocates nothing.
-	slices, active, remainders []uint64
-	parts                      []unit.Millijoules
-	left, right                []int // of each instance, the readings of its activity around the interval
+	active, remainders []uint64
+	parts              []unit.Millijoules
+	left, right        []int // of each instance, the readings of its activity around the interval
 }
 
 // curves are the cumulative virtual counters of an epoch: sums[k] is what instances 0..k−1 had of it by times, since the
@@ -66,23 +70,15 @@ func (c curves) at(k int, t unit.Micros) (unit.Millijoules, error) {
 	return window.Value(c.times[i-1], c.times[i], c.sums[k][i-1], c.sums[k][i], t)
 }
 
-// NewPartition splits the hour of a MIG GPU. idle is P_idle.
-func NewPartition(m *Meter, instances []Instance, idle unit.Milliwatts) (*Partition, error) {
+// NewPartition splits the hour of a GPU that is there, in MIG mode, in [from, to). idle is P_idle.
+func NewPartition(m *Meter, from, to unit.Micros, instances []Instance, idle unit.Milliwatts) (*Partition, error) {
 	n := len(instances)
 	p := &Partition{
-		meter: m, instances: slices.Clone(instances), slices: make([]uint64, n+1), active: make([]uint64, n),
+		meter: m, instances: slices.Clone(instances), active: make([]uint64, n),
 		parts: make([]unit.Millijoules, n+1), remainders: make([]uint64, n+1), left: make([]int, n), right: make([]int, n),
 	}
 	slices.SortFunc(p.instances, func(a, b Instance) int { return cmp.Compare(a.UUID, b.UUID) })
-	var sum int64
-	for k, in := range p.instances {
-		sum += in.Slices
-		p.slices[k] = uint64(in.Slices)
-	}
-	if sum > MIGSlices {
-		return nil, fmt.Errorf("MIG instances hold %d compute slices, a GPU has %d: mend the inventory", sum, MIGSlices)
-	}
-	p.slices[n] = uint64(MIGSlices - sum)
+	p.Layouts = layouts(p.instances, m.start, m.end, from, to)
 	for i, e := range m.epochs {
 		c, err := p.split(i, e, idle)
 		if err != nil {
@@ -108,18 +104,32 @@ func (p *Partition) split(i int, e window.Epoch, idle unit.Milliwatts) (curves, 
 	if !exact {
 		l-- // the sample before the hour's start
 	}
-	c := p.begin(e.Estimated, first, len(e.Points)-l+1)
+	c := p.begin(e.Estimated, first, len(e.Points)-l+len(p.Layouts))
 	at := window.Point{T: first, C: from.C}
-	for at.T < last {
+	layout := &p.Layouts[0]
+	for n := 0; at.T < last; {
+		for layout.To <= at.T {
+			n++
+			layout = &p.Layouts[n]
+		}
 		r := min(l+1, len(e.Points)-1)
-		next := e.Points[r]
+		next, reached := e.Points[r], r
 		if next.T >= last {
 			next = window.Point{T: last, C: to.C}
 		}
-		if !p.activity(e.Points[l].T, e.Points[r].T) {
+		if layout.To < last && layout.To <= next.T {
+			edge, err := p.meter.cut(i, layout.To)
+			if err != nil {
+				return curves{}, err
+			}
+			if layout.To < next.T {
+				next, reached = window.Point{T: layout.To, C: edge.C}, l
+			}
+		}
+		if !p.activity(layout, e.Points[l].T, e.Points[r].T) {
 			p.BySlices++
 		}
-		if err := p.interval(next.C-at.C, next.T-at.T, idle); err != nil {
+		if err := p.interval(layout, next.C-at.C, next.T-at.T, idle); err != nil {
 			return curves{}, err
 		}
 		c.times = append(c.times, next.T)
@@ -130,7 +140,7 @@ func (p *Partition) split(i int, e window.Epoch, idle unit.Milliwatts) (curves, 
 			sum += p.parts[k]
 			c.sums[k+1] = append(c.sums[k+1], c.sums[k+1][end]+sum)
 		}
-		at, l = next, r
+		at, l = next, reached
 	}
 	return c, nil
 }
@@ -149,19 +159,19 @@ func (p *Partition) begin(estimated bool, first unit.Micros, n int) curves {
 	return c
 }
 
-// interval divides one interval's energy over the instances into p.parts, by p.active; what is left of it belongs to slices
-// without an instance.
-func (p *Partition) interval(energy unit.Millijoules, span unit.Micros, idle unit.Milliwatts) error {
+// interval divides one interval's energy over the instances of its layout into p.parts, by p.active; what is left of it belongs
+// to slices without an instance.
+func (p *Partition) interval(layout *Layout, energy unit.Millijoules, span unit.Micros, idle unit.Milliwatts) error {
 	least, err := unit.FloorMulDiv(int64(idle), int64(span), 1_000_000)
 	if err != nil {
 		return fmt.Errorf("idle energy: %w", err)
 	}
 	clear(p.parts)
 	base := min(energy, unit.Millijoules(least))
-	hamilton(base, p.slices, p.parts, p.remainders)
+	hamilton(base, layout.slices, p.parts, p.remainders)
 	weights := p.active
 	if !slices.ContainsFunc(weights, func(w uint64) bool { return w > 0 }) {
-		weights = p.slices[:len(p.instances)]
+		weights = layout.slices[:len(p.instances)]
 	}
 	// If no instance has a size the rest stays with the slices that have none.
 	hamilton(energy-base, weights, p.parts, p.remainders)
@@ -205,10 +215,14 @@ func hamilton(amount unit.Millijoules, weights []uint64, parts []unit.Millijoule
 // mostActive is 285 years: an activity counter that rises by more between two samples has not been read.
 const mostActive unit.Micros = 1 << 53
 
-// activity writes activity × slices of every instance between the samples at left and right into p.active, and says whether
-// all could be read. The samples come in order.
-func (p *Partition) activity(left, right unit.Micros) bool {
+// activity writes activity × slices of every instance of the layout between the samples at left and right into p.active, and says
+// whether all could be read. The samples come in order.
+func (p *Partition) activity(layout *Layout, left, right unit.Micros) bool {
 	for k := range p.instances {
+		if !layout.has[k] {
+			p.active[k] = 0
+			continue
+		}
 		in := &p.instances[k]
 		x, okX := reading(in.Activity, &p.left[k], left)
 		p.right[k] = max(p.right[k], p.left[k])
@@ -292,14 +306,4 @@ func (p *Partition) Below(k int, t unit.Micros) (unit.Millijoules, error) {
 		sum += v
 	}
 	return sum, nil
-}
-
-// Bound is where place k lies on the GPU, in thousandths by compute slices: neighbours share their bounds, so instances and the
-// rest sum to 1000.
-func (p *Partition) Bound(k int) int64 {
-	var below int64
-	for _, in := range p.instances[:k] {
-		below += in.Slices
-	}
-	return below * 1000 / MIGSlices
 }

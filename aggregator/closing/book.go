@@ -9,7 +9,7 @@ import (
 // book is the account of a GPU while an hour is closed: who held it, and how its part of what is shared is split among them.
 //
 // An amount A that falls to the device is split as its own energy was, by the virtual counters Φ(k, t) = ⌊A·X(k, t)/X⌋, X(k, t)
-// being what the slots below k had up to t. A holder's part is the difference at its own corners (slots × edges) and at no
+// being what the places below k had up to t. A holder's part is the difference at its own corners (places × edges) and at no
 // other's, so another's edge or name does not move it; what nobody held is the rest.
 type book struct {
 	dev      Device
@@ -27,19 +27,20 @@ type holding struct {
 	corners []corner
 }
 
-// corner is one bound of a holder's slots at one of its edges.
+// corner is one bound of a holder's places at one of its edges.
 type corner struct {
-	sign int64
-	slot int64 // in thousandths of the device
-	t    unit.Micros
-	x    unit.Millijoules // X(slot, t)
+	sign  int64
+	place int64 // a thousandth of the device, or one of its instances
+	t     unit.Micros
+	x     unit.Millijoules // X(place, t)
+	spent int64            // µs × thousandths that the places below had since the device was there
 }
 
 // corners are those of [lo, hi) over [a, b). Where lo is 0 nothing lies below.
 func cornersOf(r attribution.Range, a, b unit.Micros) []corner {
-	out := []corner{{sign: 1, slot: r.Hi, t: b}, {sign: -1, slot: r.Hi, t: a}}
+	out := []corner{{sign: 1, place: r.Hi, t: b}, {sign: -1, place: r.Hi, t: a}}
 	if r.Lo > 0 {
-		out = append(out, corner{sign: -1, slot: r.Lo, t: b}, corner{sign: 1, slot: r.Lo, t: a})
+		out = append(out, corner{sign: -1, place: r.Lo, t: b}, corner{sign: 1, place: r.Lo, t: a})
 	}
 	return out
 }
@@ -52,7 +53,7 @@ func (b *book) addRest(amount unit.Millijoules) error {
 		h := &b.held[i]
 		for k := range h.corners {
 			c := &h.corners[k]
-			v, err := unit.FloorMulDiv(int64(amount), c.slot*int64(c.t-b.from), span)
+			v, err := unit.FloorMulDiv(int64(amount), c.spent, span)
 			if err != nil {
 				return err
 			}

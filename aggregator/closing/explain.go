@@ -151,15 +151,34 @@ func (x *explainer) own(p place) error {
 	} else if err := x.counter("GPU energy", "gpu_mj", gpu, m, ranges, int64(unit.WholeDevice), p.entry.From, p.entry.To); err != nil {
 		return err
 	}
-	if mod, ok := c.modules[p.book.dev.UUID]; ok {
-		shifted := make([]attribution.Range, len(ranges))
-		for i, r := range ranges {
-			shifted[i] = attribution.Range{Lo: r.Lo + mod.place*1000, Hi: r.Hi + mod.place*1000}
-		}
-		title := fmt.Sprintf("CPU energy: the module's CPU has 1000 slots for each of its %d GPUs", mod.gpus)
-		return x.counter(title, "cpu_mj", int64(p.entry.CPU), c.meters[mod.cpu.UUID], shifted, mod.gpus*1000, p.entry.From, p.entry.To)
+	return x.cpu(c, p, ranges)
+}
+
+// cpu tells of what the places of a GPU got of the CPU of its module, which moves with their thousandths.
+func (x *explainer) cpu(c *nodeCloser, p place, places []attribution.Range) error {
+	mod, ok := c.modules[p.book.dev.UUID]
+	if !ok {
+		return nil
 	}
-	return nil
+	layouts := []attribution.Layout{attribution.Thousandths(c.hour.Start, c.hour.End())}
+	if part := c.partitions[p.book.dev.UUID]; part != nil {
+		layouts = part.Layouts
+	}
+	title := fmt.Sprintf("CPU energy: the module's CPU has 1000 slots for each of its %d GPUs", mod.gpus)
+	var lines []string
+	err := attribution.Stretches(layouts, places, p.entry.From, p.entry.To, func(of []attribution.Range, a, b unit.Micros) error {
+		for i := range of {
+			of[i].Lo, of[i].Hi = of[i].Lo+mod.place*1000, of[i].Hi+mod.place*1000
+		}
+		if a > p.entry.From || b < p.entry.To {
+			lines = append(lines, fmt.Sprintf("from %s to %s, %d thousandths of the GPU:", stampMicros(a), stampMicros(b), of[0].Hi-of[0].Lo))
+		}
+		more, err := counterLines(c.meters[mod.cpu.UUID], of, mod.gpus*1000, a, b)
+		lines = append(lines, more...)
+		return err
+	})
+	x.add(title, "cpu_mj", int64(p.entry.CPU), lines...)
+	return err
 }
 
 // closerOf is what closed a node; nil for the site's own account.
@@ -186,14 +205,14 @@ func (x *explainer) leftover(b *book) {
 	}
 }
 
-// rangesOf are the slots that corners belong to.
+// rangesOf are the places that corners belong to.
 func rangesOf(corners []corner) []attribution.Range {
 	var out []attribution.Range
 	for i := 0; i < len(corners); {
-		r := attribution.Range{Hi: corners[i].slot}
+		r := attribution.Range{Hi: corners[i].place}
 		i += 2
 		if i < len(corners) && corners[i].sign < 0 {
-			r.Lo, i = corners[i].slot, i+2
+			r.Lo, i = corners[i].place, i+2
 		}
 		out = append(out, r)
 	}
@@ -202,9 +221,15 @@ func rangesOf(corners []corner) []attribution.Range {
 
 // counter tells of the difference of virtual counters, epoch by epoch.
 func (x *explainer) counter(title, field string, value int64, m *attribution.Meter, ranges []attribution.Range, slots int64, a, b unit.Micros) error {
+	lines, err := counterLines(m, ranges, slots, a, b)
+	x.add(title, field, value, lines...)
+	return err
+}
+
+func counterLines(m *attribution.Meter, ranges []attribution.Range, slots int64, a, b unit.Micros) ([]string, error) {
 	crossings, err := m.Crossings(a, b)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var lines []string
 	if len(crossings) == 0 {
@@ -233,11 +258,11 @@ func (x *explainer) counter(title, field string, value int64, m *attribution.Met
 				}
 				upper, upperLine, err := quotient(bound.slot, int64(c.To.C), slots)
 				if err != nil {
-					return err
+					return nil, err
 				}
 				lower, lowerLine, err := quotient(bound.slot, int64(c.From.C), slots)
 				if err != nil {
-					return err
+					return nil, err
 				}
 				lines = append(lines, "    "+upperLine, "    "+lowerLine, fmt.Sprintf("    below slot %d: %d mJ", bound.slot, upper-lower))
 				sum += bound.sign * (upper - lower)
@@ -247,8 +272,7 @@ func (x *explainer) counter(title, field string, value int64, m *attribution.Met
 	if len(crossings) > 1 || len(ranges) > 1 || len(ranges) == 1 && ranges[0].Lo > 0 {
 		lines = append(lines, fmt.Sprintf("together %d mJ", sum))
 	}
-	x.add(title, field, value, lines...)
-	return nil
+	return lines, nil
 }
 
 // cutLine tells of the counter's value at an edge.
@@ -281,6 +305,13 @@ func (x *explainer) instance(c *nodeCloser, p place) []string {
 		"what the instance had come to since the hour's start, at each reading that touches the time held:",
 	}
 	part, k := c.partitions[p.book.dev.UUID], c.partitions[p.book.dev.UUID].Place(p.entry.Device)
+	if len(part.Layouts) > 1 {
+		for i := range part.Layouts {
+			if l := &part.Layouts[i]; l.From < p.entry.To && l.To > p.entry.From {
+				lines = append(lines, fmt.Sprintf("  from %s to %s the instance is %d thousandths of the GPU", stampMicros(l.From), stampMicros(l.To), l.Bound(int64(k)+1)-l.Bound(int64(k))))
+			}
+		}
+	}
 	for _, in := range part.Intervals(p.entry.From, p.entry.To) {
 		lines = append(lines, fmt.Sprintf("  %s  %d mJ", stampMicros(in.T), in.Sums[k]))
 	}
@@ -307,7 +338,7 @@ func (x *explainer) rest(p place) {
 		p.book.each(func(o *record.Entry) { device += o.NodeRest })
 		lines = append(lines, fmt.Sprintf("by the time each GPU was there (largest remainder): %d mJ on this one", device))
 		lines = append(lines, x.corners(p, int64(device), func(c corner) (int64, int64) {
-			return c.slot * int64(c.t-p.book.from), int64(p.book.to-p.book.from) * int64(unit.WholeDevice)
+			return c.spent, int64(p.book.to-p.book.from) * int64(unit.WholeDevice)
 		}, "slots × µs held, of the device's")...)
 	}
 	x.add("Node rest", "node_rest_mj", int64(e.NodeRest), lines...)
@@ -332,9 +363,17 @@ func (x *explainer) corners(p place, amount int64, at func(corner) (int64, int64
 		if c.sign < 0 {
 			sign = "−"
 		}
-		lines = append(lines, fmt.Sprintf("  %s %s  (below slot %d up to %s)", sign, line, c.slot, stampMicros(c.t)))
+		lines = append(lines, fmt.Sprintf("  %s %s  (below %s up to %s)", sign, line, x.below(p, c.place), stampMicros(c.t)))
 	}
 	return lines
+}
+
+// below names a place of the device.
+func (x *explainer) below(p place, at int64) string {
+	if strings.HasPrefix(p.entry.Split, "mig") {
+		return fmt.Sprintf("the end of instance %d, in order of their ids,", at)
+	}
+	return fmt.Sprintf("slot %d", at)
 }
 
 // before is what a step starts from.

@@ -30,6 +30,7 @@ const (
 	FindingBelowParts    = "meter_below_parts"             // a meter reads less than what is behind it: the excess is kept
 	FindingNoGrid        = "factor_grid_unknown"           // carbon is 0 until an intensity of the site's zone is known
 	FindingBoundary      = "factor_instrument_of_boundary" // an instrument of another boundary than the residual mix
+	FindingLayout        = "mig_layout"                    // the instances of a GPU have more compute slices than it: some are left out
 )
 
 // AllocationFinding says that a finding is about an allocation.
@@ -62,6 +63,27 @@ func (r *Result) unheld(allocations []record.Allocation, from, to unit.Micros, w
 		r.find(FindingUnheld, a.ID, "allocation %s of tenant %s is of %s, %s: mend the scheduler's statement", a.ID, a.Tenant, a.Device, why)
 	}
 	return len(list) > 0
+}
+
+// crowded names the instances that a GPU has no room for, layout by layout, and says whether there were any.
+func (r *Result) crowded(gpu string, layouts []attribution.Layout) bool {
+	named := false
+	for _, l := range layouts {
+		if len(l.Over) == 0 {
+			continue
+		}
+		named = true
+		text := ""
+		for i, in := range l.Over {
+			if i > 0 {
+				text += ", "
+			}
+			text += fmt.Sprintf("%s (%d)", in.UUID, in.Slices)
+		}
+		r.find(FindingLayout, gpu, "from %s to %s the MIG instances of %s have more than its %d compute slices; left out, as stated last: %s. Retire those that are gone (`wattledger retire device UUID --at TIME`), or give them a `to` in the inventory",
+			stamp(l.From), stamp(l.To), gpu, attribution.MIGSlices, text)
+	}
+	return named
 }
 
 // stray names an allocation of a device that the site does not have.

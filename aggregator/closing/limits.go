@@ -42,7 +42,7 @@ const (
 	flagInterpolated  = "interpolated"  // part of the energy has no measured place in time
 	flagNoActivity    = "no_activity"   // the device gives no activity, so none is known
 	flagMIGBySlices   = "mig_by_slices" // activity could not be read for part of the hour
-	flagOverbooked    = "overbooked"    // an allocation asked for more than was free, or for what cannot be held
+	flagOverbooked    = "overbooked"    // an allocation, or MIG instances, asked for more than there is, or for what cannot be held
 	flagSecondOpinion = "second_opinion"
 	// second_opinion: the integral of power is further from the counter than the stated limit.
 

@@ -106,12 +106,15 @@ type slots interface {
 	part(ranges []attribution.Range, a, b unit.Micros) (attribution.Part, error)
 	// below is what the places below place had from the hour's start up to t.
 	below(place int64, t unit.Micros) (unit.Millijoules, error)
-	// thousandths is where the place lies on the device.
-	thousandths(place int64) int64
+	// layouts say where the places lie on the device, and from when to when in the hour.
+	layouts() []attribution.Layout
 }
 
 // thousandthsOf is a GPU held whole or in thousandths.
-type thousandthsOf struct{ *attribution.Meter }
+type thousandthsOf struct {
+	*attribution.Meter
+	hour []attribution.Layout // one
+}
 
 func (s thousandthsOf) part(ranges []attribution.Range, a, b unit.Micros) (attribution.Part, error) {
 	return s.Slots(ranges, int64(unit.WholeDevice), a, b)
@@ -121,7 +124,7 @@ func (s thousandthsOf) below(place int64, t unit.Micros) (unit.Millijoules, erro
 	return s.Below(place, int64(unit.WholeDevice), t)
 }
 
-func (s thousandthsOf) thousandths(place int64) int64 { return place }
+func (s thousandthsOf) layouts() []attribution.Layout { return s.hour }
 
 // instancesOf is a GPU in MIG mode: place k lies below instance k, in order of their ids.
 type instancesOf struct{ *attribution.Partition }
@@ -134,7 +137,7 @@ func (s instancesOf) below(place int64, t unit.Micros) (unit.Millijoules, error)
 	return s.Below(int(place), t)
 }
 
-func (s instancesOf) thousandths(place int64) int64 { return s.Bound(int(place)) }
+func (s instancesOf) layouts() []attribution.Layout { return s.Layouts }
 
 // closeGPU splits a GPU over those who held it: whole, in thousandths, or by its MIG instances.
 func (c *nodeCloser) closeGPU(d Device, instances []Device) error {
@@ -145,7 +148,8 @@ func (c *nodeCloser) closeGPU(d Device, instances []Device) error {
 	if err != nil {
 		return err
 	}
-	cpuLeft, err := c.cpuPart(d, []attribution.Range{{Lo: 0, Hi: 1000}}, c.hour.Start, c.hour.End())
+	whole := []attribution.Layout{attribution.Thousandths(c.hour.Start, c.hour.End())}
+	cpuLeft, err := c.cpuPart(d, whole, []attribution.Range{{Lo: 0, Hi: 1000}}, c.hour.Start, c.hour.End())
 	if err != nil {
 		return err
 	}
@@ -154,21 +158,20 @@ func (c *nodeCloser) closeGPU(d Device, instances []Device) error {
 	timeLeft := deviceTime(b.from, b.to, unit.WholeDevice)
 	var stays []hold
 	// take books a holder of some ranges of places.
-	take := func(s slots, holder Device, h hold, ranges []attribution.Range, share unit.Thousandths, rule string) error {
+	take := func(s slots, holder Device, h hold, ranges []attribution.Range, rule string) error {
 		part, err := s.part(ranges, h.from, h.to)
 		if err != nil {
 			return err
 		}
-		of := make([]attribution.Range, len(ranges))
-		for i, r := range ranges {
-			of[i] = attribution.Range{Lo: s.thousandths(r.Lo), Hi: s.thousandths(r.Hi)}
-		}
-		cpu, err := c.cpuPart(d, of, h.from, h.to)
+		cpu, err := c.cpuPart(d, s.layouts(), ranges, h.from, h.to)
 		if err != nil {
 			return err
 		}
-		held := holding{entry: c.held(holder, h, share)}
-		if held.corners, err = c.corners(d, s, ranges, h); err != nil {
+		held := holding{entry: c.held(holder, h)}
+		if held.entry.DeviceTime, err = timeOf(s.layouts(), ranges, h); err != nil {
+			return err
+		}
+		if held.corners, err = c.corners(b, s, ranges, h); err != nil {
 			return err
 		}
 		e := &held.entry
@@ -185,7 +188,7 @@ func (c *nodeCloser) closeGPU(d Device, instances []Device) error {
 	if len(instances) > 0 {
 		err = c.holdInstances(b, instances, take)
 	} else {
-		err = c.holdSlots(b, take)
+		err = c.holdSlots(b, thousandthsOf{m, whole}, take)
 	}
 	if err != nil {
 		return err
@@ -198,10 +201,10 @@ func (c *nodeCloser) closeGPU(d Device, instances []Device) error {
 	return nil
 }
 
-type taker func(s slots, holder Device, h hold, ranges []attribution.Range, share unit.Thousandths, rule string) error
+type taker func(s slots, holder Device, h hold, ranges []attribution.Range, rule string) error
 
 // holdSlots books who held a GPU whole or in thousandths.
-func (c *nodeCloser) holdSlots(b *book, take taker) error {
+func (c *nodeCloser) holdSlots(b *book, s slots, take taker) error {
 	placed, refused := attribution.Place(b.dev.Allocations)
 	c.res.overbooked(refused, b.from, b.to)
 	for _, h := range holds(b.dev.Allocations, b.from, b.to) {
@@ -210,7 +213,7 @@ func (c *nodeCloser) holdSlots(b *book, take taker) error {
 			flag(&b.rest, flagOverbooked)
 			continue
 		}
-		if err := take(thousandthsOf{c.meters[b.dev.UUID]}, b.dev, h, ranges, h.Share, "slots"); err != nil {
+		if err := take(s, b.dev, h, ranges, "slots"); err != nil {
 			return err
 		}
 	}
@@ -222,13 +225,15 @@ func (c *nodeCloser) holdInstances(b *book, instances []Device, take taker) erro
 	d := b.dev
 	var ins []attribution.Instance
 	for _, in := range instances {
-		i := attribution.Instance{UUID: in.UUID, Slices: int64(in.Slices), Activity: make([]attribution.Reading, len(in.Work))}
+		i := attribution.Instance{
+			UUID: in.UUID, Slices: int64(in.Slices), From: in.From, To: in.To, Activity: make([]attribution.Reading, len(in.Work)),
+		}
 		for k, w := range in.Work {
 			i.Activity[k] = attribution.Reading{T: w.T, Run: w.Run, Active: w.SMActive}
 		}
 		ins = append(ins, i)
 	}
-	p, err := attribution.NewPartition(c.meters[d.UUID], ins, d.IdleMilliwatts)
+	p, err := attribution.NewPartition(c.meters[d.UUID], b.from, b.to, ins, d.IdleMilliwatts)
 	if err != nil {
 		return err
 	}
@@ -236,56 +241,106 @@ func (c *nodeCloser) holdInstances(b *book, instances []Device, take taker) erro
 	if c.res.unheld(d.Allocations, b.from, b.to, "a GPU in MIG mode, whose instances alone can be held") {
 		flag(&b.rest, flagOverbooked)
 	}
+	if c.res.crowded(d.UUID, p.Layouts) {
+		flag(&b.rest, flagOverbooked)
+	}
 	b.rest.Split = fmt.Sprintf("mig P_idle=%dmW %s", d.IdleMilliwatts, cmp.Or(d.IdleBasis, "model"))
 	for _, in := range instances {
 		if in.Model == "" {
 			in.Model = d.Model
 		}
+		from, to := there(in, b.from, b.to)
 		placed, refused := attribution.Place(in.Allocations)
-		c.res.overbooked(refused, b.from, b.to)
+		c.res.overbooked(refused, from, to)
 		k := int64(p.Place(in.UUID))
-		for _, h := range holds(in.Allocations, b.from, b.to) {
-			if _, ok := placed[h.ID]; !ok || h.Share != unit.WholeDevice {
-				if ok { // a share of a share has no counter
-					c.res.unheld([]record.Allocation{h.Allocation}, b.from, b.to, "a MIG instance, which is held whole or not at all")
+		for _, h := range holds(in.Allocations, from, to) {
+			why := ""
+			switch _, ok := placed[h.ID]; {
+			case !ok: // named already
+			case h.Share != unit.WholeDevice: // a share of a share has no counter
+				why = "a MIG instance, which is held whole or not at all"
+			case !has(p.Layouts, k, h):
+				why = "a MIG instance for which its GPU has no compute slices"
+			default:
+				if err := take(instancesOf{p}, in, h, []attribution.Range{{Lo: k, Hi: k + 1}}, b.rest.Split); err != nil {
+					return err
 				}
-				flag(&b.rest, flagOverbooked)
+				if p.BySlices > 0 {
+					flag(&b.held[len(b.held)-1].entry, flagMIGBySlices)
+				}
 				continue
 			}
-			at := []attribution.Range{{Lo: k, Hi: k + 1}}
-			if err := take(instancesOf{p}, in, h, at, unit.Thousandths(p.Bound(int(k)+1)-p.Bound(int(k))), b.rest.Split); err != nil {
-				return err
+			if why != "" {
+				c.res.unheld([]record.Allocation{h.Allocation}, from, to, why)
 			}
-			if p.BySlices > 0 {
-				flag(&b.held[len(b.held)-1].entry, flagMIGBySlices)
-			}
+			flag(&b.rest, flagOverbooked)
 		}
 	}
 	return nil
 }
 
-// corners are those of a holder, each with what the device's slots below it took by then.
-func (c *nodeCloser) corners(gpu Device, s slots, ranges []attribution.Range, h hold) ([]corner, error) {
+// there is the part of [from, to) in which an instance is there.
+func there(in Device, from, to unit.Micros) (unit.Micros, unit.Micros) {
+	from = max(from, in.From)
+	if in.To != 0 {
+		to = min(to, in.To)
+	}
+	return from, to
+}
+
+// has says whether the instance at a place takes part in any layout of the time held.
+func has(layouts []attribution.Layout, place int64, h hold) bool {
+	for i := range layouts {
+		if l := &layouts[i]; l.From < h.to && l.To > h.from && l.Has(place) {
+			return true
+		}
+	}
+	return false
+}
+
+// corners are those of a holder, each with what the device's places below it took by then.
+func (c *nodeCloser) corners(b *book, s slots, ranges []attribution.Range, h hold) ([]corner, error) {
 	var out []corner
 	for _, r := range ranges {
 		for _, at := range cornersOf(r, h.from, h.to) {
-			x, err := s.below(at.slot, at.t)
+			x, err := s.below(at.place, at.t)
 			if err != nil {
 				return nil, err
 			}
-			at.slot = s.thousandths(at.slot)
-			cpu, err := c.cpuBelow(gpu, at.slot, at.t)
+			cpu, err := c.cpuBelow(b.dev, s.layouts(), at.place, at.t)
 			if err != nil {
 				return nil, err
 			}
-			at.x = x + cpu
+			at.x, at.spent = x+cpu, spent(s.layouts(), at.place, b.from, at.t)
 			out = append(out, at)
 		}
 	}
 	return out, nil
 }
 
-func (c *nodeCloser) held(d Device, h hold, share unit.Thousandths) record.Entry {
+// spent is the time from one instant to another × the thousandths below a place.
+func spent(layouts []attribution.Layout, place int64, from, to unit.Micros) int64 {
+	var sum int64
+	for i := range layouts {
+		l := &layouts[i]
+		sum += l.Bound(place) * int64(max(0, min(l.To, to)-max(l.From, from)))
+	}
+	return sum
+}
+
+// timeOf is the device time of a holder.
+func timeOf(layouts []attribution.Layout, places []attribution.Range, h hold) (unit.DeviceTime, error) {
+	var sum unit.DeviceTime
+	err := attribution.Stretches(layouts, places, h.from, h.to, func(of []attribution.Range, a, b unit.Micros) error {
+		for _, r := range of {
+			sum += deviceTime(a, b, unit.Thousandths(r.Hi-r.Lo))
+		}
+		return nil
+	})
+	return sum, err
+}
+
+func (c *nodeCloser) held(d Device, h hold) record.Entry {
 	if c.hour.Tenants != nil && !c.hour.Tenants[h.Tenant] {
 		c.res.find(FindingUnknownTenant, h.ID, "allocation %s on %s is of tenant %s, who is not registered: import the tenant, or mend the statement", h.ID, d.UUID, h.Tenant)
 	}
@@ -293,7 +348,6 @@ func (c *nodeCloser) held(d Device, h hold, share unit.Thousandths) record.Entry
 	e.Tenant, e.Project, e.Allocation, e.Workload = h.Tenant, h.Project, h.ID, h.Workload
 	e.ModelID, e.Purpose = h.ModelID, h.Purpose
 	e.From, e.To = h.from, h.to
-	e.DeviceTime = deviceTime(h.from, h.to, share)
 	return e
 }
 
@@ -309,32 +363,48 @@ func (h *Hour) judgeIdle(e *record.Entry, holder Device, share unit.Thousandths)
 	}
 }
 
-// cpuPart is what some thousandths of a GPU get of the Grace CPU of its module: the CPU's counter has 1000 slots per GPU.
-func (c *nodeCloser) cpuPart(gpu Device, ranges []attribution.Range, from, to unit.Micros) (attribution.Part, error) {
+// cpuPart is what some places of a GPU get of the Grace CPU of its module: the CPU's counter has 1000 slots per GPU.
+func (c *nodeCloser) cpuPart(gpu Device, layouts []attribution.Layout, places []attribution.Range, from, to unit.Micros) (attribution.Part, error) {
+	var sum attribution.Part
 	mod, ok := c.modules[gpu.UUID]
 	if !ok {
-		return attribution.Part{}, nil
+		return sum, nil
 	}
-	shifted := make([]attribution.Range, len(ranges))
-	for i, r := range ranges {
-		shifted[i] = attribution.Range{Lo: r.Lo + mod.place*1000, Hi: r.Hi + mod.place*1000}
-	}
-	return c.meters[mod.cpu.UUID].Slots(shifted, mod.gpus*1000, from, to)
+	err := attribution.Stretches(layouts, places, from, to, func(of []attribution.Range, a, b unit.Micros) error {
+		for i := range of {
+			of[i].Lo, of[i].Hi = of[i].Lo+mod.place*1000, of[i].Hi+mod.place*1000
+		}
+		part, err := c.meters[mod.cpu.UUID].Slots(of, mod.gpus*1000, a, b)
+		sum = sum.Add(part)
+		return err
+	})
+	return sum, err
 }
 
-// cpuBelow is what the thousandths of a GPU below slot had of the Grace CPU of its module, up to t.
-func (c *nodeCloser) cpuBelow(gpu Device, slot int64, t unit.Micros) (unit.Millijoules, error) {
+// cpuBelow is what the places of a GPU below one had of the Grace CPU of its module, from the hour's start up to t.
+func (c *nodeCloser) cpuBelow(gpu Device, layouts []attribution.Layout, place int64, t unit.Micros) (unit.Millijoules, error) {
 	mod, ok := c.modules[gpu.UUID]
 	if !ok {
 		return 0, nil
 	}
 	m := c.meters[mod.cpu.UUID]
-	upper, err := m.Below(mod.place*1000+slot, mod.gpus*1000, t)
-	if err != nil {
-		return 0, err
-	}
-	lower, err := m.Below(mod.place*1000, mod.gpus*1000, t)
-	return upper - lower, err
+	first := mod.place * 1000
+	var sum unit.Millijoules
+	err := attribution.Stretches(layouts, []attribution.Range{{Lo: 0, Hi: place}}, c.hour.Start, t, func(of []attribution.Range, a, b unit.Micros) error {
+		for _, at := range []struct {
+			sign unit.Millijoules
+			slot int64
+			t    unit.Micros
+		}{{1, first + of[0].Hi, b}, {-1, first, b}, {-1, first + of[0].Hi, a}, {1, first, a}} {
+			v, err := m.Below(at.slot, mod.gpus*1000, at.t)
+			if err != nil {
+				return err
+			}
+			sum += at.sign * v
+		}
+		return nil
+	})
+	return sum, err
 }
 
 // energy writes a device's part and its module's CPU part into an entry.
