@@ -190,6 +190,10 @@ func (a *amount) add(e *epoch, v int64) {
 	}
 }
 
+func (a amount) plus(b amount) amount {
+	return amount{a.measured + b.measured, a.estimated + b.estimated}
+}
+
 func (a amount) minus(b amount) amount {
 	return amount{a.measured - b.measured, a.estimated - b.estimated}
 }

@@ -3,7 +3,6 @@ package verify
 import (
 	"cmp"
 	"fmt"
-	"math/big"
 	"slices"
 	"time"
 
@@ -82,12 +81,11 @@ type carrier struct {
 	from, to int64
 	total    int64 // its energy and its part of the module's CPU
 	lines    []*Line
-	spans    map[*Line][]span4
-	below    func(k, t int64) int64
+	// rows are those that a held line has, of thousandths or, of a GPU in MIG mode, of its instances.
+	rows map[*Line][]row
+	// below is the energy that what lies below k had up to t, there the time × thousandths.
+	below, there func(k, t int64) int64
 }
-
-// span4 is a row of slots of a held line: as the GPU's energy is counted, and in thousandths.
-type span4 struct{ energy, time row }
 
 // RecomputeNode makes every line of a node from its samples and meters: device energy, device time, node rest; and the quality
 // of each device-hour as far as it can be compared. What the site shares is added by RecomputeSite. first says that p begins with
@@ -254,11 +252,11 @@ func (b *nodeBook) gpu(w window, g record.Device, instances []record.Device, m m
 	rest := b.line(w, g, record.AccountUnallocated)
 	rest.DeviceTime, rest.left = deviceTime(from, to, 1000), true
 	holders := []record.Device{g}
-	out := &carrier{device: g, from: from, to: to, total: left.sum() + cpuLeft.sum(), lines: []*Line{rest}, spans: map[*Line][]span4{}}
+	out := &carrier{device: g, from: from, to: to, total: left.sum() + cpuLeft.sum(), lines: []*Line{rest}, rows: map[*Line][]row{}}
 	var p partition
 	if len(instances) > 0 {
 		holders = instances
-		p = x.partitionHour(c, own, instances, b.active, b.idle(g, unit.Micros(w.start)))
+		p = x.partitionHour(c, own, from, to, instances, b.active, b.idle(g, unit.Micros(w.start)))
 		if x.err != nil {
 			return nil
 		}
@@ -268,42 +266,57 @@ func (b *nodeBook) gpu(w window, g record.Device, instances []record.Device, m m
 			row := []row{{0, k}}
 			return x.slotsEnergy(c, own, row, 1000, w.start, t).sum() + b.cpu(w, m, row, w.start, t).sum()
 		}
-		return x.before(p, int(k), w.start, t) + b.cpu(w, m, []row{{0, p.below(x, int(k))}}, w.start, t).sum()
+		sum := x.before(p, int(k), w.start, t)
+		for _, s := range p.pieces(x, 0, int(k), w.start, t) {
+			sum += b.cpu(w, m, []row{s.row}, s.from, s.to).sum()
+		}
+		return sum
+	}
+	out.there = func(k, t int64) int64 {
+		if len(instances) == 0 {
+			return k * (t - from)
+		}
+		var sum int64
+		for _, s := range p.pieces(x, 0, int(k), from, t) {
+			sum += s.row.hi * (s.to - s.from)
+		}
+		return sum
 	}
 	for _, d := range holders {
+		first, last := span(window{start: from, end: to}, d)
 		for _, a := range b.node.Allocations[d.UUID] {
 			rows, ok := b.slots[d.UUID][a.ID]
-			start, end := max(from, int64(a.Start)), to
+			start, end := max(first, int64(a.Start)), last
 			if a.End != 0 {
-				end = min(to, int64(a.End))
+				end = min(end, int64(a.End))
 			}
-			if !ok || end <= start || (len(instances) > 0 && a.Share != unit.WholeDevice) {
+			if !ok || end <= start {
 				continue // holds nothing here
+			}
+			if len(instances) > 0 && (a.Share != unit.WholeDevice || !p.takesPart(d.UUID, start, end)) {
+				continue // what of an instance cannot be held
 			}
 			l := b.line(w, d, record.AccountTenant)
 			l.Tenant, l.Allocation, l.From, l.To = a.Tenant, a.ID, unit.Micros(start), unit.Micros(end)
 			l.Project, l.Workload, l.ModelID, l.Purpose = a.Project, a.Workload, a.ModelID, a.Purpose
-			var energy amount
-			share, scale := int64(a.Share), int64(a.Share)
-			var spans []span4
+			var energy, cpu amount
 			if len(instances) > 0 {
 				energy = x.instance(p, d.UUID, start, end)
 				k := p.place(d.UUID)
-				rows = []row{p.thousandths(x, d.UUID)}
-				share, scale = rows[0].hi-rows[0].lo, 1000
-				spans = []span4{{row{int64(k), int64(k) + 1}, rows[0]}}
-			} else {
-				energy = x.slotsEnergy(c, own, rows, 1000, start, end)
-				for _, r := range rows {
-					spans = append(spans, span4{r, r})
+				rows = []row{{int64(k), int64(k) + 1}}
+				for _, s := range p.pieces(x, k, k+1, start, end) {
+					cpu = cpu.plus(b.cpu(w, m, []row{s.row}, s.from, s.to))
+					l.DeviceTime += deviceTime(s.from, s.to, s.row.hi-s.row.lo)
 				}
+			} else {
+				energy, cpu = x.slotsEnergy(c, own, rows, 1000, start, end), b.cpu(w, m, rows, start, end)
+				l.DeviceTime = deviceTime(start, end, int64(a.Share))
 			}
-			out.spans[l] = spans
-			l.DeviceTime = deviceTime(start, end, share)
-			if b.work[d.UUID].idle(x, start, end, scale, int64(b.node.IdleLimit), own) {
+			out.rows[l] = rows
+			// Of an instance the activity is its own, and all of it is held.
+			if b.work[d.UUID].idle(x, start, end, int64(a.Share), int64(b.node.IdleLimit), own) {
 				l.Account = record.AccountHeldIdle
 			}
-			cpu := b.cpu(w, m, rows, start, end)
 			b.fill(l, energy, cpu)
 			left, cpuLeft = left.minus(energy), cpuLeft.minus(cpu)
 			rest.DeviceTime -= l.DeviceTime
@@ -413,13 +426,12 @@ func (b *nodeBook) rest(w window, lines []*Line) []*Line {
 	}
 	for i, v := range x.apportion(energy, weights) {
 		c := b.carriers[i]
-		// below is the part of v that thousandths below k have had at t.
+		// below is the part of v that what lies below k has had at t.
 		below := func(k, t int64) int64 {
 			if c.to == c.from {
 				return 0
 			}
-			t = min(max(t, c.from), c.to)
-			out := new(big.Int).Mul(product(v, k), big.NewInt(t-c.from))
+			out := product(v, c.there(k, min(max(t, c.from), c.to)))
 			return x.int64(out.Div(out, product(1000, c.to-c.from)))
 		}
 		left := v
@@ -430,12 +442,12 @@ func (b *nodeBook) rest(w window, lines []*Line) []*Line {
 			}
 			a, b := int64(l.From), int64(l.To)
 			var own int64
-			for _, s := range c.spans[l] {
-				lo := [2]int64{below(s.time.lo, a), below(s.time.lo, b)}
-				hi := [2]int64{below(s.time.hi, a), below(s.time.hi, b)}
+			for _, r := range c.rows[l] {
+				lo := [2]int64{below(r.lo, a), below(r.lo, b)}
+				hi := [2]int64{below(r.hi, a), below(r.hi, b)}
 				own += hi[1] - hi[0] - lo[1] + lo[0]
 				l.corners = append(l.corners, [4]int64{
-					c.below(s.energy.lo, a) + lo[0], c.below(s.energy.lo, b) + lo[1], c.below(s.energy.hi, a) + hi[0], c.below(s.energy.hi, b) + hi[1],
+					c.below(r.lo, a) + lo[0], c.below(r.lo, b) + lo[1], c.below(r.hi, a) + hi[0], c.below(r.hi, b) + hi[1],
 				})
 			}
 			give(l, own)
