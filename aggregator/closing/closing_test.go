@@ -191,7 +191,31 @@ func drawInstances(t *rapid.T, gpu Device) []Device {
 		in.Allocations = drawAllocations(t, in.UUID, false)
 		out = append(out, in)
 	}
+	if rapid.Bool().Draw(t, "layouts") {
+		drawLayouts(t, out)
+	}
 	return out
+}
+
+// drawLayouts has instances begin and end in the hour, and ask for more slices than there are.
+func drawLayouts(t *rapid.T, instances []Device) {
+	at := func(what string) unit.Micros {
+		return start + unit.Micros(rapid.Int64Range(-600_000, 4_200_000).Draw(t, what))*unit.Millisecond
+	}
+	for i := range instances {
+		in := &instances[i]
+		switch rapid.IntRange(0, 3).Draw(t, "stay") {
+		case 0:
+			in.From = at("from")
+		case 1:
+			in.To = at("to")
+		case 2:
+			in.From, in.To = at("from"), at("to") // never there, perhaps
+		}
+		if rapid.IntRange(0, 3).Draw(t, "more") == 0 {
+			in.Slices = uint32(rapid.IntRange(0, 7).Draw(t, "slices"))
+		}
+	}
 }
 
 // Whatever was read and whoever held what, the entries of an hour sum to what the counters and the meters say, to the devices'

@@ -122,6 +122,27 @@ func TestNamesMoveNothing(t *testing.T) {
 	})
 }
 
+// With the same instances all the hour, when they came and went is nothing to it.
+func TestOneLayoutIsAsWithoutTimes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := drawHour(t)
+		timed := copied(h)
+		for i := range h.Nodes {
+			for k := range h.Nodes[i].Devices {
+				a, b := &h.Nodes[i].Devices[k], &timed.Nodes[i].Devices[k]
+				if a.Kind == record.KindMIG {
+					a.From, a.To, b.From, b.To = 0, 0, start-unit.Micros(i), start+unit.Hour+unit.Micros(k)
+				}
+			}
+		}
+		a, errA := Close(h)
+		b, errB := Close(timed)
+		if errA != nil || errB != nil || !reflect.DeepEqual(a.Entries, b.Entries) || !reflect.DeepEqual(a.Cuts, b.Cuts) {
+			t.Fatalf("%+v\n%+v\n%v, %v", a.Entries, b.Entries, errA, errB)
+		}
+	})
+}
+
 // Without meters of the site, what happens on one node is nothing to another.
 func TestANodeMovesNoOther(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -1,10 +1,12 @@
 package verify_test
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"github.com/wattledger/wattledger/aggregator/closing"
 	"github.com/wattledger/wattledger/aggregator/verify"
 	"github.com/wattledger/wattledger/aggregator/verify/fleettest"
 	"github.com/wattledger/wattledger/aggregator/verify/fleettest/books"
@@ -36,6 +38,23 @@ func TestTheLedgerOfMetersIsItsRecomputation(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		once(t, fleettest.NewWith(rapid.Uint64().Draw(t, "seed"), fleettest.Options{Meters: true, Factors: true}))
 	})
+}
+
+// The same with instances that are still stated when others have taken their slices: some are left out.
+func TestTheLedgerOfCrowdedGPUsIsItsRecomputation(t *testing.T) {
+	crowded := false
+	rapid.Check(t, func(t *rapid.T) {
+		f := fleettest.NewWith(rapid.Uint64().Draw(t, "seed"), fleettest.Options{Crowded: true, Meters: true})
+		b, err := books.Once(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		agree(t, f, b, false)
+		crowded = crowded || slices.ContainsFunc(b.Findings, func(f closing.Finding) bool { return f.Kind == closing.FindingLayout })
+	})
+	if !crowded {
+		t.Error("no GPU had more instances than it has room for")
+	}
 }
 
 // What came late is booked as adjustments, after which the ledger is what it would be had all been known in time.

@@ -102,7 +102,7 @@ func (r Result) faults() []string {
 }
 
 // options of a fleet by its seed: some read every second without a loss, some every ten with losses, some at odd times, with
-// data that comes late and devices that fall silent.
+// data that comes late, devices that fall silent and MIG instances that are never said to have ended.
 func options(seed uint64) fleettest.Options {
 	o := fleettest.Options{Meters: true, Factors: true}
 	switch seed % 6 {
@@ -113,7 +113,7 @@ func options(seed uint64) fleettest.Options {
 	case 2:
 		o.Step, o.Late = 10*unit.Second, true
 	case 4:
-		o.Late, o.Silence = true, fleettest.DeviceSilent
+		o.Late, o.Crowded, o.Silence = true, true, fleettest.DeviceSilent
 	case 5:
 		o.Late, o.Silence = true, fleettest.CollectorAway
 	}

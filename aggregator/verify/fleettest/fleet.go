@@ -56,6 +56,8 @@ type Options struct {
 	Step unit.Micros
 	// Meters and Factors give the site meters and editions of factors; without them it has declared values alone.
 	Meters, Factors bool
+	// Crowded leaves MIG instances in the inventory as if they had not ended when others took their place.
+	Crowded bool
 	// Late lets samples, allocations, readings and factors arrive after their hour has closed.
 	Late bool
 }
@@ -180,77 +182,6 @@ func edges(list []record.Allocation) []unit.Micros {
 	return slices.Compact(out)
 }
 
-// slicePower is the power of one compute slice at full load, above idle.
-const slicePower = 100_000
-
-// addPartitioned adds a GPU in MIG mode. Each instance draws its slices' part of idle power, and above it by slices × activity.
-func (f *Fleet) addPartitioned(n *verify.Node, gpu record.Device) {
-	free := 7
-	from, to := f.begin()-unit.Hour, f.end()+2*unit.Hour
-	parts := []*Power{}
-	var all []unit.Micros
-	var instances []record.Device
-	for i := 0; free > 0 && i < 4; i++ {
-		slices := 1 + f.rng.IntN(free)
-		free -= slices
-		d := record.Device{
-			UUID: fmt.Sprintf("MIG-%s-%d", gpu.UUID, i), Parent: gpu.UUID, Node: n.ID, Kind: record.KindMIG, Slices: uint32(slices),
-			Model: "NVIDIA B200 MIG", Energy: record.EnergyNone, From: gpu.From, To: gpu.To,
-		}
-		n.Allocations[d.UUID] = f.allocations(d.UUID, f.chance(5))
-		all = append(all, edges(n.Allocations[d.UUID])...)
-		p := &Power{}
-		quiet := f.chance(4)
-		for t := from; t < to; t += unit.Micros(1+f.rng.Int64N(300_000)) * unit.Millisecond {
-			level := f.rng.Int64N(1001)
-			if quiet || f.chance(3) {
-				level = 0
-			}
-			p.Then(t, 20_000*int64(slices)+slicePower/1000*level*int64(slices), level)
-		}
-		f.Truth[d.UUID] = p
-		parts = append(parts, p)
-		instances = append(instances, d)
-	}
-	idle := &Power{}
-	idle.Then(from, 20_000*int64(free), 0)
-	f.Truth[gpu.UUID] = sum(append(parts, idle))
-	slices.Sort(all)
-	all = slices.Compact(all)
-	n.Series[gpu.UUID] = f.readings(gpu, f.Truth[gpu.UUID], all)
-	for i, d := range instances {
-		s := verify.Series{Identities: n.Series[gpu.UUID].Identities, Interval: n.Series[gpu.UUID].Interval}
-		began := map[int32]int64{}
-		quiet := 2 + f.rng.IntN(60)
-		for _, r := range sortedByTick(n.Series[gpu.UUID].Samples) {
-			// Whether busy time was read goes with the energy reading, which more than one tick may show.
-			noise := rand.New(rand.NewPCG(uint64(r.At), uint64(i)))
-			at := r.At
-			if at == verify.Absent {
-				at = r.Tick
-			}
-			busy := f.Truth[d.UUID].Busy(at)
-			if _, ok := began[r.Identity]; !ok {
-				began[r.Identity] = busy
-			}
-			r.At, r.Energy, r.Integral = verify.Absent, verify.Absent, verify.Absent
-			r.Activity = unit.Micros((busy - began[r.Identity]) / 1000)
-			if !f.Lossless && noise.IntN(quiet) == 0 {
-				r.Activity = verify.Absent
-			}
-			s.Samples = append(s.Samples, r)
-		}
-		n.Series[d.UUID] = s
-		n.Devices = append(n.Devices, d)
-	}
-}
-
-func sortedByTick(list []verify.Sample) []verify.Sample {
-	out := slices.Clone(list)
-	slices.SortStableFunc(out, func(a, b verify.Sample) int { return int(a.Tick - b.Tick) })
-	return out
-}
-
 func (f *Fleet) allocations(device string, shared bool) []record.Allocation {
 	var out []record.Allocation
 	for i := range f.rng.IntN(8) {
@@ -284,7 +215,6 @@ func (f *Fleet) allocations(device string, shared bool) []record.Allocation {
 // inside puts an allocation of at least ten minutes between the outer edges of the fleet's hours. At those nobody reads, so what
 // is known there is as good as the second allows, and a tenant's total would tell of that rather than of what was held.
 func (f *Fleet) inside(a *record.Allocation) {
-	const least = 10 * 60 * unit.Second
 	p := f.Period()
 	a.Start = p.From + unit.Micros(f.rng.Int64N(int64(p.To-p.From-least)/1000))*unit.Millisecond
 	a.End = min(p.To, a.Start+least+unit.Micros(f.rng.Int64N(5_000_000))*unit.Millisecond)
