@@ -158,3 +158,50 @@ func TestExpected(t *testing.T) {
 		t.Errorf("the first open hour is %d, %v", at, err)
 	}
 }
+
+// Collectors state their devices as always there, and the stays of MIG instances apart: at half past one GPU-b is divided anew. Each
+// hour counts the instances it had, and the ledger is proved.
+func TestStaysOfInstancesAreLayouts(t *testing.T) {
+	s, conn := open(t)
+	fleetOfTwo(t, conn)
+	exec(t, conn, `INSERT INTO devices VALUES
+		('MIG-a', 'GPU-b', 'n', 'mig', 'NVIDIA B200', '', 'd', 'v', 0, 4, 'none', 0, 0, 0, 0, 1),
+		('MIG-b', 'GPU-b', 'n', 'mig', 'NVIDIA B200', '', 'd', 'v', 1, 4, 'none', 0, 0, 0, 0, 1)`)
+	exec(t, conn, `INSERT INTO samples (site, node, device, run, seq, boot, driver, energy_source, tick, period_ms, received, kafka_partition, kafka_offset, sm_active_us)
+		SELECT 's', 'n', device, 'run', number, 'boot', 'd', 'none', fromUnixTimestamp64Micro(%d + toInt64(number) * 10000000), 10000, now(), 0, 0, number * 1000000
+		FROM numbers(6 * 360 + 1) AS i, (SELECT arrayJoin(['MIG-a', 'MIG-b']) AS device) AS d`, hour0)
+	exec(t, conn, `INSERT INTO allocations VALUES ('first', 's', 'MIG-a', 1000, %d, 0, 't1', 'p', 'w', 'm', 'training', 'x', 1),
+		('second', 's', 'MIG-b', 1000, %[1]d, 0, 't2', 'p', 'w', 'm', 'training', 'x', 1)`, hour0)
+	change := hour0 + unit.Hour + 30*minute
+	exec(t, conn, `INSERT INTO stays VALUES ('s', 'n', 'MIG-a', 0, %d, 'MIG layout', %[1]d), ('s', 'n', 'MIG-b', %[1]d, 0, 'MIG layout', %[1]d)`, change)
+	for _, node := range []string{"n", "o"} {
+		declare(t, conn, wire.TopicSample, node, hour0+3*unit.Hour)
+	}
+	closeAll(t, s)
+	f := func(device string, hour int, from, to unit.Micros) {
+		t.Helper()
+		var held, energy int64
+		var begins, ends int64
+		row := conn.QueryRow(t.Context(), fmt.Sprintf(`SELECT sum(device_time), sum(gpu_mj), min(from_us), max(to_us) FROM entry
+			WHERE device = '%s' AND toUnixTimestamp(hour) * 1000000 = %d`, device, hour0+unit.Micros(hour)*unit.Hour))
+		if err := row.Scan(&held, &energy, &begins, &ends); err != nil {
+			t.Fatal(err)
+		}
+		// 500 W: of 140 W idle four sevenths are those of the instance's slices, and of 360 W of work it has all. At each reading
+		// 1,400,000 × 4 / 7 is a whole number of mJ.
+		if want := int64(to-from) / 1000 * 571; held != want || energy != int64(to-from)/1_000_000*440_000 || begins != int64(from) || ends != int64(to) {
+			t.Errorf("%s has %d, want %d, and %d mJ in hour %d, from %d to %d", device, held, want, energy, hour, begins-int64(hour0), ends-int64(hour0))
+		}
+	}
+	f("MIG-a", 0, hour0, hour0+unit.Hour)
+	f("MIG-a", 1, hour0+unit.Hour, change)
+	f("MIG-b", 1, change, hour0+2*unit.Hour)
+	f("MIG-b", 2, hour0+2*unit.Hour, hour0+3*unit.Hour)
+	r, err := verify.Run(t.Context(), NewAudit(conn), verify.Period{From: hour0, To: hour0 + 3*unit.Hour}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Energy.Metered == 0 || r.Energy.Residual != 0 || r.Time.Residual != 0 || r.Truth != (verify.Truth{}) {
+		t.Errorf("the proof finds %+v", r)
+	}
+}

@@ -31,7 +31,7 @@ func (s *stated) Put(_ context.Context, m *message.Message) error {
 func TestTheDevicesAreStatedAgainEachHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stated{}
-		v := newInventory(message.NewWriter(s), agent.DefaultConfig(), slog.New(slog.DiscardHandler))
+		v := newInventory(message.NewWriter(s), agent.DefaultConfig(), &instances{}, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- v.run(ctx) }()

@@ -114,7 +114,11 @@ func (n *node) open(ctx context.Context, pause time.Duration) error {
 
 // connect makes the parts that say something about the devices.
 func (n *node) connect(cfg config, counters *exposition.Counters) (err error) {
-	n.inventory = newInventory(message.NewWriter(n.spool), cfg.Agent, n.env.Log)
+	mig, err := readInstances(filepath.Join(cfg.Spool.Dir, "mig-instances.json"))
+	if err != nil {
+		n.env.Log.Warn("MIG instances of the run before are not known", "reason", "read", "error", err)
+	}
+	n.inventory = newInventory(message.NewWriter(n.spool), cfg.Agent, mig, n.env.Log)
 	cfg.Agent.Losses = n.spool
 	if previous, ok := n.spool.Last(wire.TopicSample); ok {
 		cfg.Agent.PreviousRun, cfg.Agent.PreviousLast, cfg.Agent.PreviousTick = previous.Run[:], previous.Sequence, previous.To

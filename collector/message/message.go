@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/wattledger/wattledger/collector/agent"
+	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
 	wl "github.com/wattledger/wattledger/schemas/wire/wattledger/v1"
@@ -98,6 +99,19 @@ func (w *Writer) Inventory(ctx context.Context, site string, revision uint64, fr
 		return fmt.Errorf("inventory of site %s: %w: %w", site, agent.ErrRefused, err)
 	}
 	w.msg.Mark = Mark{Rows: uint32(len(devices))}
+	return w.put(ctx, wire.TopicInventory, wire.InventoryKey(site, inv), inv)
+}
+
+// Stays states when devices began and ended, keyed by the site and the stays. A later revision of the same stay replaces an earlier one.
+func (w *Writer) Stays(ctx context.Context, site string, revision uint64, stays []record.Stay) error {
+	inv := &wl.Inventory{SchemaVersion: wire.SchemaVersion, Revision: revision}
+	for _, s := range stays {
+		inv.Stays = append(inv.Stays, wire.StayTo(s))
+	}
+	if err := wire.ValidateInventory(inv); err != nil {
+		return fmt.Errorf("stays of devices of site %s: %w: %w", site, agent.ErrRefused, err)
+	}
+	w.msg.Mark = Mark{Rows: uint32(len(stays))}
 	return w.put(ctx, wire.TopicInventory, wire.InventoryKey(site, inv), inv)
 }
 
