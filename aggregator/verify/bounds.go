@@ -256,6 +256,8 @@ func (b *truthBook) sums(s siteBook, devices map[string]record.Device, partition
 					continue
 				}
 				t := b.of(a.Tenant)
+				// Nothing is claimed of an instance, and one that its GPU has no room for may be in no entry.
+				t.unbounded = t.unbounded || d.Kind == record.KindMIG
 				energy, ok := between(b.real, uuid, from, to)
 				if !ok {
 					b.result.Unknown++

@@ -71,9 +71,10 @@ func (f *Fleet) layouts(gpu record.Device) layouts {
 	}
 	at := max(f.Period().From, gpu.From)
 	for range 1 + f.rng.IntN(3) {
-		at += least + unit.Micros(f.rng.Int64N(int64(unit.Hour/unit.Millisecond)))*unit.Millisecond
+		soonest := at + least
+		at = soonest + unit.Micros(f.rng.Int64N(int64(unit.Hour/unit.Millisecond)))*unit.Millisecond
 		switch {
-		case f.chance(8) && at.FloorHour() > gpu.From+least:
+		case f.chance(8) && at.FloorHour() >= soonest:
 			at = at.FloorHour()
 		case !f.Lossless && f.chance(4):
 			at += unit.Micros(f.rng.Int64N(1000))
