@@ -222,6 +222,21 @@ func (c *Closer) Adjust(ctx context.Context, site record.Site, ask []unit.Micros
 	return a, err
 }
 
+// Waiting are the closed hours that something has reached and no batch has taken yet: those that the next batches take, and those
+// that wait for a person. It evaluates nothing.
+func (c *Closer) Waiting(ctx context.Context, site record.Site) (pending, old []Changed, err error) {
+	p, err := c.store.Progress(ctx, site)
+	if err != nil || p.Batch == 0 {
+		return nil, nil, err
+	}
+	found, inputs, err := c.store.Changed(ctx, site, p.Next, c.automatic(p))
+	if err != nil {
+		return nil, nil, err
+	}
+	pending, old = split(merged(inputs.Pending, inputs.Old, found), c.automatic(p))
+	return pending, old, nil
+}
+
 func (c *Closer) adjustments(ctx context.Context, site record.Site, ask []unit.Micros, dry bool) (a Adjustments, b evaluated, p Progress, inputs Inputs, err error) {
 	a.Site = site.ID
 	if p, err = c.store.Progress(ctx, site); err != nil {
@@ -239,7 +254,7 @@ func (c *Closer) adjustments(ctx context.Context, site record.Site, ask []unit.M
 		hours = c.choose(p, found, &inputs)
 	} else {
 		if hours, err = c.asked(p, ask, merged(inputs.Pending, inputs.Old, found), &inputs); err != nil {
-			return a, b, p, inputs, fmt.Errorf("site %s: %w", site.ID, err)
+			return a, b, p, inputs, err
 		}
 	}
 	b, err = c.reevaluate(ctx, site, p, hours, dry)

@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wattledger/wattledger/aggregator/adjusting"
 	"github.com/wattledger/wattledger/aggregator/carbon"
 	"github.com/wattledger/wattledger/aggregator/clickhouse"
+	"github.com/wattledger/wattledger/aggregator/closer"
 	"github.com/wattledger/wattledger/aggregator/closing"
-	"github.com/wattledger/wattledger/internal/chconn"
 	"github.com/wattledger/wattledger/internal/process"
 	"github.com/wattledger/wattledger/internal/progress"
 	"github.com/wattledger/wattledger/schemas/factor"
@@ -29,8 +33,9 @@ type doctorCmd struct {
 func (doctorCmd) Help() string {
 	return `Names the records that the ledger could not take as they stand, and how to mend them: allocations that overlap, end before
 they start, or are of a device or tenant that nobody knows; meters that run backwards or contradict themselves; carbon factors with
-gaps, overlaps or two boundaries. It looks at the hours as they are known now, changes nothing, and ends with 1 when it finds a record
-that is refused. What is mended is booked as an adjustment with the next hour.
+gaps, overlaps, duplicates or two boundaries. It looks at closed hours as they are known now, changes nothing, and ends with 1 when it
+finds a record that is refused; what counts all the same is a note. Notes also name hours that closed without the word of all nodes, and
+what has reached closed hours and is not booked yet. What is mended is booked as an adjustment with the next hour.
 
 Examples:
   wattledger doctor --embedded
@@ -93,19 +98,17 @@ func (c *doctorCmd) Run(ctx context.Context, env *process.Env) error {
 		return err
 	}
 	return once(ctx, env, func(ctx context.Context) error {
-		db, err := chconn.Open(ctx, cfg.ClickHouse)
+		store, done, err := closingStore(ctx, cfg)
 		if err != nil {
 			return err
 		}
-		defer db.Close()
-		store, err := clickhouse.New(db)
+		defer done()
+		cl, err := closer.New(cfg.Closer, noSecret, store, env.Log, prometheus.NewRegistry())
 		if err != nil {
 			return err
 		}
-		store.UseChains(cfg.Carbon.Chains)
-		store.UseLimits(cfg.Closing)
 		d := diagnosis{Findings: []ailment{}, at: map[closing.Finding]int{}}
-		if err := c.look(ctx, env, store, &d); err != nil {
+		if err := c.look(ctx, env, store, cl, &d); err != nil {
 			return err
 		}
 		if env.Flags.JSON {
@@ -118,7 +121,7 @@ func (c *doctorCmd) Run(ctx context.Context, env *process.Env) error {
 	})
 }
 
-func (c *doctorCmd) look(ctx context.Context, env *process.Env, store *clickhouse.Store, d *diagnosis) error {
+func (c *doctorCmd) look(ctx context.Context, env *process.Env, store *clickhouse.Store, cl *closer.Closer, d *diagnosis) error {
 	all, err := store.Sites(ctx)
 	if err != nil {
 		return err
@@ -136,39 +139,82 @@ func (c *doctorCmd) look(ctx context.Context, env *process.Env, store *clickhous
 	if err != nil {
 		return err
 	}
-	for _, f := range append(book.Check(), carbon.Check(book, sites)...) {
+	for _, f := range slices.Concat(book.Check(), book.Repeated(), carbon.Check(book, sites)) {
 		if f.Code == factor.FindUnused {
 			continue // it never counts, so it is nobody's trouble
 		}
 		d.add(ailment{Kind: "factor_" + f.Code, Record: f.Record, Detail: f.Text, Refused: f.Refused})
 	}
+	seals, err := store.Seals(ctx)
+	if err != nil {
+		return err
+	}
 	for _, s := range sites {
-		if err := c.hours(ctx, env, store, s, d); err != nil {
+		from, to, err := c.span(ctx, store, s.ID)
+		if err != nil {
 			return err
 		}
+		if err := c.hours(ctx, env, store, s, from, to, d); err != nil {
+			return err
+		}
+		d.late(s.ID, seals, from, to)
+		pending, old, err := cl.Waiting(ctx, s)
+		if err != nil {
+			return fmt.Errorf("site %s: %w", s.ID, err)
+		}
+		d.waiting(s.ID, "adjustment_pending", pending, "is booked with the next hour; `wattledger ledger simulate` shows what that changes")
+		d.waiting(s.ID, "adjustment_too_old", old, "is older than closer.adjust_within or the rules: book it with `wattledger ledger adjust --hour`")
 	}
 	return nil
 }
 
-// hours closes the hours of a site anew, without booking anything, for what that finds.
-func (c *doctorCmd) hours(ctx context.Context, env *process.Env, store *clickhouse.Store, site record.Site, d *diagnosis) error {
-	open, err := store.OpenHour(ctx, site.ID)
-	if err != nil {
-		return err
+// late names the hours that closed without the word of all that were expected; the record is the first of several alike.
+func (d *diagnosis) late(site string, seals []record.Seal, from, to unit.Micros) {
+	first, reason := "", ""
+	for _, s := range seals {
+		if s.Site == site && s.Closing == "lateness" && s.Hour >= from && s.Hour < to {
+			if s.Reason != reason {
+				first, reason = instant(s.Hour), s.Reason
+			}
+			d.add(ailment{
+				Site: site, First: first, Hours: 1, Kind: "hour_closed_by_lateness", Record: first,
+				Detail: "closed when closer.lateness was over: " + s.Reason + "; what comes yet is booked as adjustments, and a node that is gone is taken out with `wattledger retire`",
+			})
+		}
 	}
-	to := open
+}
+
+// waiting sums up the closed hours that something reached, whichever hours the command looks at.
+func (d *diagnosis) waiting(site, kind string, hours []closer.Changed, mend string) {
+	first, reason := "", ""
+	for _, h := range hours {
+		if r := adjusting.Reason(h.Causes); first == "" || r != reason {
+			first, reason = instant(h.Hour), r
+		}
+		d.add(ailment{Site: site, First: first, Hours: 1, Kind: kind, Record: first, Detail: reason + ": " + mend})
+	}
+}
+
+// span is which closed hours of a site to look at.
+func (c *doctorCmd) span(ctx context.Context, store *clickhouse.Store, site string) (from, to unit.Micros, err error) {
+	open, err := store.OpenHour(ctx, site)
+	if err != nil {
+		return 0, 0, err
+	}
+	to = open
 	if !c.To.IsZero() {
 		to = min(open, unit.MicrosOf(c.To))
 	}
-	from := to - unit.Micros(c.Hours)*unit.Hour
+	from = to - unit.Micros(c.Hours)*unit.Hour
 	if !c.From.IsZero() {
 		from = unit.MicrosOf(c.From)
 	}
-	first, err := store.FirstClosed(ctx, site.ID)
-	if err != nil {
-		return err
-	}
-	from = max(from, first)
+	first, err := store.FirstClosed(ctx, site)
+	return max(from, first), to, err
+}
+
+// hours closes the hours of a site anew, without booking anything, for what that finds.
+func (c *doctorCmd) hours(ctx context.Context, env *process.Env, store *clickhouse.Store, site record.Site, from, to unit.Micros, d *diagnosis) error {
 	stage := progress.New(env.Stderr, env.Flags.Quiet || env.Flags.JSON).Stage("Look at "+site.ID, int64(max(to-from, 0)/unit.Hour), "hours")
 	for h := from; h < to; h += unit.Hour {
 		hour, err := store.Load(ctx, site, h)

@@ -176,6 +176,23 @@ func (b *Book) Check() []Finding {
 	return append(append(out, b.checkChains()...), b.checkInstruments(all)...)
 }
 
+// Repeated names editions that are stored twice in a row, with the same words: two that store at once may do that. They count once.
+func (b *Book) Repeated() (out []Finding) {
+	type said struct {
+		series
+		from, to unit.Micros
+	}
+	last := map[said]Edition{}
+	for _, e := range b.Editions() {
+		at := said{seriesOf(e), e.From, e.To}
+		if old, ok := last[at]; ok && old.ID() == e.ID() {
+			out = append(out, Finding{FindDuplicate, e.String(), fmt.Sprintf("it is stored under sequence %d and again under %d; it counts once, and there is nothing to mend", old.Sequence, e.Sequence), false})
+		}
+		last[at] = e
+	}
+	return out
+}
+
 // checkChains finds chains that have no yearly value to end with: an hour without a finer one would count nothing.
 func (b *Book) checkChains() (out []Finding) {
 	for _, zone := range slices.Sorted(maps.Keys(b.chains)) {

@@ -8,6 +8,7 @@ package intake
 
 import (
 	"context"
+	"slices"
 
 	"github.com/wattledger/wattledger/aggregator/carbon"
 	"github.com/wattledger/wattledger/schemas/factor"
@@ -49,7 +50,7 @@ func (i *Intake) Check(ctx context.Context) ([]factor.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(book.Check(), carbon.Check(book, sites)...), nil
+	return slices.Concat(book.Check(), book.Repeated(), carbon.Check(book, sites)), nil
 }
 
 // Try says what would be wrong with the book if the editions were taken, and is not wrong with it now. With gaps, holes in a series are
