@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks a ledger bundle of Wattledger, or its test vectors, with Python's standard library alone.
 
-    python3 verify.py BUNDLE [VKEY]       a folder that `wattledger ledger export` wrote; VKEY is the published key, in text
+    python3 verify.py BUNDLE [VKEY]       a folder that `wattledger ledger export` wrote; VKEY is a file with the published key
     python3 verify.py ledger-vectors.json
 
 It is written from docs/ledger-format.md and shares nothing with the program. It ends with 0 when all is right, and with 1

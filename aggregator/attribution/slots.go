@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
@@ -19,12 +20,24 @@ type Slots map[string][]Range
 type Overbooked struct {
 	Allocation record.Allocation
 	Free       unit.Thousandths
+	// Holders are the allocations that hold the rest.
+	Holders []string
 }
 
 func (o Overbooked) Error() string {
-	return fmt.Sprintf("allocation %s wants %d thousandths of %s from %s, %d are free: mend the scheduler's statement",
-		o.Allocation.ID, o.Allocation.Share, o.Allocation.Device, o.Allocation.Start.Time().Format("2006-01-02T15:04:05.000Z"), o.Free)
+	by := o.Holders
+	if len(by) == 0 {
+		by = []string{"nothing"} // it asks for more than the device is
+	}
+	if n := len(by) - maxHolders; n > 0 {
+		by = append(slices.Clone(by[:maxHolders]), fmt.Sprintf("%d more", n))
+	}
+	return fmt.Sprintf("allocation %s wants %d thousandths of %s from %s, %d are free beside %s: mend the scheduler's statement",
+		o.Allocation.ID, o.Allocation.Share, o.Allocation.Device, o.Allocation.Start.Time().Format("2006-01-02T15:04:05.000Z"), o.Free, strings.Join(by, ", "))
 }
+
+// maxHolders bounds how many holders a refusal names.
+const maxHolders = 4
 
 // Place gives every allocation of one device its slots: the lowest that are free when it starts, in order of start and
 // then of id. An allocation keeps its slots until it ends, so that no edge of another moves its energy. The result
@@ -45,7 +58,11 @@ func Place(allocations []record.Allocation) (Slots, []Overbooked) {
 			sum += r.Hi - r.Lo
 		}
 		if sum < int64(a.Share) {
-			refused = append(refused, Overbooked{Allocation: a, Free: unit.Thousandths(sum)})
+			o := Overbooked{Allocation: a, Free: unit.Thousandths(sum)}
+			for _, h := range held {
+				o.Holders = append(o.Holders, h.ID)
+			}
+			refused = append(refused, o)
 			continue
 		}
 		slots[a.ID] = take(free, int64(a.Share))

@@ -37,10 +37,10 @@ type Period struct{ From, To unit.Micros }
 func (p Period) Validate() error {
 	var errs []error
 	if p.From%unit.Hour != 0 || p.To%unit.Hour != 0 {
-		errs = append(errs, fmt.Errorf("period %s to %s: the ledger is kept by the hour; begin and end on a full hour (UTC)", p.From.Time(), p.To.Time()))
+		errs = append(errs, fmt.Errorf("period %s to %s: the ledger is kept by the hour; begin and end on a full hour (UTC)", p.From.Time().Format(time.RFC3339), p.To.Time().Format(time.RFC3339)))
 	}
 	if p.From < 0 || p.To <= p.From {
-		errs = append(errs, fmt.Errorf("period %s to %s is empty: the end must be after the start", p.From.Time(), p.To.Time()))
+		errs = append(errs, fmt.Errorf("period %s to %s is empty: the end must be after the start", p.From.Time().Format(time.RFC3339), p.To.Time().Format(time.RFC3339)))
 	}
 	return errors.Join(errs...)
 }

@@ -163,7 +163,7 @@ func (c *doctorCmd) look(ctx context.Context, env *process.Env, store *clickhous
 			return fmt.Errorf("site %s: %w", s.ID, err)
 		}
 		d.waiting(s.ID, "adjustment_pending", pending, "is booked with the next hour; `wattledger ledger simulate` shows what that changes")
-		d.waiting(s.ID, "adjustment_too_old", old, "is older than closer.adjust_within or the rules: book it with `wattledger ledger adjust --hour`")
+		d.waiting(s.ID, "adjustment_too_old", old, "lies further back than is booked by itself (closer.adjust_within, or older rules): book it with `wattledger ledger adjust --site "+s.ID+" --hour TIME`")
 	}
 	return nil
 }
@@ -245,14 +245,16 @@ func (d diagnosis) print(env *process.Env) error {
 		return err
 	}
 	for _, a := range d.Findings {
-		word, where := "note", "factors"
+		word, where, detail := "note", "factors", a.Detail
 		if a.Refused {
 			word = "REFUSED"
 		}
-		if a.Site != "" {
+		if a.Site == "" {
+			detail = a.Record + ": " + detail // what is said of an allocation or a meter names it
+		} else {
 			where = fmt.Sprintf("%s from %s, %d h", a.Site, a.First, a.Hours)
 		}
-		if _, err := fmt.Fprintf(env.Stdout, "%-8s %s (%s)\n         %s\n", word, a.Kind, where, a.Detail); err != nil {
+		if _, err := fmt.Fprintf(env.Stdout, "%-8s %s (%s)\n         %s\n", word, a.Kind, where, detail); err != nil {
 			return err
 		}
 	}

@@ -76,6 +76,10 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 	if code != process.ExitFailed {
 		t.Errorf("the doctor ends with %d", code)
 	}
+	_, text, _ := execute(t, append([]string{"doctor", "--hours", "1"}, s.args...)...)
+	if want := "grid XB Overlapping v2 hourly"; !strings.Contains(text, want) {
+		t.Errorf("no %q in what a person reads: %s", want, text)
+	}
 	type found struct {
 		record, detail string
 		refused        bool
@@ -90,7 +94,7 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 		kind, record, mend string
 		refused            bool
 	}{
-		{"allocation_overbooked", "a-second", "mend the scheduler's statement", true},
+		{"allocation_overbooked", "a-second", "0 are free beside a-first: mend the scheduler's statement", true},
 		{"allocation_ends_before_start", "a-early", "mend the scheduler's statement", true},
 		{"allocation_of_unknown_device", "a-device", "mend the statement or the inventory", true},
 		{"allocation_of_unknown_tenant", "a-tenant", "import the tenant", false},
@@ -106,7 +110,7 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 		{"factor_boundary", "PPA", "with one boundary", true},
 		{"hour_closed_by_lateness", time.UnixMicro(int64(first + unit.Hour)).UTC().Format(time.RFC3339), "no word from n-overlap", false},
 		{"adjustment_pending", time.UnixMicro(int64(first + unit.Hour)).UTC().Format(time.RFC3339), "booked with the next hour", false},
-		{"adjustment_too_old", time.UnixMicro(int64(first)).UTC().Format(time.RFC3339), "ledger adjust --hour", false},
+		{"adjustment_too_old", time.UnixMicro(int64(first)).UTC().Format(time.RFC3339), "ledger adjust --site s --hour", false},
 	} {
 		ok := false
 		for _, f := range seen[want.kind] {

@@ -129,6 +129,10 @@ func revised(all []factor.Edition, i int) bool {
 const mostFactors = 200
 
 func (l listed) print(env *process.Env) error {
+	if len(l.Editions) == 0 {
+		_, err := fmt.Fprintf(env.Stdout, "No factor of what was asked for as of sequence %d; `wattledger factor list` without flags has all.\n", l.AsOf)
+		return err
+	}
 	table := progress.Table{Title: fmt.Sprintf("Factors as of sequence %d", l.AsOf), Columns: []progress.Column{
 		progress.Text("kind"), progress.Text("of"), progress.Text("from"), progress.Text("to"), progress.Number("value", ""), progress.Text("unit"),
 		progress.Text("source"), progress.Text("edition"), progress.Number("sequence", ""),
@@ -191,7 +195,11 @@ func (c *factorCheckCmd) Run(ctx context.Context, env *process.Env) error {
 		if env.Flags.JSON {
 			return printJSON(env.Stdout, out)
 		}
-		_, err = fmt.Fprintf(env.Stdout, "Nothing contradictory; %d findings to know of.\n", len(findings))
+		line := "Nothing found."
+		if n := len(findings); n > 0 {
+			line = fmt.Sprintf("Findings: %d, which refuse nothing.", n)
+		}
+		_, err = fmt.Fprintln(env.Stdout, line)
 		return err
 	})
 }

@@ -129,7 +129,7 @@ func (c *ledgerShowCmd) Run(ctx context.Context, env *process.Env) error {
 			{Name: "Hour"},
 			{Name: "Entries", Right: true},
 			{Name: "Adjustments", Right: true},
-			{Name: "kWh", Right: true},
+			{Name: "Energy", Right: true},
 			{Name: "Closing"},
 			{Name: "Root"},
 		}}
@@ -193,6 +193,10 @@ func (c *ledgerShowCmd) entries(ctx context.Context, env *process.Env, l *openLe
 }
 
 func (c *ledgerShowCmd) print(env *process.Env, t *progress.Table, more int) error {
+	if len(t.Rows) == 0 {
+		_, err := fmt.Fprintf(env.Stdout, "No %s of what was asked for: `wattledger status` names the sites and what is closed, `wattledger report usage` the tenants.\n", c.What)
+		return err
+	}
 	if err := printTable(env.Stdout, t); err != nil {
 		return err
 	}
@@ -224,6 +228,9 @@ func (c *ledgerExportCmd) Run(ctx context.Context, env *process.Env) error {
 		if err != nil {
 			return err
 		}
+		if err := l.knows(ctx, c.Tenant); err != nil {
+			return err
+		}
 		stage := progress.New(env.Stderr, env.Flags.Quiet || env.Flags.JSON).Stage("Write the bundle", 0, "batches")
 		names, err := evidence.WriteBundle(ctx, l.evidence, c.Out, evidence.Export{
 			Secret: keys.Secret, Verifier: keys.Verifier, Tenant: c.Tenant, Progress: func(done, all int64) { stage.SetTotal(all); stage.Set(done) },
@@ -240,6 +247,17 @@ func (c *ledgerExportCmd) Run(ctx context.Context, env *process.Env) error {
 			progress.Grouped(int64(len(names))), c.Out, keys.Verifier)
 		return nil
 	})
+}
+
+// knows refuses a tenant of whom the ledger has no line: a bundle of nothing would look like one that was checked.
+func (l *openLedger) knows(ctx context.Context, tenant string) error {
+	if tenant == "" {
+		return nil
+	}
+	for _, err := range l.store.Entries(ctx, documents.Filter{Tenant: tenant, Period: report.Period{To: 1<<62 - 1}}) {
+		return err
+	}
+	return fmt.Errorf("the ledger has no entry of tenant %q: `wattledger report usage` names those it has", tenant)
 }
 
 // ledgerKeygenCmd makes keys.

@@ -49,6 +49,9 @@ func TestLedgerCommands(t *testing.T) {
 	if code, _ := run("show", "--tenant", "t1"); code != process.ExitUsage {
 		t.Errorf("seals of a tenant end with %d", code)
 	}
+	if code, got := run("export", "--out", filepath.Join(dir, "of-nobody"), "--tenant", "t9"); code != process.ExitFailed || !strings.Contains(fmt.Sprint(got["error"]), "no entry of tenant") {
+		t.Errorf("export of a tenant without lines ends with %d: %v", code, got)
+	}
 	for _, tenant := range []string{"", "t1"} {
 		out := filepath.Join(dir, "bundle"+tenant)
 		if code, got := run("export", "--out", out, "--tenant", tenant); code != process.ExitDone {
