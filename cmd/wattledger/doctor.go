@@ -113,7 +113,7 @@ func (c *doctorCmd) Run(ctx context.Context, env *process.Env) error {
 		}
 		if env.Flags.JSON {
 			if d.Refused > 0 {
-				return &foundError{fmt.Sprintf("%d records are refused", d.Refused), d}
+				return &foundError{fmt.Sprintf("refused records: %d, of %d findings", d.Refused, len(d.Findings)), d}
 			}
 			return printJSON(env.Stdout, d)
 		}
@@ -259,8 +259,8 @@ func (d diagnosis) print(env *process.Env) error {
 		}
 	}
 	if d.Refused > 0 {
-		return fmt.Errorf("%d of %d findings are records that are refused", d.Refused, len(d.Findings))
+		return fmt.Errorf("refused records: %d, of %d findings", d.Refused, len(d.Findings))
 	}
-	_, err := fmt.Fprintf(env.Stdout, "%d findings, no record refused.\n", len(d.Findings))
+	_, err := fmt.Fprintf(env.Stdout, "Findings: %d, no record refused.\n", len(d.Findings))
 	return err
 }

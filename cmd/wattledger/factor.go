@@ -231,10 +231,10 @@ func (f factors) take(ctx context.Context, env *process.Env, from string, editio
 	}
 	out.tell(env)
 	if out.DryRun {
-		fmt.Fprintf(env.Stdout, "%d editions from %s could be kept; nothing was\n", out.Editions, out.From)
+		fmt.Fprintf(env.Stdout, "editions in %s that could be kept: %d; nothing was\n", out.From, out.Editions)
 		return nil
 	}
-	fmt.Fprintf(env.Stdout, "%d editions from %s: %d stored", out.Editions, out.From, out.Stored)
+	fmt.Fprintf(env.Stdout, "editions in %s: %d; %d stored", out.From, out.Editions, out.Stored)
 	if out.Stored > 0 {
 		fmt.Fprintf(env.Stdout, " as sequence %d, %d of them revisions", out.Sequence, out.Revised)
 	}

@@ -242,9 +242,13 @@ func (r *adjusted) print(env *process.Env) error {
 			progress.Text("site"), progress.Text("hour"), progress.Text("account"), progress.Text("tenant"), progress.Number("entries", ""),
 			progress.Number("energy", "mJ"), progress.Number("device time", "ms × ‰"), progress.Number("carbon", "µg"), progress.Number("market", "µg"),
 		}}
+		var sum lineChange
 		for _, c := range r.Changes {
+			sum.Entries, sum.Energy, sum.DeviceTime = sum.Entries+c.Entries, sum.Energy+c.Energy, sum.DeviceTime+c.DeviceTime
+			sum.Carbon, sum.Market = sum.Carbon+c.Carbon, sum.Market+c.Market
 			table.Add(c.Site, c.Hour, string(c.Account), c.Tenant, c.Entries, signed(int64(c.Energy)), signed(int64(c.DeviceTime)), signed(int64(c.Carbon)), signed(int64(c.Market)))
 		}
+		table.Total("total", "", "", "", sum.Entries, signed(int64(sum.Energy)), signed(int64(sum.DeviceTime)), signed(int64(sum.Carbon)), signed(int64(sum.Market)))
 		if err := printTable(env.Stdout, &table); err != nil {
 			return err
 		}
@@ -255,7 +259,7 @@ func (r *adjusted) print(env *process.Env) error {
 		fmt.Fprintf(env.Stdout, "batch %d of %s sealed: %d adjustments, root %s\n", b.Batch, b.Site, b.Entries, b.Root)
 	}
 	if n := len(r.Pending); n > 0 {
-		fmt.Fprintf(env.Stdout, "%d hours more are pending: the next batches take them\n", n)
+		fmt.Fprintf(env.Stdout, "left for the next batches: %d closed hours\n", n)
 	}
 	for _, h := range r.Old {
 		fmt.Fprintf(env.Stdout, "waits for wattledger ledger adjust --site %s --hour %s: %s\n", h.Site, h.Hour, h.Reason)

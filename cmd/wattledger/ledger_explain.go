@@ -141,10 +141,12 @@ func (x explained) print(env *process.Env) error {
 	fmt.Fprintf(out, "\nEnergy %d mJ (%s): measured %d, estimated %d, modelled %d\n", x.Now.Total(), x.Now.Total(), x.Now.Measured, x.Now.Estimated, x.Now.Modelled)
 	switch {
 	case !x.Agrees:
-		_, err := fmt.Fprintf(out, "The ledger holds %d mJ on this line: something has come since, which the next batch books (`wattledger ledger simulate` shows it).\n", x.Line.Total())
+		_, err := fmt.Fprintf(out, "The ledger holds %d mJ and %d µg CO2e on this line: something has come since, which the next batch books (`wattledger ledger simulate` shows it).\n",
+			x.Line.Total(), x.Line.Carbon)
 		return err
-	case x.Line.Total() != e.Total():
-		_, err := fmt.Fprintf(out, "That is what the ledger holds on this line: this entry has %d mJ, the other entries of the line the rest.\n", e.Total())
+	case !adjusting.Same(x.Line, e):
+		_, err := fmt.Fprintf(out, "That is what the ledger holds on this line in sum: this entry has %d mJ and %d µg CO2e of it, the line's other entries the rest (closing and adjustments).\n",
+			e.Total(), e.Carbon)
 		return err
 	}
 	_, err := fmt.Fprintln(out, "That is what the ledger holds.")
