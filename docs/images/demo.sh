@@ -17,9 +17,11 @@ table() { awk -v t="$1" '$0 ~ "^" t {on = 1} on {print} on && /^└/ {exit}' "$t
   echo "\$ make demo ARGS=\"$args\""
   grep ' done' "$tmp/stderr"
   echo
-  table Fleet | awk '/fr-demo/ && ++fr > 3 && !/unallocated/ {if (fr == 4) print "⋮"; next}
-    /se-demo/ && ++se > 2 && !/unallocated/ {if (se == 3) print "⋮"; next} {print}'
-  grep -m 1 '  Carbon, location' "$tmp/stdout"
+  table Fleet | awk '/fr-demo/ && ++fr > 3 && !/unallocated|held_idle/ {if (fr == 4) print "⋮"; next}
+    /se-demo/ && ++se > 2 && !/unallocated|held_idle/ {if (se == 3) print "⋮"; next} {print}'
+  grep -m 1 '  The entries agree with what was sealed' "$tmp/stdout"
+  echo
+  table 'Effectiveness by site'
   echo
   table Tenants
   echo
@@ -31,7 +33,7 @@ table() { awk -v t="$1" '$0 ~ "^" t {on = 1} on {print} on && /^└/ {exit}' "$t
   sed -n '1p;/^line /,/to pay/p' "$tmp/out/tenants/fictional-bank/invoice.txt"
 } | sed 's/&/\&amp;/g; s/</\&lt;/g' | sed -E \
   -e 's|^(\$ .*)|<b class="c">\1</b>|' -e 's|^([A-Z][a-z]+ ?[A-Za-z0-9, :-]* done.*)|<i>\1</i>|' \
-  -e 's|^((Fleet\|Tenants\|INVOICE).*)|<b>\1</b>|' -e 's|^(Proof    )|<b class="g">\1</b>|' -e 's|(energy residual 0 mJ, device time residual 0 ms)|<b class="g">\1</b>|' \
+  -e 's|^((Fleet\|Effectiveness\|Tenants\|INVOICE).*)|<b>\1</b>|' -e 's|^(Proof    )|<b class="g">\1</b>|' -e 's|(energy residual 0 mJ, device time residual 0 ms)|<b class="g">\1</b>|' \
   -e 's|^(  Violation of SV-03)|<b class="r">\1</b>|' -e 's|([│┌─┬┐├┼┤└┴┘]+)|<i>\1</i>|g' >"$tmp/body"
 
 lines=$(wc -l <"$tmp/body")
