@@ -53,6 +53,14 @@ func (c *doctorCmd) Validate() error {
 			return fmt.Errorf("%s is not a full hour", t.Format(time.RFC3339))
 		}
 	}
+	return ordered(c.From, c.To)
+}
+
+// ordered refuses a period that is empty.
+func ordered(from, to time.Time) error {
+	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
+		return fmt.Errorf("the period from %s to %s is empty: the end must be after the start", from.Format(time.RFC3339), to.Format(time.RFC3339))
+	}
 	return nil
 }
 
@@ -240,6 +248,10 @@ func (c *doctorCmd) hours(ctx context.Context, env *process.Env, store *clickhou
 }
 
 func (d diagnosis) print(env *process.Env) error {
+	if len(d.Findings) == 0 && d.Hours == 0 {
+		_, err := fmt.Fprintln(env.Stdout, "No closed hour in what was asked for (`wattledger status` names the last ones); all factors are sound.")
+		return err
+	}
 	if len(d.Findings) == 0 {
 		_, err := fmt.Fprintf(env.Stdout, "Nothing found: %d site-hours and all factors are sound.\n", d.Hours)
 		return err

@@ -72,6 +72,12 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 	edition("f8", "instrument", "s", 0, 9000, 100, "lifecycle", "", "Registry", "PPA 1", 7)
 	edition("f9", "instrument", "s", 0, 9000, 100, "direct", "", "Registry", "PPA 2", 7)
 
+	for _, command := range []string{"doctor", "ledger show"} {
+		if code, _ := s.run(append(strings.Fields(command), "--from", "2026-02-01T00:00:00Z", "--to", "2026-01-01T00:00:00Z")...); code != process.ExitUsage {
+			t.Errorf("%s of a period that is empty ends with %d", command, code)
+		}
+	}
+
 	code, got := s.run("doctor", "--hours", "2", "--set", "closer.adjust_within=1h")
 	if code != process.ExitFailed {
 		t.Errorf("the doctor ends with %d", code)

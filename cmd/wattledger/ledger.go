@@ -91,7 +91,7 @@ func (c *ledgerShowCmd) Validate() error {
 	if c.What == "seals" && (c.Tenant != "" || c.Node != "" || c.Device != "") {
 		return fmt.Errorf("seals are of a site and an hour: write `ledger show entries` for those of a tenant, node or device")
 	}
-	return nil
+	return ordered(c.From, c.To)
 }
 
 // shownSeal and shownEntry are what --json prints.

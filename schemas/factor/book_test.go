@@ -336,3 +336,23 @@ func TestID(t *testing.T) {
 		t.Errorf("the entry names %q", got)
 	}
 }
+
+// What is stored twice in a row is named and refuses nothing; what is said again after a revision is a revision.
+func TestRepeatedNamesWhatIsStoredTwice(t *testing.T) {
+	h := at(hour)
+	f := func(name string, editions []Edition, want int) {
+		t.Helper()
+		got := NewBook(editions, nil, Newest).Repeated()
+		for _, x := range got {
+			if x.Code != FindDuplicate || x.Refused {
+				t.Errorf("%s: %+v", name, x)
+			}
+		}
+		if len(got) != want {
+			t.Errorf("%s: %d findings, want %d", name, len(got), want)
+		}
+	}
+	f("once", []Edition{hourly(h, 1, 1), hourly(h+unit.Hour, 1, 1)}, 0)
+	f("twice", []Edition{hourly(h, 1, 2), hourly(h, 1, 1)}, 1)
+	f("taken back", []Edition{hourly(h, 1, 1), hourly(h, 2, 2), hourly(h, 1, 3)}, 0)
+}
