@@ -367,6 +367,28 @@ func (s siteInput) meter(ctx context.Context, store Store, site string, devices 
 	return out, nil
 }
 
+// Join adds the report of a period that follows. What the truth says of tenants is of one period and does not add up.
+func (r *Report) Join(o Report) {
+	r.Samples.Rows += o.Samples.Rows
+	r.Samples.Stored += o.Samples.Stored
+	r.Samples.Repeated += o.Samples.Repeated
+	r.Samples.Declared += o.Samples.Declared
+	r.Samples.Mismatched += o.Samples.Mismatched
+	r.Energy.join(o.Energy)
+	r.Time.join(o.Time)
+	r.Basis.join(o.Basis)
+	r.Truth.RuleError += o.Truth.RuleError
+	r.Truth.TimeError += o.Truth.TimeError
+	r.Truth.CarbonError += o.Truth.CarbonError
+	r.Truth.WaterError += o.Truth.WaterError
+	r.Truth.Entries += o.Truth.Entries
+	r.Truth.Quality += o.Truth.Quality
+	r.Truth.Cuts += o.Truth.Cuts
+	r.Truth.Outside += o.Truth.Outside
+	r.Differences = append(r.Differences, o.Differences...)
+	r.Differences = r.Differences[:min(len(r.Differences), named)]
+}
+
 func (c *Comparison) join(d Comparison) {
 	c.RuleError += d.RuleError
 	c.Time += d.Time

@@ -16,10 +16,12 @@ import (
 // ledgerVerifyCmd checks a ledger.
 type ledgerVerifyCmd struct {
 	services
-	Bundle     string `help:"Check this bundle, offline, instead of the database." placeholder:"DIR" type:"existingdir"`
-	VKey       string `name:"vkey" help:"Public key of the log as its operator published it." placeholder:"FILE" type:"existingfile"`
-	Checkpoint string `help:"A checkpoint that was kept elsewhere: the log has to go on from it." placeholder:"FILE" type:"existingfile"`
-	SealsOnly  bool   `help:"Leave out the recomputation of closed hours."`
+	Bundle     string    `help:"Check this bundle, offline, instead of the database." placeholder:"DIR" type:"existingdir"`
+	VKey       string    `name:"vkey" help:"Public key of the log as its operator published it." placeholder:"FILE" type:"existingfile"`
+	Checkpoint string    `help:"A checkpoint that was kept elsewhere: the log has to go on from it." placeholder:"FILE" type:"existingfile"`
+	SealsOnly  bool      `help:"Leave out the recomputation of closed hours."`
+	From       time.Time `help:"Recompute from this hour on, RFC 3339; the ledger's first if absent." placeholder:"TIME"`
+	To         time.Time `help:"Recompute up to the end of the last hour, RFC 3339; the ledger's end if absent." placeholder:"TIME"`
 }
 
 // Help shows examples.
@@ -32,6 +34,7 @@ Examples:
   wattledger ledger verify --embedded
   wattledger ledger verify --config /etc/wattledger/wattledger.yaml --seals-only --json
   wattledger ledger verify --embedded --checkpoint kept-in-march.txt
+  wattledger ledger verify --config /etc/wattledger/wattledger.yaml --from 2026-01-31T00:00:00Z --to 2026-02-01T00:00:00Z
   wattledger ledger verify --bundle audit --vkey published.vkey`
 }
 
@@ -39,6 +42,14 @@ Examples:
 func (c *ledgerVerifyCmd) Validate() error {
 	if c.Bundle == "" && c.VKey != "" {
 		return fmt.Errorf("--vkey is for a bundle; the database is checked with the keys of the configuration")
+	}
+	for _, t := range []time.Time{c.From, c.To} {
+		if !t.Equal(t.Truncate(time.Hour)) {
+			return fmt.Errorf("%s is not a full hour", t.Format(time.RFC3339))
+		}
+	}
+	if (c.Bundle != "" || c.SealsOnly) && !(c.From.IsZero() && c.To.IsZero()) {
+		return fmt.Errorf("--from and --to bound what is recomputed: leave them out, or --bundle and --seals-only")
 	}
 	if c.Bundle != "" && c.Embedded {
 		return fmt.Errorf("a bundle is checked by itself: leave out --embedded")
@@ -125,8 +136,8 @@ func (c *ledgerVerifyCmd) database(ctx context.Context, env *process.Env, l *ope
 	stage.Done()
 	v := verdict(r, nil, began)
 	if !c.SealsOnly && r.Seals > 0 {
-		stage = show.Stage("Recompute closed hours", 0, "")
-		if v.Recomputed, err = l.recompute(ctx); err != nil {
+		stage = show.Stage("Recompute closed hours", 0, "hours")
+		if v.Recomputed, err = l.recompute(ctx, c.From, c.To, func(done, all int64) { stage.SetTotal(all); stage.Set(done) }); err != nil {
 			stage.Fail()
 			return err
 		}
@@ -161,18 +172,33 @@ func (r *recomputed) wrong() int {
 	return n
 }
 
+// window is how much is recomputed at once: a day, so that a month takes no more memory than that.
+const window = 24 * unit.Hour
+
 // recompute recomputes what is closed from the samples that are still there.
-func (l *openLedger) recompute(ctx context.Context) (*recomputed, error) {
+func (l *openLedger) recompute(ctx context.Context, from, to time.Time, progress func(done, all int64)) (*recomputed, error) {
 	seals, err := l.store.Seals(ctx)
 	if err != nil || len(seals) == 0 {
 		return nil, err
 	}
 	p := verify.Period{From: seals[0].Hour, To: seals[len(seals)-1].Hour + unit.Hour}
+	if !from.IsZero() {
+		p.From = max(p.From, unit.MicrosOf(from))
+	}
+	if !to.IsZero() {
+		p.To = min(p.To, unit.MicrosOf(to))
+	}
+	if p.From >= p.To {
+		return nil, fmt.Errorf("no hour is closed from %s to %s", p.From.Time().Format(time.RFC3339), p.To.Time().Format(time.RFC3339))
+	}
 	first, err := l.evidence.SamplesFrom(ctx)
 	if err != nil {
 		return nil, err
 	}
 	out := &recomputed{From: "samples"}
+	if !from.IsZero() || !to.IsZero() {
+		out.Samples = p.From.Time().Format(time.RFC3339)
+	}
 	if first >= p.From+unit.Hour {
 		out.From = "samples and cuts"
 		cuts, err := l.evidence.CheckCuts(ctx, p.From, min(first, p.To))
@@ -186,10 +212,16 @@ func (l *openLedger) recompute(ctx context.Context) (*recomputed, error) {
 		}
 		out.Samples = first.Time().Format(time.RFC3339)
 	}
-	r, err := verify.Run(ctx, l.audit, p, "")
-	if err != nil {
-		return nil, err
+	var r verify.Report
+	for begin := p.From; begin < p.To; begin += window {
+		progress(int64((begin-p.From)/unit.Hour), int64((p.To-p.From)/unit.Hour))
+		part, err := verify.Run(ctx, l.audit, verify.Period{From: begin, To: min(begin+window, p.To)}, "")
+		if err != nil {
+			return nil, err
+		}
+		r.Join(part)
 	}
+	progress(int64((p.To-p.From)/unit.Hour), int64((p.To-p.From)/unit.Hour))
 	out.Energy, out.Time, out.Truth = r.Energy, r.Time, r.Truth
 	out.Differences = append(out.Differences, r.Differences...)
 	return out, nil

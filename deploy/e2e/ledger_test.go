@@ -44,6 +44,10 @@ func TestTheLedgerOfTheDemo(t *testing.T) {
 	if found := run(0, "ledger", "verify")["found"]; found != 0.0 {
 		t.Errorf("verify found %v faults in an untouched ledger", found)
 	}
+	part := run(0, "ledger", "verify", "--from", "2026-03-01T01:00:00Z")["recomputed"].(map[string]any)
+	if part["samples_from"] != "2026-03-01T01:00:00Z" || len(part["differences"].(map[string]any)) == 0 {
+		t.Errorf("the second hour alone: %v", part)
+	}
 	if d := run(0, "doctor"); d["hours"] != 4.0 || d["refused"] != 0.0 {
 		t.Errorf("doctor looked at %v hours and found %v records refused", d["hours"], d["refused"])
 	}
