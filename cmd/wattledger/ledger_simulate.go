@@ -25,11 +25,12 @@ type ledgerSimulateCmd struct {
 
 // Help shows examples.
 func (ledgerSimulateCmd) Help() string {
-	return `Evaluates closed hours anew and shows by hour, account and tenant what would be booked. Nothing is booked, and nothing stated.
+	return `Evaluates closed hours anew and shows by hour, account and tenant what would be booked: by itself what has come since, with a file
+also what that file would change. Nothing is booked, and nothing stated.
 
 Examples:
-  wattledger ledger simulate                                       # what is pending
-  wattledger ledger simulate --allocations late.csv --site fr-1    # what a late file would change
+  wattledger ledger simulate --embedded
+  wattledger ledger simulate --allocations late.csv --site fr-1
   wattledger ledger simulate --factors revised.csv --json`
 }
 

@@ -31,7 +31,7 @@ func TestTopicsShowsWhatIsWrongAndMakesWhatIsMissing(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Faults != 2 || len(r.Topics) != 5 || r.Topics[0].Partitions != 3 || r.Topics[0].Wanted.Partitions != 4 || len(r.Topics[0].Faults) != 1 {
+	if r.Faults != 2 || len(r.Topics) != 6 || r.Topics[0].Partitions != 3 || r.Topics[0].Wanted.Partitions != 4 || len(r.Topics[0].Faults) != 1 {
 		t.Errorf("%+v", r)
 	}
 }
