@@ -147,7 +147,7 @@ func TestDimensionsArrive(t *testing.T) {
 	s := newSender(t, conn)
 	inventory := &wl.Inventory{
 		SchemaVersion: 1, Revision: 7,
-		Sites: []*wl.Site{{Id: "paris-1", Country: "FR", Zone: "FR", Operator: "Example Cloud", OperatorCountry: "FR", PueThousandths: 1250, AllocationSource: "slurm"}},
+		Sites: []*wl.Site{{Id: "paris-1", Country: "FR", Zone: "FR", Operator: "Example Cloud", OperatorCountry: "FR", PueThousandths: 1250, AllocationSource: "slurm", ReadingSource: "bms"}},
 		Nodes: []*wl.Node{{Id: "node-a", Site: "paris-1", Rack: "r1", Model: "HGX B200", RestMw: 1_200_000, FromUs: 1, ToUs: 2}},
 		Devices: []*wl.Device{{
 			Uuid: "GPU-1", ParentUuid: "P", Node: "node-a", Kind: wl.DeviceKind_DEVICE_KIND_MIG, Model: "B200", Serial: "s", Driver: "d", Vbios: "v", Index: 3, Slices: 2,
@@ -180,7 +180,7 @@ func TestDimensionsArrive(t *testing.T) {
 			t.Errorf("%s\n got %s\nwant %s", query, got, want)
 		}
 	}
-	f("SELECT toString(tuple(*)) FROM sites FINAL", "('paris-1','FR','FR','Example Cloud','FR',1250,'slurm',7)")
+	f("SELECT toString(tuple(*)) FROM sites FINAL", "('paris-1','FR','FR','Example Cloud','FR',1250,'slurm',7,'bms')")
 	f("SELECT toString(tuple(*)) FROM nodes FINAL", "('node-a','paris-1','r1','HGX B200',1200000,1,2,7)")
 	f("SELECT toString(tuple(*)) FROM devices FINAL", "('GPU-1','P','node-a','mig','B200','s','d','v',3,2,'none',1000000,140000,4,5,7)")
 	f("SELECT toString(tuple(*)) FROM tenants FINAL WHERE id = 't1'", "('t1','Tenant One','rail','large','FR','FR00',['FR','SE'],7)")
