@@ -191,13 +191,16 @@ func (d *demo) day(ctx context.Context, s *stack, player *play.Player) error {
 	return d.played.save(d.data)
 }
 
-// factors stores what the play is accounted with, before its first hour closes. Stored before, nothing changes.
+// factors stores what the play is accounted with, before its first hour closes. Stored before, nothing changes, so an engine that
+// dies meanwhile and comes back is asked again.
 func (d *demo) factors(ctx context.Context, s *stack) error {
-	if _, err := s.store.SeedFactors(ctx); err != nil {
+	return waitFor(ctx, time.Minute, func() error {
+		_, err := s.store.SeedFactors(ctx)
+		if err == nil {
+			_, err = s.store.AppendFactors(ctx, d.fleet.Factors)
+		}
 		return err
-	}
-	_, err := s.store.AppendFactors(ctx, d.fleet.Factors)
-	return err
+	})
 }
 
 // live boots the fleet anew and collects along with the wall clock until ctx ends.

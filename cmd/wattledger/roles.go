@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/wattledger/wattledger/aggregator/clickhouse"
 	"github.com/wattledger/wattledger/aggregator/closer"
@@ -82,7 +83,9 @@ func (c *aggregateCmd) Run(ctx context.Context, env *process.Env) error {
 	}
 	return serve(ctx, env, "aggregate", func(ctx context.Context) error {
 		// A newer program may bring newer tables. They get a sequence before they count, so that as of before an hour is what it was.
-		if _, err := store.SeedFactors(ctx); err != nil {
+		// Stored twice they are stored once, so an engine that is just coming back is asked again.
+		err := waitFor(ctx, time.Minute, func() error { _, err := store.SeedFactors(ctx); return err })
+		if err != nil {
 			return err
 		}
 		return run(ctx)
