@@ -223,7 +223,7 @@ func TestTheVectorsSetEveryField(t *testing.T) {
 func TestPythonAgrees(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {
-		t.Skip("python3 is not here")
+		t.Skip("there is no python3, which docs/verify.py needs: apt-get install python3")
 	}
 	script, err := filepath.Abs("../../docs/verify.py")
 	if err != nil {
