@@ -61,6 +61,14 @@ $(LIB):
 	@ls .cache/libchdb.new/node_modules/@chdb/*/libchdb.so >/dev/null 2>&1 || { echo "make: npm offers no ClickHouse engine for this platform ($$(uname -sm)); $(LOCK) lists those it has" >&2; exit 1; }
 	@touch .cache/libchdb.new/$(@F) && rm -rf .cache/libchdb && mv .cache/libchdb.new .cache/libchdb
 
+# The dashboards' TypeScript: one npm workspace, installed from its lock file.
+WEB := dashboards/node_modules/.package-lock.json
+$(WEB): dashboards/package-lock.json $(wildcard dashboards/package.json dashboards/*/package.json)
+	@command -v npm >/dev/null || { echo 'make: no npm, which builds the Grafana plugin and the dashboards. Install Node.js 20 or newer: apt-get install npm, or dnf install nodejs-npm' >&2; exit 1; }
+	$(say) 'setup: install what the dashboards are built with into dashboards/node_modules (about 600 MB, once)'
+	@npm ci --prefix dashboards --no-audit --no-fund --loglevel=error
+	@touch $@
+
 # apt checks the signatures of what it fetches. Its lists lie here too, so that root is not needed and nothing is installed.
 $(QEMU):
 	$(say) 'setup: fetch qemu-user and the arm64 C library into .cache/qemu (about 65 MB, once)'

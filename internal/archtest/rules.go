@@ -24,7 +24,7 @@ var pure = []string{
 }
 
 // core packages do no I/O and are handed their time. Pure ones are core, and these may besides wait and count what they do.
-var core = append([]string{"aggregator/transparency", "collector/agent", "collector/nodemeter", "collector/workload", "ingest/pipeline", "ingest/rollup"}, pure...)
+var core = append([]string{"aggregator/transparency", "collector/agent", "collector/nodemeter", "collector/workload", "ingest/pipeline", "ingest/rollup", "dashboards/query"}, pure...)
 
 // adapters lie below a core package, whose publishers they ask, and are none themselves: they do I/O and have a clock.
 var adapters = []string{
@@ -57,8 +57,8 @@ var clients = []client{
 		"github.com/twmb/franz-go", func(d string) bool { return within(d, "internal/embedded/kafka") },
 		"internal/embedded/kafka, and there only as the broker",
 	},
-	{"github.com/ClickHouse/", clickHouseFolder, "folders named clickhouse, internal/chconn and dashboards/query"},
-	{"database/sql", clickHouseFolder, "folders named clickhouse, internal/chconn and dashboards/query"},
+	{"github.com/ClickHouse/", clickHouseFolder, "folders named clickhouse and internal/chconn"},
+	{"database/sql", clickHouseFolder, "folders named clickhouse and internal/chconn"},
 	{
 		"github.com/ebitengine/purego", func(d string) bool {
 			return within(d, "collector/dcgm", "collector/nvml", "internal/embedded/clickhouse")
@@ -85,7 +85,7 @@ var clients = []client{
 }
 
 func clickHouseFolder(d string) bool {
-	return path.Base(d) == "clickhouse" || within(d, "internal/chconn", "internal/embedded/clickhouse", "dashboards/query")
+	return path.Base(d) == "clickhouse" || within(d, "internal/chconn", "internal/embedded/clickhouse")
 }
 
 // checkTrees keeps the parts apart. Tests obey too, except that those of schemas may start an embedded server.
