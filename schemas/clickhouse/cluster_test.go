@@ -97,6 +97,9 @@ func startCluster(t *testing.T) *cluster {
 			continue
 		}
 		for _, statement := range statements(t, clickhouse.Flavour{Cluster: "main"}) {
+			if strings.HasPrefix(statement, "INSERT INTO") {
+				continue // tables can be made, not filled
+			}
 			statement = strings.Replace(statement, "ON CLUSTER 'main'", "", 1) // there is nobody to hand it on to
 			if database == "cluster" {
 				c.exec(replicatedPattern.ReplaceAllString(statement, "$1("))

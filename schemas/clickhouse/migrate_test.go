@@ -126,7 +126,7 @@ func TestClusterFlavourParses(t *testing.T) {
 		if err := db.QueryRowContext(t.Context(), "SELECT formatQuery(?)", sql).Scan(&formatted); err != nil {
 			t.Errorf("%v\n%s", err, sql)
 		}
-		if !strings.Contains(sql, "ON CLUSTER 'main'") {
+		if !strings.Contains(sql, "ON CLUSTER 'main'") && !strings.HasPrefix(sql, "INSERT INTO") { // one server spreads what it inserts
 			t.Errorf("not for the cluster:\n%s", sql)
 		}
 	}

@@ -26,11 +26,15 @@ type Retention struct {
 	Rollup10s int `yaml:"rollup_10s_days"`
 	Rollup1m  int `yaml:"rollup_1m_days"`
 	Rollup1h  int `yaml:"rollup_1h_days"`
+	// Node10s, Node1m and Node1h are the sums by node of the same buckets.
+	Node10s int `yaml:"node_10s_days"`
+	Node1m  int `yaml:"node_1m_days"`
+	Node1h  int `yaml:"node_1h_days"`
 }
 
 // DefaultRetention keeps raw samples as long as databases made before it could be configured do.
 func DefaultRetention() Retention {
-	return Retention{Samples: 400, Messages: 62, Readings: 400, Incidents: 400, Rollup10s: 92, Rollup1m: 1100, Rollup1h: 3660}
+	return Retention{Samples: 400, Messages: 62, Readings: 400, Incidents: 400, Rollup10s: 92, Rollup1m: 1100, Rollup1h: 3660, Node10s: 92, Node1m: 1100, Node1h: 3660}
 }
 
 // minMessages is how long lines of messages are kept at least: Kafka keeps messages for a week unless told otherwise.
@@ -67,6 +71,9 @@ func (r Retention) days() []kept {
 		{"rollup_10s", r.Rollup10s},
 		{"rollup_1m", r.Rollup1m},
 		{"rollup_1h", r.Rollup1h},
+		{"node_10s", r.Node10s},
+		{"node_1m", r.Node1m},
+		{"node_1h", r.Node1h},
 	}
 }
 
@@ -146,5 +153,8 @@ func unmeasuredTables() []string {
 	for _, t := range Tiers {
 		tables = append(tables, t.Table)
 	}
-	return tables
+	for _, s := range Sums {
+		tables = append(tables, s.Table)
+	}
+	return append(tables, "hour_sums", "quality_sums")
 }

@@ -28,8 +28,8 @@ func TestRetain(t *testing.T) {
 		}
 	}
 	r := clickhouse.DefaultRetention()
-	f(r, "messages", "rollup_10s", "rollup_1m", "rollup_1h") // the others have theirs since they were made
-	f(r)                                                     // nothing twice
+	f(r, "messages", "rollup_10s", "rollup_1m", "rollup_1h", "node_10s", "node_1m", "node_1h") // the others have theirs since they were made
+	f(r)                                                                                       // nothing twice
 	r.Samples, r.Rollup1h = 35, 0
 	f(r, "samples", "rollup_1h")
 	f(r)
