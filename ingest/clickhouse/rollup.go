@@ -170,6 +170,9 @@ func upTo(offsets map[int32]int64) string {
 
 // Build builds the buckets of a window.
 func (r Rollups) Build(ctx context.Context, level int, w rollup.Window) error {
+	if rollup.Levels[level].Sums {
+		return r.buildSums(ctx, level, w)
+	}
 	table := schema.Tiers[level].Table
 	statement := "INSERT INTO " + table + " " + buildQuery(level, w)
 	if err := r.with(ctx, func(conn driver.Conn) error { return conn.Exec(ctx, statement) }); err != nil {
@@ -192,10 +195,6 @@ func buildQuery(level int, w rollup.Window) string {
 	tier := schema.Tiers[level]
 	fine := level == 0
 	from, to, site := moments(w.From), moments(w.To), quoted(w.Site)
-	nodes := make([]string, len(w.Nodes))
-	for i, n := range w.Nodes {
-		nodes[i] = quoted(n)
-	}
 	time, bucket := "bucket", fmt.Sprintf("toStartOfInterval(bucket, INTERVAL %d SECOND)", tier.Seconds)
 	source := tier.Source + " FINAL"
 	columns := []string{"site", "any(node)", "device", "run", "energy_epoch"}
@@ -224,7 +223,7 @@ func buildQuery(level int, w rollup.Window) string {
 	}
 	// The hour of a window's bounds is said apart, because the sorting keys begin with it.
 	return fmt.Sprintf("SELECT %s FROM %s WHERE site = %s AND %[4]s(%[5]s) >= %[4]s(%[6]s) AND %[4]s(%[5]s) <= %[4]s(%[7]s) AND %[5]s >= %[6]s AND %[5]s < %[7]s AND node IN (%[8]s) "+
-		"GROUP BY site, device, run, energy_epoch, slot", strings.Join(columns, ", "), source, site, coarse(level), time, from, to, strings.Join(nodes, ", "))
+		"GROUP BY site, device, run, energy_epoch, slot", strings.Join(columns, ", "), source, site, coarse(level), time, from, to, list(w.Nodes))
 }
 
 // The sentinels of schemas/record in SQL.

@@ -70,8 +70,11 @@ func history(r *rand.Rand) []message {
 					m.rows = append(m.rows, s)
 				}
 				tick += 1_000_000
-				if r.IntN(40) == 0 {
+				switch r.IntN(80) {
+				case 0, 1:
 					tick += r.Int64N(200) * 1_000_000
+				case 2:
+					tick += r.Int64N(3*3600) * 1_000_000
 				}
 			}
 			out, seq = append(out, m), seq+1
@@ -127,7 +130,7 @@ func (l *lake) exec(statement string) {
 
 func (l *lake) empty() {
 	l.t.Helper()
-	for _, table := range []string{"samples", "messages", "rollup_10s", "rollup_1m", "rollup_1h", "rollup_progress"} {
+	for _, table := range []string{"samples", "messages", "rollup_10s", "rollup_1m", "rollup_1h", "rollup_progress", "node_10s", "node_1m", "node_1h", "devices"} {
 		l.exec("TRUNCATE TABLE " + table)
 	}
 	l.next = 0
@@ -178,6 +181,11 @@ func (l *lake) text() []string {
 	for _, tier := range schema.Tiers {
 		for _, row := range l.rows("SELECT toString(tuple(*)) FROM " + tier.Table + " FINAL ORDER BY site, device, run, energy_epoch, bucket") {
 			out = append(out, tier.Table+" "+row)
+		}
+	}
+	for _, sum := range schema.Sums {
+		for _, row := range l.rows("SELECT toString(tuple(*)) FROM " + sum.Table + " FINAL ORDER BY site, node, model, bucket") {
+			out = append(out, sum.Table+" "+row)
 		}
 	}
 	return out
@@ -263,6 +271,7 @@ func TestRollupsOfAnyArrivalAreThoseOfTheWhole(t *testing.T) {
 			t.Fatalf("seed %d: only %d rows", seed, len(whole))
 		}
 		checkTiers(t, l, seed)
+		checkSums(t, l, r)
 
 		l.empty()
 		l.said = 1 + 10_000*int(seed)

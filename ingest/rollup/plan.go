@@ -4,17 +4,29 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
 const (
-	// cell is how many buckets a window has at most. Cells lie on a grid of their own length, which divides a day for buckets of 10 s
-	// and a minute and is a day for an hour, so that a window lies in one partition of its table.
+	// cell is how many buckets a window of many nodes has at most. Cells lie on a grid of their own length, which divides a day, so that a
+	// window lies in one partition of its table.
 	cell = 24
 	// maxNodes is how many nodes are built at once, which bounds the memory of it: a row of some 600 bytes for each device and bucket.
 	maxNodes = 1000
 )
+
+// cellOf is the length of a cell: of few nodes a longer one, which costs the same memory and fewer statements.
+func cellOf(width unit.Micros, nodes int) unit.Micros {
+	length := cell * width
+	for _, longer := range []unit.Micros{unit.Hour, 6 * unit.Hour, 24 * unit.Hour} {
+		if longer > length && int64(nodes)*int64(longer/width) <= cell*maxNodes {
+			length = longer
+		}
+	}
+	return length
+}
 
 // Touched says that samples of a node came in. First and Last are ticks.
 type Touched struct {
@@ -37,7 +49,12 @@ func Plan(width unit.Micros, touched []Touched) []Window {
 		cell       unit.Micros
 	}
 	type span struct{ from, to unit.Micros }
-	length := cell * width
+	type name struct{ site, node string }
+	nodes := map[name]bool{}
+	for _, t := range touched {
+		nodes[name{t.Site, t.Node}] = true
+	}
+	length := cellOf(width, len(nodes))
 	hulls := map[place]span{}
 	for _, t := range touched {
 		from, to := floor(t.First, width), floor(t.Last, width)+width
@@ -67,6 +84,22 @@ func Plan(width unit.Micros, touched []Touched) []Window {
 		for part := range slices.Chunk(groups[k], maxNodes) {
 			out = append(out, Window{k.site, part, k.from, k.to})
 		}
+	}
+	return out
+}
+
+// spans joins windows of the same nodes that follow one another.
+func spans(plan []Window) []Window {
+	var out []Window
+	at := map[string]int{}   // the last span of some nodes
+	for _, w := range plan { // in order of time
+		key := strings.Join(append([]string{w.Site}, w.Nodes...), "\x00")
+		if i, ok := at[key]; ok && out[i].To == w.From {
+			out[i].To = w.To
+			continue
+		}
+		at[key] = len(out)
+		out = append(out, w)
 	}
 	return out
 }

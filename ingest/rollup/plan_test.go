@@ -1,6 +1,8 @@
 package rollup_test
 
 import (
+	"fmt"
+	"math"
 	"reflect"
 	"testing"
 
@@ -26,15 +28,24 @@ func TestPlan(t *testing.T) {
 	// A late one has its own, and costs the others nothing.
 	f(10*s, []rollup.Touched{{"a", "n1", 3601 * s, 3602 * s}, {"a", "n2", 5 * s, 5 * s}},
 		rollup.Window{"a", []string{"n2"}, 0, 10 * s}, rollup.Window{"a", []string{"n1"}, unit.Hour, unit.Hour + 10*s})
-	// No window crosses the grid of cells, hence neither a day.
-	f(10*s, []rollup.Touched{{"a", "n1", 239 * s, 241 * s}}, rollup.Window{"a", []string{"n1"}, 230 * s, 240 * s}, rollup.Window{"a", []string{"n1"}, 240 * s, 250 * s})
+	// No window crosses the grid of cells, hence neither a day. Cells of few nodes are longer.
+	f(10*s, []rollup.Touched{{"a", "n1", 239 * s, 241 * s}}, rollup.Window{"a", []string{"n1"}, 230 * s, 250 * s})
+	f(10*s, []rollup.Touched{{"a", "n1", 24*unit.Hour - 1, 24 * unit.Hour}},
+		rollup.Window{"a", []string{"n1"}, 24*unit.Hour - 10*s, 24 * unit.Hour}, rollup.Window{"a", []string{"n1"}, 24 * unit.Hour, 24*unit.Hour + 10*s})
+	var many []rollup.Touched
+	var names []string
+	for i := range 1000 {
+		names = append(names, fmt.Sprintf("n%03d", i))
+		many = append(many, rollup.Touched{"a", names[i], 239 * s, 241 * s})
+	}
+	f(10*s, many, rollup.Window{"a", names, 230 * s, 240 * s}, rollup.Window{"a", names, 240 * s, 250 * s})
 	f(unit.Hour, []rollup.Touched{{"a", "n1", 24*unit.Hour - 1, 24 * unit.Hour}},
 		rollup.Window{"a", []string{"n1"}, 23 * unit.Hour, 24 * unit.Hour}, rollup.Window{"a", []string{"n1"}, 24 * unit.Hour, 25 * unit.Hour})
 	// What a node brought in two messages is one window.
 	f(minute, []rollup.Touched{{"a", "n1", 0, 1}, {"a", "n1", 3 * minute, 3 * minute}}, rollup.Window{"a", []string{"n1"}, 0, 4 * minute})
 }
 
-// Every bucket touched lies in exactly one window of its node, whatever the order, and no window is longer than a cell.
+// Every bucket touched lies in exactly one window of its node, whatever the order, and no window crosses a day.
 func TestEveryTouchedBucketIsInOneWindow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		width := rapid.SampledFrom(rollup.Levels).Draw(t, "level").Width
@@ -68,7 +79,8 @@ func TestEveryTouchedBucketIsInOneWindow(t *testing.T) {
 			}
 		}
 		for _, w := range plan {
-			if w.To-w.From > 24*width || w.From%width != 0 || w.To%width != 0 {
+			day := func(t unit.Micros) int64 { return int64(math.Floor(float64(t) / float64(24*unit.Hour))) }
+			if w.From >= w.To || w.From%width != 0 || w.To%width != 0 || day(w.From) != day(w.To-1) {
 				t.Fatalf("window %v of buckets of %d", w, width)
 			}
 		}

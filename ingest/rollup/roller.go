@@ -62,6 +62,8 @@ type Store interface {
 	// Touched tells what messages beyond the progress brought, and how far that goes: not further than within, if it is given. No
 	// cursors mean that there was nothing. It may stop early, and goes on at the next call.
 	Touched(ctx context.Context, from Progress, within *Progress) ([]Touched, map[int32]Cursor, error)
+	// Following are, of a level of sums, buckets after the windows that rest on what is in them. The windows do not follow one another.
+	Following(ctx context.Context, level int, of []Window) ([]Touched, error)
 	// Build builds the buckets of a window from all that is stored of them. Building twice is building once.
 	Build(ctx context.Context, level int, w Window) error
 	// Advance notes how far a level is.
@@ -74,10 +76,20 @@ type Level struct {
 	Name string
 	// Width is the length of a bucket.
 	Width unit.Micros
+	// Within is the level that must have what this one takes in, or Samples.
+	Within int
+	// Sums says that buckets are sums by node.
+	Sums bool
 }
 
-// Levels are built from the first on, each from the one before it.
-var Levels = []Level{{"10s", 10 * unit.Second}, {"1m", 60 * unit.Second}, {"1h", unit.Hour}}
+// Samples stands for what no level is below of.
+const Samples = -1
+
+// Levels are built from the first on. The finest sums look for the last readings before a gap among minutes.
+var Levels = []Level{
+	{"10s", 10 * unit.Second, Samples, false}, {"1m", 60 * unit.Second, 0, false}, {"1h", unit.Hour, 1, false},
+	{"node_10s", 10 * unit.Second, 1, true}, {"node_1m", 60 * unit.Second, 1, true}, {"node_1h", unit.Hour, 2, true},
+}
 
 // Roller brings rollups up to date. One pass runs at a time.
 type Roller struct {
@@ -96,7 +108,7 @@ func New(cfg Config, store Store, log *slog.Logger, reg prometheus.Registerer) (
 	}
 	r := &Roller{
 		cfg: cfg, store: store, log: log,
-		windows:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattledger_ingest_rollup_windows_total", Help: "Stretches of at most 24 buckets of up to 1,000 nodes that were built."}, []string{"level"}),
+		windows:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattledger_ingest_rollup_windows_total", Help: "Stretches of buckets, at most 24 of 1,000 nodes or more of fewer, that were built."}, []string{"level"}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{Name: "wattledger_ingest_rollup_failures_total", Help: "Passes over rollups that ended with an error; the next goes on where the last rows were noted."}),
 		last: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "wattledger_ingest_rollup_received_timestamp_seconds", Help: "Time of receipt of the latest message that a level holds.",
@@ -132,8 +144,8 @@ func (r *Roller) level(ctx context.Context, i int, now unit.Micros) error {
 		return nil
 	}
 	var within *Progress
-	if i > 0 {
-		below, err := r.store.Progress(ctx, i-1)
+	if level.Within != Samples {
+		below, err := r.store.Progress(ctx, level.Within)
 		if err != nil {
 			return err
 		}
@@ -144,7 +156,17 @@ func (r *Roller) level(ctx context.Context, i int, now unit.Micros) error {
 		if err != nil || len(cursors) == 0 {
 			return err
 		}
-		for _, w := range Plan(level.Width, touched) {
+		plan := Plan(level.Width, touched)
+		if level.Sums {
+			more, err := r.store.Following(ctx, i, spans(plan))
+			if err != nil {
+				return err
+			}
+			if len(more) > 0 {
+				plan = Plan(level.Width, append(touched, more...))
+			}
+		}
+		for _, w := range plan {
 			if err := r.store.Build(ctx, i, w); err != nil {
 				return err
 			}

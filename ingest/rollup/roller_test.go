@@ -3,8 +3,10 @@ package rollup_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +22,7 @@ type steps struct {
 	last     int64 // offset stored
 	progress map[int]rollup.Progress
 	did      []string
+	later    []rollup.Touched // what follows
 	fail     error
 }
 
@@ -36,6 +39,11 @@ func (s *steps) Touched(_ context.Context, from rollup.Progress, within *rollup.
 		return nil, nil, nil
 	}
 	return []rollup.Touched{{Site: "s", Node: "n", First: 0, Last: 1}}, map[int32]rollup.Cursor{0: {Offset: to, Received: 7 * unit.Second}}, nil
+}
+
+func (s *steps) Following(_ context.Context, level int, of []rollup.Window) ([]rollup.Touched, error) {
+	s.did = append(s.did, fmt.Sprintf("after %s %d", rollup.Levels[level].Name, of[0].To/unit.Second))
+	return s.later, nil
 }
 
 func (s *steps) Build(_ context.Context, level int, _ rollup.Window) error {
@@ -65,25 +73,37 @@ func TestPass(t *testing.T) {
 		}
 	}
 	m := 60 * unit.Second
-	f(0, 100*m)                                                                        // nothing came
-	f(5, 100*m, "build 10s", "note 10s", "build 1m", "note 1m", "build 1h", "note 1h") // rows first, each level after the one below
-	f(5, 101*m)                                                                        // nothing new
-	f(6, 101*m, "build 10s", "note 10s", "build 1m", "note 1m")                        // hours have time
-	f(7, 110*m, "build 10s", "note 10s", "build 1m", "note 1m", "build 1h", "note 1h") // all that came since
-	f(8, 3*m, "build 10s", "note 10s", "build 1m", "note 1m", "build 1h", "note 1h")   // a clock that was set back stops nothing
+	minutes := []string{"build 10s", "note 10s", "build 1m", "note 1m"} // rows first, each level after the one below
+	sums := []string{"after node_10s 10", "build node_10s", "note node_10s", "after node_1m 60", "build node_1m", "note node_1m"}
+	hours, hourSums := []string{"build 1h", "note 1h"}, []string{"after node_1h 3600", "build node_1h", "note node_1h"}
+	all := slices.Concat(minutes, hours, sums, hourSums)
+	f(0, 100*m)                                  // nothing came
+	f(5, 100*m, all...)                          // sums last
+	f(5, 101*m)                                  // nothing new
+	f(6, 101*m, slices.Concat(minutes, sums)...) // hours have time
+	f(7, 110*m, all...)                          // all that came since
+	f(8, 3*m, all...)                            // a clock that was set back stops nothing
 	s.fail = errors.New("the database is away")
 	f(9, 120*m, "build 10s") // not noted
 	s.fail = nil
-	f(9, 121*m, "build 10s", "note 10s", "build 1m", "note 1m", "build 1h", "note 1h") // and made good
+	f(9, 121*m, all...) // and made good
+	// What follows is built with what was touched, and not looked at further.
+	s.later = []rollup.Touched{{Site: "s", Node: "n", First: 25 * unit.Hour, Last: 25 * unit.Hour}}
+	f(10, 122*m, slices.Concat(minutes, []string{
+		"after node_10s 10", "build node_10s", "build node_10s", "note node_10s", "after node_1m 60", "build node_1m", "build node_1m", "note node_1m",
+	})...)
 	want := `
 # HELP wattledger_ingest_rollup_failures_total Passes over rollups that ended with an error; the next goes on where the last rows were noted.
 # TYPE wattledger_ingest_rollup_failures_total counter
 wattledger_ingest_rollup_failures_total 1
-# HELP wattledger_ingest_rollup_windows_total Stretches of at most 24 buckets of up to 1,000 nodes that were built.
+# HELP wattledger_ingest_rollup_windows_total Stretches of buckets, at most 24 of 1,000 nodes or more of fewer, that were built.
 # TYPE wattledger_ingest_rollup_windows_total counter
-wattledger_ingest_rollup_windows_total{level="10s"} 5
+wattledger_ingest_rollup_windows_total{level="10s"} 6
 wattledger_ingest_rollup_windows_total{level="1h"} 4
-wattledger_ingest_rollup_windows_total{level="1m"} 5
+wattledger_ingest_rollup_windows_total{level="1m"} 6
+wattledger_ingest_rollup_windows_total{level="node_10s"} 7
+wattledger_ingest_rollup_windows_total{level="node_1h"} 4
+wattledger_ingest_rollup_windows_total{level="node_1m"} 7
 `
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "wattledger_ingest_rollup_failures_total", "wattledger_ingest_rollup_windows_total"); err != nil {
 		t.Error(err)

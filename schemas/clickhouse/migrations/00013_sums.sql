@@ -42,13 +42,15 @@ SELECT site, node, model, bucket, devices, power_mw, energy_mj, span_us, sm_acti
 FROM {{.Table}} FINAL WHERE devices > 0;
 -- +goose StatementEnd
 {{- end}}
--- Who looks for the last reading before a long gap asks by run; a run that has just begun is in none of it.
+-- Who looks for the last reading before a long gap asks by run; one that has just begun is in none of it.
+{{- range .Tiers}}{{if ne .Source "samples"}}
 -- +goose StatementBegin
-ALTER TABLE {{.Table "rollup_1h"}} ADD INDEX IF NOT EXISTS by_run run TYPE bloom_filter GRANULARITY 1;
+ALTER TABLE {{$.Table .Table}} ADD INDEX IF NOT EXISTS by_run run TYPE bloom_filter GRANULARITY 1;
 -- +goose StatementEnd
 -- +goose StatementBegin
-ALTER TABLE {{.Table "rollup_1h"}} MATERIALIZE INDEX by_run;
+ALTER TABLE {{$.Table .Table}} MATERIALIZE INDEX by_run;
 -- +goose StatementEnd
+{{- end}}{{end}}
 
 -- A batch's entries by hour, node and holder. Rows add up: what later batches adjust is in rows of theirs.
 -- +goose StatementBegin
