@@ -1,0 +1,320 @@
+package query
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// reader yields what statements read FROM, within a scope. This file alone names tables: a plan that does not go through it cannot read
+// anything, which a test holds. What a tenant may see:
+//
+//   - of the ledger, lines with its tenant; of seals, that they are there, when and under which root;
+//   - of what devices read, rows that lie in a stretch in which it held the device wholly and nobody else held it, its GPU or an instance
+//     of it; of an instance, only what is the instance's own;
+//   - of the quality of device-hours, and of incidents of a device, those within such a stretch;
+//   - of sites, nodes and devices, those where it held something; nothing of how many there are besides.
+type reader struct {
+	scope Scope
+	args  *args
+}
+
+// own is the condition for lines of the ledger.
+func (r reader) own() string {
+	if r.scope.All {
+		return "1"
+	}
+	return "(tenant = " + r.args.text(r.scope.Tenant) + " AND account IN ('tenant', 'held_idle'))"
+}
+
+// tenantOnly is the condition where there is a tenant and no account.
+func (r reader) tenantOnly(column string) string {
+	if r.scope.All {
+		return "1"
+	}
+	return column + " = " + r.args.text(r.scope.Tenant)
+}
+
+func item(columns, from string, where ...string) string {
+	return "(SELECT " + columns + " FROM " + from + " WHERE " + and(where...) + ")"
+}
+
+func and(conditions ...string) string {
+	kept := slices.DeleteFunc(slices.Clone(conditions), func(c string) bool { return c == "" || c == "1" })
+	if len(kept) == 0 {
+		return "1"
+	}
+	return strings.Join(kept, " AND ")
+}
+
+// book is a table of ledger lines: how fine it is.
+type book int
+
+const (
+	subtotals book = iota // by site, hour, account, tenant
+	hourSums              // and by node, model, project, model_id, purpose
+	entries               // the lines themselves
+)
+
+func (b book) String() string { return []string{"subtotal", "hour_sum", "entry"}[b] }
+
+// lines are those of the ledger that the scope may see.
+func (r reader) lines(b book, columns string, where ...string) string {
+	return item(columns, b.String(), append([]string{r.own()}, where...)...)
+}
+
+// seals are the batches. Why a batch closed as it did names others' nodes, and its sums are of all tenants.
+func (r reader) seals(where ...string) string {
+	const open = "site, batch, root, previous, hour, closing, rules, inserted"
+	if r.scope.All {
+		return item(open+", reason, entries, adjustments, measured_mj + estimated_mj + modelled_mj AS energy_mj, sample_rows", "seals FINAL", where...)
+	}
+	return item(open+", '' AS reason, toUInt32(0) AS entries, toUInt32(0) AS adjustments, toInt64(0) AS energy_mj, toInt64(0) AS sample_rows",
+		"seals FINAL", append([]string{r.ofSites("site")}, where...)...)
+}
+
+// log is where in the transparency log a seal stands.
+func (r reader) log(where ...string) string {
+	return item("position, site, batch, root", "log_records", append([]string{r.ofSites("site")}, where...)...)
+}
+
+// ofSites is the condition that a site is one where the tenant held something.
+func (r reader) ofSites(column string) string {
+	if r.scope.All {
+		return "1"
+	}
+	return column + " IN (SELECT site FROM allocations FINAL WHERE tenant = " + r.args.text(r.scope.Tenant) + ")"
+}
+
+// held are the stretches in which the tenant held a device wholly: [s, e) in microseconds, whether it is a MIG instance, and nobody else
+// held any part of it, of its GPU, or of an instance of it.
+func (r reader) held() string {
+	t := r.args.text(r.scope.Tenant)
+	const end = "if(end_us = 0, 9223372036854775807, end_us)"
+	mine := "(SELECT DISTINCT device FROM allocations FINAL WHERE tenant = " + t + " AND thousandths >= 1000)"
+	kin := "(SELECT device AS of, device AS target FROM " + mine +
+		" UNION ALL SELECT parent_uuid AS of, uuid AS target FROM devices FINAL WHERE parent_uuid != '' AND uuid IN " + mine +
+		" UNION ALL SELECT uuid AS of, parent_uuid AS target FROM devices FINAL WHERE parent_uuid != '' AND parent_uuid IN " + mine + ")"
+	edges := "(SELECT site, device, arrayJoin([(start_us, 1, 0), (" + end + ", -1, 0)]) AS edge FROM allocations FINAL WHERE tenant = " + t +
+		" AND thousandths >= 1000 AND " + end + " > start_us" +
+		" UNION ALL SELECT a.site AS site, k.target AS device, arrayJoin([(a.start_us, 0, 1), (a.until, 0, -1)]) AS edge" +
+		" FROM (SELECT site, device, start_us, " + end + " AS until FROM allocations FINAL WHERE tenant != " + t + " AND " + end + " > start_us) AS a" +
+		" INNER JOIN (SELECT DISTINCT of, target FROM " + kin + ") AS k ON k.of = a.device)"
+	at := "(SELECT site, device, edge.1 AS t, sum(edge.2) AS mine, sum(edge.3) AS others FROM " + edges + " GROUP BY site, device, t)"
+	sums := "(SELECT site, device, t, sum(mine) OVER up > 0 AND sum(others) OVER up = 0 AS ok, " +
+		"leadInFrame(t, 1, 9223372036854775807) OVER (PARTITION BY site, device ORDER BY t ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING) AS next FROM " + at +
+		" WINDOW up AS (PARTITION BY site, device ORDER BY t ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW))"
+	islands := "(SELECT site, device, t, next, ok, countIf(NOT ok) OVER (PARTITION BY site, device ORDER BY t ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS island FROM " + sums + ")"
+	return "(SELECT site, device, min(t) AS s, max(next) AS e, device IN (SELECT uuid FROM devices FINAL WHERE kind = 'mig') AS mig FROM " + islands +
+		" WHERE ok GROUP BY site, device, island)"
+}
+
+// ofInstance are the metrics that a MIG instance has of its own. All else that is read on one is its GPU's, which others share.
+var ofInstance = []string{
+	"gr_engine_active_us", "sm_active_us", "sm_occupancy_us", "tensor_active_us", "dram_active_us", "fp64_active_us", "fp32_active_us", "fp16_active_us",
+	"fb_used_mib", "fb_free_mib", "ticks_expected", "ticks_read",
+}
+
+const (
+	noCounter = "18446744073709551615"
+	noCode    = "4294967295"
+)
+
+// telemetry is what devices read in a stretch, from samples or rollups alike: site, node, device, run, epoch, held (the begin of the
+// holding that the row lies in; 0 for the operator), at (seconds since 1970), ft and lt (first and last instant, in microseconds, by the
+// clock of the energy counter or by the tick), and of each metric name_lo and name_hi: the least and the greatest value, NULL where it was not read.
+func (r reader) telemetry(s segment, energyClock bool, counters, gauges, codes []string, where ...string) string {
+	type column struct{ name, expr, metric string }
+	var columns []column
+	add := func(name, expr, metric string) { columns = append(columns, column{name, expr, metric}) }
+	lv := levels[s.level]
+	from, time, width := "sample", "tick", "0"
+	if s.level > 0 {
+		from, time, width = "rollup_"+lv.name, "bucket", strconv.FormatInt(lv.width*1_000_000, 10)
+	}
+	switch {
+	case s.level == 0 && energyClock:
+		add("ft", "energy_ts", "")
+		add("lt", "energy_ts", "")
+	case s.level == 0:
+		add("ft", "toNullable(toUnixTimestamp64Micro(tick))", "")
+		add("lt", "toNullable(toUnixTimestamp64Micro(tick))", "")
+	case energyClock:
+		add("ft", "toInt64(nullIf(first_energy_ts, "+noCounter+"))", "")
+		add("lt", "toInt64(nullIf(last_energy_ts, "+noCounter+"))", "")
+	default:
+		add("ft", "toNullable(toUnixTimestamp64Micro(first_tick))", "")
+		add("lt", "toNullable(toUnixTimestamp64Micro(last_tick))", "")
+	}
+	both := func(names []string, rolled func(name, side string) string) {
+		for _, n := range names {
+			for side, short := range map[string]string{"_min": "_lo", "_max": "_hi"} {
+				expr := n
+				if s.level > 0 {
+					expr = rolled(n, side)
+				}
+				add(n+short, expr, n)
+			}
+		}
+	}
+	both(counters, func(n, side string) string { return "nullIf(" + n + side + ", " + noCounter + ")" })
+	both(gauges, func(n, side string) string { return "if(isNaN(" + n + side + "), NULL, " + n + side + ")" })
+	both(codes, func(n, _ string) string { return "nullIf(" + n + ", " + noCode + ")" })
+	slices.SortFunc(columns, func(a, b column) int { return strings.Compare(a.name, b.name) })
+
+	seconds := "toInt64(toUnixTimestamp(" + time + "))"
+	if s.level == 0 {
+		seconds = "intDiv(toUnixTimestamp64Micro(tick), 1000000)"
+	}
+	lo, hi := r.args.seconds(s.from), r.args.seconds(s.to)
+	conds := append([]string{
+		lv.coarse + "(" + time + ") >= " + lv.coarse + "(" + lo + ")", lv.coarse + "(" + time + ") <= " + lv.coarse + "(" + hi + ")",
+		time + " >= " + lo, time + " < " + hi,
+	}, where...)
+	place := "site, node, device, run, energy_epoch AS epoch, " + seconds + " AS at, "
+	if s.level == 0 {
+		place = "site, node, device, run, ifNull(energy_epoch, " + noCode + ") AS epoch, " + seconds + " AS at, "
+	}
+	if r.scope.All {
+		list := make([]string, len(columns))
+		for i, c := range columns {
+			list[i] = c.expr + " AS " + c.name
+		}
+		return item(place+"toInt64(0) AS held, "+strings.Join(list, ", "), from, conds...)
+	}
+	inner, outer := make([]string, len(columns)), make([]string, len(columns))
+	for i, c := range columns {
+		inner[i] = c.expr + " AS " + c.name
+		outer[i] = "r." + c.name + " AS " + c.name
+		if c.metric != "" && !slices.Contains(ofInstance, c.metric) {
+			outer[i] = "if(h.mig, NULL, r." + c.name + ") AS " + c.name
+		}
+	}
+	begin := "toInt64(toUnixTimestamp(" + time + ")) * 1000000"
+	if s.level == 0 {
+		begin = "toUnixTimestamp64Micro(tick)"
+	}
+	held := r.held()
+	rows := item(place+begin+" AS begin, "+strings.Join(inner, ", "), from, append(conds, "(site, device) IN (SELECT site, device FROM "+held+")")...)
+	return "(SELECT r.site AS site, r.node AS node, r.device AS device, r.run AS run, r.epoch AS epoch, r.at AS at, h.s AS held, " + strings.Join(outer, ", ") +
+		" FROM " + rows + " AS r ASOF INNER JOIN " + held + " AS h ON h.site = r.site AND h.device = r.device AND r.begin >= h.s WHERE r.begin + " + width + " <= h.e" +
+		map[bool]string{true: " AND r.begin < h.e", false: ""}[s.level == 0] + ")"
+}
+
+// nodeSums are the sums of a level over the devices of a node and model. They are of whoever held them: the operator's.
+func (r reader) nodeSums(s segment, columns string, where ...string) string {
+	lv := levels[s.level]
+	lo, hi := r.args.seconds(s.from), r.args.seconds(s.to)
+	if !r.scope.All {
+		where = append(where, "0")
+	}
+	return item(columns, "node_sum_"+lv.name, append([]string{"bucket >= " + lo, "bucket < " + hi}, where...)...)
+}
+
+// deviceHours are the lines about quality: of a tenant, those of hours in which it held the device from end to end.
+func (r reader) deviceHours(columns string, where ...string) string {
+	if r.scope.All {
+		return item(columns, "device_hour", where...)
+	}
+	rows := item("*, toInt64(toUnixTimestamp(hour)) * 1000000 AS begin", "device_hour", append([]string{"device != ''"}, where...)...)
+	joined := "(SELECT q.*, h.e AS e, h.mig AS mig FROM " + rows + " AS q ASOF INNER JOIN " + r.held() +
+		" AS h ON h.site = q.site AND h.device = q.device AND q.begin >= h.s WHERE q.begin + 3600000000 <= h.e)"
+	return item(columns, joined, "NOT mig")
+}
+
+// qualitySums are sums of the lines about quality: the operator's.
+func (r reader) qualitySums(columns string, where ...string) string {
+	if !r.scope.All {
+		where = append(where, "0")
+	}
+	return item(columns, "quality_sum", where...)
+}
+
+// incidents are what happened: of a tenant, on a device while it held it.
+func (r reader) incidents(where ...string) string {
+	const columns = "site, node, kind, reason, device, from_us, to_us, amount"
+	if r.scope.All {
+		return item(columns, "incident", where...)
+	}
+	rows := item(columns, "incident", append([]string{"device != ''"}, where...)...)
+	return "(SELECT i.site AS site, i.node AS node, i.kind AS kind, i.reason AS reason, i.device AS device, i.from_us AS from_us, i.to_us AS to_us, i.amount AS amount FROM " +
+		rows + " AS i ASOF INNER JOIN " + r.held() + " AS h ON h.site = i.site AND h.device = i.device AND i.from_us >= h.s WHERE i.to_us <= h.e AND NOT h.mig)"
+}
+
+// cuts are the values of counters at edges: of a tenant, within a stretch in which it held the device, without the absolute
+// values, whose differences would tell what others took between its holdings.
+func (r reader) cuts(where ...string) string {
+	const columns = "site, device, epoch, t, t0, c0, t1, c1, c, low, high, open, interpolated, edition, batch"
+	if r.scope.All {
+		return item(columns, "cut", where...)
+	}
+	rows := item(columns, "cut", where...)
+	return "(SELECT u.site AS site, u.device AS device, u.epoch AS epoch, u.t AS t, u.t AS t0, toInt64(-1) AS c0, u.t AS t1, toInt64(-1) AS c1, toInt64(-1) AS c, " +
+		"toInt64(-1) AS low, toInt64(-1) AS high, u.open AS open, u.interpolated AS interpolated, u.edition AS edition, u.batch AS batch FROM " + rows +
+		" AS u ASOF INNER JOIN " + r.held() + " AS h ON h.site = u.site AND h.device = u.device AND u.t >= h.s WHERE u.t <= h.e AND NOT h.mig)"
+}
+
+// sites, of a tenant those where it held something.
+func (r reader) sites(where ...string) string {
+	return item("id AS site, country, zone, operator, operator_country, pue_thousandths", "sites FINAL", append([]string{r.ofSites("id")}, where...)...)
+}
+
+// nodes, of a tenant those with a device that it held wholly.
+func (r reader) nodes(where ...string) string {
+	if !r.scope.All {
+		where = append(where, "id IN (SELECT node FROM devices FINAL WHERE uuid IN (SELECT device FROM "+r.held()+"))")
+	}
+	return item("site, id AS node, rack, model, from_us, to_us", "node", where...)
+}
+
+// devices, of a tenant those that it held wholly.
+func (r reader) devices(where ...string) string {
+	if !r.scope.All {
+		where = append(where, "uuid IN (SELECT device FROM "+r.held()+")")
+	}
+	return item("site, node, uuid AS device, parent_uuid AS parent, kind, model, serial, driver, vbios, gpu_index, slices, energy_source, limit_mw, from_us, to_us", "device", where...)
+}
+
+// models are the models of devices by uuid, without stays, which is cheaper.
+func (r reader) models(where ...string) string {
+	if !r.scope.All {
+		where = append(where, "uuid IN (SELECT device FROM "+r.held()+")")
+	}
+	return item("uuid AS device, any(model) AS model, any(gpu_index) AS gpu_index", "devices FINAL", and(where...)+" GROUP BY uuid")
+}
+
+// racks are the racks of nodes.
+func (r reader) racks(where ...string) string {
+	return item("site, id AS node, rack", "nodes FINAL", append([]string{r.ofSites("site")}, where...)...)
+}
+
+// tenants, of a tenant itself.
+func (r reader) tenants(where ...string) string {
+	return item("id AS tenant, name, sector, size_class, country, allowed_countries", "tenants FINAL", append([]string{r.tenantOnly("id")}, where...)...)
+}
+
+// allocations, of a tenant its own.
+func (r reader) allocations(where ...string) string {
+	return item("id AS allocation, site, device, thousandths, start_us, end_us, tenant, project, workload, model_id, purpose, scheduler_ref",
+		"allocations FINAL", append([]string{r.tenantOnly("tenant")}, where...)...)
+}
+
+// messages, gaps between them and the progress of rollups are the operator's.
+func (r reader) messages(columns string, where ...string) string {
+	return item(columns, "messages", append([]string{"topic = 'wl.sample.v1'", r.operator()}, where...)...)
+}
+
+func (r reader) missing(where ...string) string {
+	return item("*", "missing", append([]string{r.operator()}, where...)...)
+}
+
+func (r reader) progress(where ...string) string {
+	return item("tier, kafka_partition, kafka_offset, received, at", "rollup_progress FINAL", append([]string{r.operator()}, where...)...)
+}
+
+func (r reader) operator() string {
+	if r.scope.All {
+		return "1"
+	}
+	return "0"
+}
