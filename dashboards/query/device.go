@@ -167,11 +167,11 @@ func (s statement) devicePoints(m reading, grid Grid, at int, keep []string) poi
 	inner, value := s.byDevice(m, slot, int64(grid.Step/time.Second), at, from, to, keep)
 	place, exprs := s.places()
 	cols, names := groups(exprs)
-	base := "(SELECT " + cols + ", slot, " + value.of + " AS v, " + value.weight + " AS w FROM " + inner + place + " GROUP BY " + names + ", slot)"
+	base := "(SELECT " + cols + ", slot, " + value.of + " AS v, " + value.weight + " AS w FROM " + inner + " AS read" + place + " GROUP BY " + names + ", slot)"
 	p := points{names: names, item: base}
 	p.total = "(SELECT " + names + ", " + value.over + " AS v FROM " + base + " GROUP BY " + names + ")"
 	if m.fold == foldRatio { // the ratio of the sums over the range, not the mean of ratios
-		p.total = "(SELECT " + cols + ", " + value.of + " AS v FROM " + inner + place + " GROUP BY " + names + ")"
+		p.total = "(SELECT " + cols + ", " + value.of + " AS v FROM " + inner + " AS read" + place + " GROUP BY " + names + ")"
 	}
 	return p
 }

@@ -318,3 +318,16 @@ func (r reader) operator() string {
 	}
 	return "0"
 }
+
+// noGPUs are the devices that are no GPU, or only a part of one.
+func (r reader) noGPUs() string {
+	return "(SELECT uuid FROM devices FINAL WHERE kind IN ('mig', 'cpu'))"
+}
+
+// freshness is when anything was last read at a site, which tells nothing of whose.
+func (r reader) freshness() string {
+	return item("site, last_tick", "messages", "topic = 'wl.sample.v1'", r.ofSites("site"))
+}
+
+// migrations are the steps by which the tables were made.
+func (r reader) migrations() string { return item("version_id", "goose_db_version") }

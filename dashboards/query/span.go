@@ -1,6 +1,8 @@
 package query
 
 import (
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -50,20 +52,20 @@ func (s Span) step(least time.Duration) time.Duration {
 	length := s.To.Sub(s.From)
 	need := max(length/time.Duration(s.MaxPoints), s.Interval, least)
 	for _, step := range steps {
-		if step >= need && points(length, step) <= s.MaxPoints {
+		if step >= need && slots(length, step) <= s.MaxPoints {
 			return step
 		}
 	}
 	week := 7 * day
 	n := max((need+week-1)/week, 1)
-	for points(length, n*week) > s.MaxPoints && s.MaxPoints > 1 {
+	for slots(length, n*week) > s.MaxPoints && s.MaxPoints > 1 {
 		n++
 	}
 	return n * week
 }
 
-// points is how many slots a range of that length can touch.
-func points(length, step time.Duration) int { return int((length + step - 1) / step) }
+// slots is how many slots a range of that length can touch.
+func slots(length, step time.Duration) int { return int((length + step - 1) / step) }
 
 // Grid is where the slots of a series begin. Under a day they lie on multiples of the step since 1970, from a day on at midnight of a
 // zone, so that one may be 23 or 25 hours long.
@@ -180,4 +182,46 @@ func (s State) segments(at int, from, to int64) []segment {
 		out = append(out, segment{0, from, to})
 	}
 	return out
+}
+
+// Fill spreads points over the grid: each slot between the first and the last of the range has a time, and what was not known is Absent. Where
+// points lie further apart as a rule, as those of a slow collector do, a time stands between two of them only where one is missing.
+func (g Grid) Fill(times []int64, values []float64) ([]time.Time, []float64) {
+	n := min(len(times), len(values))
+	known := make(map[int64]float64, n)
+	for i := range n {
+		known[times[i]] = values[i]
+	}
+	sorted := slices.Sorted(maps.Keys(known))
+	usual := 1
+	if len(sorted) > 2 {
+		index := make(map[int64]int, len(g.Starts))
+		for i, t := range g.Starts {
+			index[t] = i
+		}
+		var apart []int
+		for i := 1; i < len(sorted); i++ {
+			apart = append(apart, index[sorted[i]]-index[sorted[i-1]])
+		}
+		slices.Sort(apart)
+		usual = max(apart[len(apart)/2], 1)
+	}
+	out, vs := make([]time.Time, 0, len(g.Starts)), make([]float64, 0, len(g.Starts))
+	missing := 0
+	for _, t := range g.Starts {
+		v, ok := known[t]
+		switch {
+		case ok:
+			missing = 0
+		case usual > 1:
+			if missing++; missing != usual {
+				continue
+			}
+			v = Absent
+		default:
+			v = Absent
+		}
+		out, vs = append(out, time.Unix(t, 0).UTC()), append(vs, v)
+	}
+	return out, vs
 }

@@ -1,0 +1,205 @@
+// Package clickhouse runs the questions of dashboards/query on ClickHouse and shapes the answers into frames.
+//
+// It owns the limits under which statements run (time, memory, rows; read only) and what is known for a few seconds about how far the
+// ledger and the rollups are. It promises that nothing is asked of the engine but what query planned within the scope it was
+// handed, and that cancelling a question cancels its statements. Who asks, and what is kept, is the caller's to decide.
+package clickhouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/wattledger/wattledger/dashboards/query"
+	schema "github.com/wattledger/wattledger/schemas/clickhouse"
+)
+
+// Limits bound what one statement may take.
+type Limits struct {
+	Time   time.Duration
+	Memory int64 // bytes
+	Rows   int   // of the answer
+}
+
+// Options are what an operator configures. The zero value of a limit is the default.
+type Options struct {
+	// Panel bounds the statements of panels, SQL those of an operator's own.
+	Panel, SQL Limits
+	// AllowSQL lets an operator's own statements run at all.
+	AllowSQL bool
+	// Retention says how old levels of telemetry get; the zero value is the default of `wattledger migrate`.
+	Retention schema.Retention
+	// StateFor is for how long what is known of the ledger and the rollups is taken for granted.
+	StateFor time.Duration
+	// Threads is how many threads of the server a statement may take; 0 leaves it to the server.
+	Threads int
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// DefaultOptions are those of an operator who configures nothing.
+func DefaultOptions() Options {
+	return Options{
+		Panel:     Limits{Time: 30 * time.Second, Memory: 1 << 30, Rows: 200_000},
+		SQL:       Limits{Time: 10 * time.Second, Memory: 1 << 30, Rows: 100_000},
+		Retention: schema.DefaultRetention(),
+		StateFor:  5 * time.Second,
+		Now:       time.Now,
+	}
+}
+
+// Store answers questions. It is safe for use by several goroutines.
+type Store struct {
+	conn driver.Conn
+	opt  Options
+
+	mu    sync.Mutex // guards state
+	state query.State
+}
+
+// New is inert. The connection stays the caller's.
+func New(conn driver.Conn, opt Options) *Store {
+	def := DefaultOptions()
+	fill := func(l *Limits, d Limits) {
+		if l.Time <= 0 {
+			l.Time = d.Time
+		}
+		if l.Memory <= 0 {
+			l.Memory = d.Memory
+		}
+		if l.Rows <= 0 {
+			l.Rows = d.Rows
+		}
+	}
+	fill(&opt.Panel, def.Panel)
+	fill(&opt.SQL, def.SQL)
+	if opt.Retention == (schema.Retention{}) {
+		opt.Retention = def.Retention
+	}
+	if opt.StateFor <= 0 {
+		opt.StateFor = def.StateFor
+	}
+	if opt.Now == nil {
+		opt.Now = def.Now
+	}
+	return &Store{conn: conn, opt: opt}
+}
+
+func (s *Store) options() query.Options {
+	days := func(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
+	r := s.opt.Retention
+	return query.Options{SQL: s.opt.AllowSQL, Kept: query.Kept{Samples: days(r.Samples), S10: days(r.Rollup10s), M1: days(r.Rollup1m), H1: days(r.Rollup1h)}}
+}
+
+// Query answers a question within a scope. A question that is refused gives a *query.Refusal.
+func (s *Store) Query(ctx context.Context, scope query.Scope, q query.Query, span query.Span) ([]query.Frame, error) {
+	if err := scope.Check(); err != nil {
+		return nil, err
+	}
+	if _, err := q.Validate(); err != nil {
+		return nil, err // before anything is asked
+	}
+	state, err := s.recent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := query.New(q, scope, span, state, s.options())
+	if err != nil {
+		return nil, err
+	}
+	frames := make([][]query.Frame, len(plan.Statements))
+	if err := s.each(len(plan.Statements), func(i int) (err error) {
+		frames[i], err = s.run(ctx, plan.Statements[i])
+		return err
+	}); err != nil {
+		return nil, fmt.Errorf("ask for %s %s: %w", q.Kind, q.Metric, err)
+	}
+	var out []query.Frame
+	for _, f := range frames {
+		out = append(out, f...)
+	}
+	return out, nil
+}
+
+// each runs n tasks side by side and waits for all.
+func (s *Store) each(n int, do func(int) error) error {
+	if n == 1 {
+		return do(0)
+	}
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { errs[i] = do(i) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// settings are those that every statement runs under. All of them are among those that a read-only user may be let change.
+func (s *Store) settings(own bool) clickhouse.Settings {
+	l := s.opt.Panel
+	if own {
+		l = s.opt.SQL
+	}
+	out := clickhouse.Settings{
+		"max_execution_time": max(int(l.Time/time.Second), 1),
+		"max_memory_usage":   l.Memory,
+		"max_result_rows":    l.Rows,
+		// A grouping that is too large for memory goes to the disk before it fails.
+		"max_bytes_before_external_group_by":          l.Memory / 2,
+		"join_use_nulls":                              0,
+		"do_not_merge_across_partitions_select_final": 1,
+	}
+	if s.opt.Threads > 0 {
+		out["max_threads"] = s.opt.Threads
+	}
+	if own {
+		delete(out, "do_not_merge_across_partitions_select_final")
+		out["max_result_bytes"] = 256 << 20
+	}
+	return out
+}
+
+// rows runs a statement and hands its rows to each.
+func (s *Store) rows(ctx context.Context, sql string, values query.Args, own bool, each func(driver.Rows) error) error {
+	l := s.opt.Panel
+	if own {
+		l = s.opt.SQL
+	}
+	// The server ends a statement by itself; this is for a server that does not answer.
+	ctx, cancel := context.WithTimeout(ctx, l.Time+5*time.Second)
+	defer cancel()
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(s.settings(own)))
+	named := make([]any, 0, len(values))
+	for name, v := range values {
+		named = append(named, clickhouse.Named(name, v))
+	}
+	rows, err := s.conn.Query(ctx, sql, named...)
+	if err != nil {
+		return oneLine(err)
+	}
+	defer rows.Close()
+	if err := each(rows); err != nil {
+		return oneLine(err)
+	}
+	return oneLine(rows.Err())
+}
+
+// oneLine is an error whose text has no breaks.
+func oneLine(err error) error {
+	if err == nil || !strings.ContainsAny(err.Error(), "\r\n") {
+		return err
+	}
+	return &flat{err}
+}
+
+type flat struct{ err error }
+
+func (f *flat) Error() string { return strings.Join(strings.Fields(f.err.Error()), " ") }
+func (f *flat) Unwrap() error { return f.err }

@@ -1,0 +1,130 @@
+package query
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// summed is how a fleet's metric comes from the sums of nodes: a and b are summed over nodes in each bucket, then put together over the
+// buckets of a slot.
+type summed struct {
+	a, b string
+	// scale is what a, or a over b, is multiplied by.
+	scale string
+	// mean says that a is an amount at a time, so that buckets have a mean; otherwise they have a sum, or the greatest.
+	mean, most bool
+}
+
+var sumsOf = map[string]summed{
+	"power":             {a: "power_mw", scale: "0.001", mean: true},
+	"power_limit":       {a: "power_limit_w", scale: "1", mean: true},
+	"devices":           {a: "devices", scale: "1", mean: true},
+	"memory_used":       {a: "fb_used_mib", scale: "1048576", mean: true},
+	"nvlink":            {a: "if(span_us > 0, nvlink_bytes / span_us * devices, NULL)", scale: "1000000", mean: true},
+	"pcie":              {a: "if(span_us > 0, pcie_bytes / span_us * devices, NULL)", scale: "1000000", mean: true},
+	"sm_active":         {a: "sm_active_us", b: "span_us", scale: "1"},
+	"tensor_active":     {a: "tensor_active_us", b: "span_us", scale: "1"},
+	"dram_active":       {a: "dram_active_us", b: "span_us", scale: "1"},
+	"throttled_power":   {a: "power_violation_ns", b: "span_us", scale: "0.001"},
+	"throttled_thermal": {a: "thermal_violation_ns", b: "span_us", scale: "0.001"},
+	"coverage":          {a: "ticks_read", b: "ticks_expected", scale: "1"},
+	"ecc_sbe":           {a: "ecc_sbe", scale: "1"},
+	"ecc_dbe":           {a: "ecc_dbe", scale: "1"},
+	"gpu_temp":          {a: "gpu_temp_c_max", scale: "1", most: true},
+	"memory_temp":       {a: "memory_temp_c_max", scale: "1", most: true},
+}
+
+// fleet answers from the sums of nodes, and what is later than they reach from samples. A tenant's fleet is what it held.
+func (b *builder) fleet() error {
+	if !b.scope.All {
+		return b.ofDevices(readingsOf[b.q.Metric])
+	}
+	s := b.begin()
+	m := sumsOf[b.q.Metric]
+	at, step := b.opt.Kept.reach(b.span.step(10*time.Second), b.span.From, b.now, 1)
+	if step < time.Duration(levels[at].width)*time.Second {
+		step = time.Duration(levels[at].width) * time.Second
+	}
+	grid := b.span.grid(b.span.step(step))
+	from, to := grid.from(), max(ceil(b.span.To), grid.from()+1)
+	join, exprs := s.nodePlaces()
+	cols, names := groups(exprs)
+	inner, weight, value := "sum", "1.", ""
+	switch {
+	case m.most:
+		inner, value = "max", m.scale+" * toFloat64(max(a))"
+	case m.mean:
+		weight, value = "toFloat64(w)", m.scale+" * sumIf(toFloat64(a) * w, isNotNull(a)) / nullIf(sumIf(w, isNotNull(a)), 0)"
+	case m.b != "":
+		value = "if(sum(b) > 0, " + m.scale + " * toFloat64(sum(a)) / toFloat64(sum(b)), NULL)"
+	default:
+		value = m.scale + " * toFloat64(sum(a))"
+	}
+	var parts []string
+	for _, seg := range b.state.segments(at, from, to) {
+		columns, item, w := "a, b", "", strconv.FormatInt(max(levels[seg.level].width, 10), 10)
+		if seg.level > 0 {
+			list := "site, node, toInt64(toUnixTimestamp(bucket)) AS at, model, " + m.a + " AS a, " + orOne(m.b) + " AS b"
+			item = s.nodeSums(seg, list, s.nodeFilters(true)...)
+		} else {
+			item = s.recent(m, seg)
+		}
+		parts = append(parts, "SELECT "+cols+", at, "+w+" AS w, "+strings.Replace(strings.Replace(columns, "a", inner+"(a) AS a", 1), ", b", ", sum(b) AS b", 1)+
+			" FROM "+item+" AS sums"+join+" GROUP BY "+names+", at")
+	}
+	rows := "(SELECT " + names + ", at, a, b, " + weight + " AS w FROM (" + strings.Join(parts, " UNION ALL ") + "))"
+	p := points{names: names}
+	p.item = "(SELECT " + names + ", " + grid.slot(s.args, "at") + " AS slot, " + value + " AS v FROM " + rows + " GROUP BY " + names + ", slot)"
+	p.total = "(SELECT " + names + ", " + value + " AS v FROM " + rows + " GROUP BY " + names + ")"
+	s.rank(p, Result{Source: "node_" + levels[at].name}, grid)
+	return nil
+}
+
+func orOne(expr string) string {
+	if expr == "" {
+		return "toInt64(1)"
+	}
+	return expr
+}
+
+// recent are rows as of sums, from samples: what no sum holds yet.
+func (s statement) recent(m summed, seg segment) string {
+	r := readingsOf[s.q.Metric]
+	slot := func(seconds string) string { return "intDiv(" + seconds + ", 10) * 10" }
+	keep := append(s.nodeFilters(false), "device NOT IN "+s.noGPUs())
+	rows, value := s.byDevice(r, slot, 10, 0, seg.from, seg.to, keep)
+	a, b := value.of, "toInt64(1)"
+	if m.b != "" {
+		a, b = "sum(d)", "sum(e)"
+	} else if m.scale != "1" { // the value has its scale already
+		a = "(" + value.of + ") / " + m.scale
+	}
+	return "(SELECT site, node, slot AS at, m_model AS model, " + a + " AS a, " + b + " AS b FROM " + rows +
+		" AS read LEFT ANY JOIN (SELECT device AS m_device, model AS m_model FROM " + s.models() + ") AS kinds ON m_device = device GROUP BY site, node, at, model)"
+}
+
+// nodeFilters are the conditions of a question's filters on rows of nodes.
+func (s statement) nodeFilters(sums bool) []string {
+	if !sums {
+		return s.deviceFilters()
+	}
+	out := []string{s.key(Site, "site"), s.key(Node, "node"), s.key(Model, "model")}
+	if s.filtered(Rack) {
+		out = append(out, "(site, node) IN (SELECT site, node FROM "+s.racks(s.in(Rack, "rack"))+")")
+	}
+	return out
+}
+
+// nodePlaces joins the racks of nodes, and gives the expressions to group by.
+func (s statement) nodePlaces() (join string, exprs []string) {
+	for _, d := range s.grouping() {
+		if d == Rack {
+			join = " LEFT ANY JOIN (SELECT site AS r_site, node AS r_node, rack FROM " + s.racks() + ") AS places ON r_site = site AND r_node = node"
+			exprs = append(exprs, "rack")
+			continue
+		}
+		exprs = append(exprs, string(d))
+	}
+	return join, exprs
+}
