@@ -60,7 +60,7 @@ func open(t testing.TB) *lake {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	l := &lake{t: t, conn: conn, cfg: cfg, now: until}
-	l.store = clickhouse.New(conn, clickhouse.Options{AllowSQL: true, Now: func() time.Time { return l.now }, StateFor: time.Nanosecond})
+	l.store = clickhouse.New(conn, clickhouse.Options{AllowSQL: true, Now: func() time.Time { return l.now }, StateFor: time.Hour})
 	return l
 }
 

@@ -196,7 +196,36 @@ func init() { //nolint:gochecknoinits // the makers refer to New's tables, which
 		KindUsage: (*builder).accounts, KindEnergy: (*builder).accounts, KindCarbon: (*builder).accounts,
 		KindCoverage: (*builder).quality, KindPipeline: (*builder).pipeline,
 	}
-	special = map[string]func(*builder) error{}
+	special = map[string]func(*builder) error{
+		"usage summary":  (*builder).summary,
+		"carbon factors": (*builder).factors,
+		"device now":     (*builder).deviceNow,
+		"ledger hours":   (*builder).ledgerHours,
+		"ledger batches": (*builder).batches,
+		"ledger entries": func(b *builder) error { return b.lineList("", "", "") },
+		"ledger explain": (*builder).explain,
+		"ledger adjustments": func(b *builder) error {
+			return b.lineList("adjustment", ", corrects, reason", ", text corrects, text reason")
+		},
+		"ledger adjusted_energy":  (*builder).adjusted,
+		"ledger open_hours":       (*builder).openHours,
+		"ledger closing_delay":    (*builder).closingDelay,
+		"coverage lines":          (*builder).qualityLines,
+		"coverage missing":        (*builder).missingMessages,
+		"pipeline age":            (*builder).age,
+		"pipeline nodes":          (*builder).nodeList,
+		"pipeline rollups":        (*builder).rollups,
+		"sovereignty device_time": (*builder).verdicts,
+		"sovereignty matrix":      (*builder).matrix,
+		"sovereignty violations":  (*builder).violations,
+		"events all":              (*builder).eventList,
+		"events count":            (*builder).eventCount,
+		"inventory sites":         (*builder).siteList,
+		"inventory nodes":         (*builder).nodeInventory,
+		"inventory devices":       (*builder).deviceInventory,
+		"inventory tenants":       (*builder).tenantList,
+		"inventory allocations":   (*builder).allocationList,
+	}
 }
 
 // limit is how many series or rows are asked for.

@@ -15,24 +15,24 @@ import (
 //   - of the quality of device-hours, and of incidents of a device, those within such a stretch;
 //   - of sites, nodes and devices, those where it held something; nothing of how many there are besides.
 type reader struct {
-	scope Scope
-	args  *args
+	who  Scope
+	args *args
 }
 
 // own is the condition for lines of the ledger.
 func (r reader) own() string {
-	if r.scope.All {
+	if r.who.All {
 		return "1"
 	}
-	return "(tenant = " + r.args.text(r.scope.Tenant) + " AND account IN ('tenant', 'held_idle'))"
+	return "(tenant = " + r.args.text(r.who.Tenant) + " AND account IN ('tenant', 'held_idle'))"
 }
 
 // tenantOnly is the condition where there is a tenant and no account.
 func (r reader) tenantOnly(column string) string {
-	if r.scope.All {
+	if r.who.All {
 		return "1"
 	}
-	return column + " = " + r.args.text(r.scope.Tenant)
+	return column + " = " + r.args.text(r.who.Tenant)
 }
 
 func item(columns, from string, where ...string) string {
@@ -66,7 +66,7 @@ func (r reader) lines(b book, columns string, where ...string) string {
 // seals are the batches. Why a batch closed as it did names others' nodes, and its sums are of all tenants.
 func (r reader) seals(where ...string) string {
 	const open = "site, batch, root, previous, hour, closing, rules, inserted"
-	if r.scope.All {
+	if r.who.All {
 		return item(open+", reason, entries, adjustments, measured_mj + estimated_mj + modelled_mj AS energy_mj, sample_rows", "seals FINAL", where...)
 	}
 	return item(open+", '' AS reason, toUInt32(0) AS entries, toUInt32(0) AS adjustments, toInt64(0) AS energy_mj, toInt64(0) AS sample_rows",
@@ -80,16 +80,16 @@ func (r reader) log(where ...string) string {
 
 // ofSites is the condition that a site is one where the tenant held something.
 func (r reader) ofSites(column string) string {
-	if r.scope.All {
+	if r.who.All {
 		return "1"
 	}
-	return column + " IN (SELECT site FROM allocations FINAL WHERE tenant = " + r.args.text(r.scope.Tenant) + ")"
+	return column + " IN (SELECT site FROM allocations FINAL WHERE tenant = " + r.args.text(r.who.Tenant) + ")"
 }
 
 // held are the stretches in which the tenant held a device wholly: [s, e) in microseconds, whether it is a MIG instance, and nobody else
 // held any part of it, of its GPU, or of an instance of it.
 func (r reader) held() string {
-	t := r.args.text(r.scope.Tenant)
+	t := r.args.text(r.who.Tenant)
 	const end = "if(end_us = 0, 9223372036854775807, end_us)"
 	mine := "(SELECT DISTINCT device FROM allocations FINAL WHERE tenant = " + t + " AND thousandths >= 1000)"
 	kin := "(SELECT device AS of, device AS target FROM " + mine +
@@ -175,7 +175,7 @@ func (r reader) telemetry(s segment, energyClock bool, counters, gauges, codes [
 	if s.level == 0 {
 		place = "site, node, device, run, ifNull(energy_epoch, " + noCode + ") AS epoch, " + seconds + " AS at, "
 	}
-	if r.scope.All {
+	if r.who.All {
 		list := make([]string, len(columns))
 		for i, c := range columns {
 			list[i] = c.expr + " AS " + c.name
@@ -205,7 +205,7 @@ func (r reader) telemetry(s segment, energyClock bool, counters, gauges, codes [
 func (r reader) nodeSums(s segment, columns string, where ...string) string {
 	lv := levels[s.level]
 	lo, hi := r.args.seconds(s.from), r.args.seconds(s.to)
-	if !r.scope.All {
+	if !r.who.All {
 		where = append(where, "0")
 	}
 	return item(columns, "node_sum_"+lv.name, append([]string{"bucket >= " + lo, "bucket < " + hi}, where...)...)
@@ -213,7 +213,7 @@ func (r reader) nodeSums(s segment, columns string, where ...string) string {
 
 // deviceHours are the lines about quality: of a tenant, those of hours in which it held the device from end to end.
 func (r reader) deviceHours(columns string, where ...string) string {
-	if r.scope.All {
+	if r.who.All {
 		return item(columns, "device_hour", where...)
 	}
 	rows := item("*, toInt64(toUnixTimestamp(hour)) * 1000000 AS begin", "device_hour", append([]string{"device != ''"}, where...)...)
@@ -224,7 +224,7 @@ func (r reader) deviceHours(columns string, where ...string) string {
 
 // qualitySums are sums of the lines about quality: the operator's.
 func (r reader) qualitySums(columns string, where ...string) string {
-	if !r.scope.All {
+	if !r.who.All {
 		where = append(where, "0")
 	}
 	return item(columns, "quality_sum", where...)
@@ -233,7 +233,7 @@ func (r reader) qualitySums(columns string, where ...string) string {
 // incidents are what happened: of a tenant, on a device while it held it.
 func (r reader) incidents(where ...string) string {
 	const columns = "site, node, kind, reason, device, from_us, to_us, amount"
-	if r.scope.All {
+	if r.who.All {
 		return item(columns, "incident", where...)
 	}
 	rows := item(columns, "incident", append([]string{"device != ''"}, where...)...)
@@ -245,7 +245,7 @@ func (r reader) incidents(where ...string) string {
 // values, whose differences would tell what others took between its holdings.
 func (r reader) cuts(where ...string) string {
 	const columns = "site, device, epoch, t, t0, c0, t1, c1, c, low, high, open, interpolated, edition, batch"
-	if r.scope.All {
+	if r.who.All {
 		return item(columns, "cut", where...)
 	}
 	rows := item(columns, "cut", where...)
@@ -261,7 +261,7 @@ func (r reader) sites(where ...string) string {
 
 // nodes, of a tenant those with a device that it held wholly.
 func (r reader) nodes(where ...string) string {
-	if !r.scope.All {
+	if !r.who.All {
 		where = append(where, "id IN (SELECT node FROM devices FINAL WHERE uuid IN (SELECT device FROM "+r.held()+"))")
 	}
 	return item("site, id AS node, rack, model, from_us, to_us", "node", where...)
@@ -269,7 +269,7 @@ func (r reader) nodes(where ...string) string {
 
 // devices, of a tenant those that it held wholly.
 func (r reader) devices(where ...string) string {
-	if !r.scope.All {
+	if !r.who.All {
 		where = append(where, "uuid IN (SELECT device FROM "+r.held()+")")
 	}
 	return item("site, node, uuid AS device, parent_uuid AS parent, kind, model, serial, driver, vbios, gpu_index, slices, energy_source, limit_mw, from_us, to_us", "device", where...)
@@ -277,7 +277,7 @@ func (r reader) devices(where ...string) string {
 
 // models are the models of devices by uuid, without stays, which is cheaper.
 func (r reader) models(where ...string) string {
-	if !r.scope.All {
+	if !r.who.All {
 		where = append(where, "uuid IN (SELECT device FROM "+r.held()+")")
 	}
 	return item("uuid AS device, any(model) AS model, any(gpu_index) AS gpu_index", "devices FINAL", and(where...)+" GROUP BY uuid")
@@ -313,7 +313,7 @@ func (r reader) progress(where ...string) string {
 }
 
 func (r reader) operator() string {
-	if r.scope.All {
+	if r.who.All {
 		return "1"
 	}
 	return "0"
@@ -331,3 +331,12 @@ func (r reader) freshness() string {
 
 // migrations are the steps by which the tables were made.
 func (r reader) migrations() string { return item("version_id", "goose_db_version") }
+
+// placesOf are the nodes of devices, without stays.
+func (r reader) placesOf() string {
+	where := "1"
+	if !r.who.All {
+		where = "uuid IN (SELECT device FROM allocations FINAL WHERE " + r.tenantOnly("tenant") + ")"
+	}
+	return item("uuid AS device, node", "devices FINAL", where)
+}

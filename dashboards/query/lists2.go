@@ -1,0 +1,337 @@
+package query
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// pipeline answers from the lines of messages: how long they were under way, and how much came.
+func (b *builder) pipeline() error {
+	if err := b.operatorOnly(); err != nil {
+		return err
+	}
+	s := b.begin()
+	grid := b.span.grid(b.span.step(10 * time.Second))
+	from, to := grid.from(), max(ceil(b.span.To), grid.from()+1)
+	conds := []string{
+		"rows > 0", "last_tick >= " + s.args.seconds(from), "last_tick < " + s.args.seconds(to),
+		"received >= " + s.args.seconds(from-3600), // a clock may be that far ahead
+		s.key(Site, "site"), s.key(Node, "source"),
+	}
+	delay := strings.HasPrefix(b.q.Metric, "delay")
+	if n := sampledNodes(b.span); delay && n > 0 {
+		// Of a long range a few nodes tell as much as all of them.
+		conds = append(conds, "(site, source) IN (SELECT site, node FROM "+s.racks(s.key(Site, "site"), s.key(Node, "id"))+" ORDER BY cityHash64(site, node) LIMIT "+s.args.whole(n)+")")
+	}
+	rows := s.messages("site, source AS node, toInt64(toUnixTimestamp(last_tick)) AS at, greatest(toUnixTimestamp64Micro(received) - toUnixTimestamp64Micro(last_tick), 0) / 1e6 AS delay, rows", conds...)
+	var exprs []string
+	for _, d := range b.grouping() {
+		exprs = append(exprs, string(d))
+	}
+	cols, names := groups(exprs)
+	var value, overall string
+	switch b.q.Metric {
+	case "delay":
+		value, overall = "toFloat64(quantile(0.5)(delay))", ""
+	case "delay_max":
+		value = "max(delay)"
+	case "rows":
+		value, overall = "toFloat64(sum(rows)) / "+s.args.whole(int64(grid.Step/time.Second)), "toFloat64(sum(rows)) / "+s.args.whole(max(to-from, 1))
+	default:
+		value = "toFloat64(count())"
+	}
+	if overall == "" {
+		overall = value
+	}
+	p := points{names: names}
+	p.item = "(SELECT " + cols + ", " + grid.slot(s.args, "at") + " AS slot, " + value + " AS v FROM " + rows + " GROUP BY " + names + ", slot)"
+	p.total = "(SELECT " + cols + ", " + overall + " AS v FROM " + rows + " GROUP BY " + names + ")"
+	r := Result{Source: "messages"}
+	if n := sampledNodes(b.span); delay && n > 0 {
+		r.Notices = []string{"over a range as long as this, the delay is that of some nodes: " + strconv.FormatInt(n, 10) + " at most"}
+	}
+	s.rank(p, r, grid)
+	return nil
+}
+
+// sampledNodes is of how many nodes the delay is read over a long range; 0 is all.
+func sampledNodes(s Span) int64 {
+	length := int64(s.To.Sub(s.From) / time.Second)
+	if length <= 6*3600 {
+		return 0
+	}
+	return max(4_000_000/length, 4)
+}
+
+// age is how long ago anything was read.
+func (b *builder) age() error {
+	if err := b.operatorOnly(); err != nil {
+		return err
+	}
+	s := b.begin()
+	rows := s.messages("site, source AS node, last_tick", s.key(Site, "site"), s.key(Node, "source"))
+	var exprs []string
+	for _, d := range b.grouping() {
+		exprs = append(exprs, string(d))
+	}
+	cols, names := groups(exprs)
+	p := points{names: names, total: "(SELECT " + cols + ", greatest(" + s.args.whole(b.now.UnixMicro()) + " - toUnixTimestamp64Micro(max(last_tick)), 0) / 1e6 AS v FROM " + rows + " GROUP BY " + names + ")"}
+	s.rank(p, Result{Source: "messages"}, Grid{})
+	return nil
+}
+
+// nodeList says of each node when it was last heard of.
+func (b *builder) nodeList() error {
+	if err := b.operatorOnly(); err != nil {
+		return err
+	}
+	s := b.begin()
+	heads := "(SELECT site, source, argMax(run, tick) AS run, max(tick) AS tick FROM (SELECT site, source, run, max(last_tick) AS tick FROM " +
+		s.messages("site, source, run, last_tick") + " GROUP BY site, source, run) GROUP BY site, source)"
+	lately := "(SELECT site, source, max(complete_up_to) AS complete FROM " + s.messages("site, source, complete_up_to",
+		"received >= "+moment(s.args.whole(b.heard().Add(-time.Hour).UnixMicro()))) + " GROUP BY site, source)"
+	devices := "(SELECT site, node, countIf(kind = 'gpu') AS gpus FROM " + s.devices("to_us = 0") + " GROUP BY site, node)"
+	s.table("n.site, n.rack, n.node, n.model, d.gpus, h.tick, if(toUnixTimestamp64Micro(h.tick) > 0, greatest("+s.args.whole(b.now.UnixMicro())+" - toUnixTimestamp64Micro(h.tick), 0) / 1e6, NULL) AS age, "+
+		"l.complete, h.run",
+		s.nodes(s.key(Site, "site"), s.key(Node, "id"), s.in(Rack, "rack"))+" AS n LEFT JOIN "+heads+" AS h ON h.site = n.site AND h.source = n.node LEFT JOIN "+lately+
+			" AS l ON l.site = n.site AND l.source = n.node LEFT JOIN "+devices+" AS d ON d.site = n.site AND d.node = n.node",
+		"age DESC NULLS FIRST, n.site, n.node",
+		"text site, text rack, text node, text model, number gpus, time last_tick, number age s, time complete_up_to, text run", "messages")
+	return nil
+}
+
+// heard is when the last message was received, as far as the levels know, or now.
+func (b *builder) heard() time.Time {
+	last := time.Time{}
+	for _, l := range b.state.Levels {
+		if l.Received.After(last) {
+			last = l.Received
+		}
+	}
+	if last.IsZero() {
+		return b.now
+	}
+	return last
+}
+
+// rollups says how far each level is.
+func (b *builder) rollups() error {
+	if err := b.operatorOnly(); err != nil {
+		return err
+	}
+	s := b.begin()
+	var names []string
+	var complete []int64
+	for _, l := range levels[1:] {
+		if st, ok := b.state.Levels[l.name]; ok {
+			names, complete = append(names, l.name), append(complete, st.Complete.UnixMicro())
+		}
+	}
+	s.table("tier, "+moment("transform(toString(tier), "+s.args.texts(names)+", "+s.args.wholes(complete)+", toInt64(0))")+", max(received), max(at) AS built, max(kafka_offset)",
+		s.progress()+" GROUP BY tier", "indexOf(['10s', '1m', '1h'], toString(tier))",
+		"text level, time complete_up_to, time received, time built, number offset", "rollup_progress")
+	return nil
+}
+
+// verdict is rule SV-03 as aggregator/sovereignty has it: the country of the site is among those that the tenant allows. Who is not in the
+// inventory, and a site without a country, are unknown, which is never pass.
+const verdict = "multiIf(t.tenant = '', 'unknown', empty(t.allowed_countries), 'pass', NOT match(s.country, '^[A-Z][A-Z]$'), 'unknown', has(t.allowed_countries, s.country), 'pass', 'fail')"
+
+// judged is a FROM item of what tenants held, by site, hour and tenant, with the verdict.
+func (s statement) judged(b book, columns string, where ...string) string {
+	lines := s.lines(b, columns, append([]string{heldAccounts, s.key(Site, "site"), s.key(Tenant, "tenant")}, where...)...)
+	return "(SELECT l.*, " + verdict + " AS verdict, s.country AS country, s.operator AS operator, s.operator_country AS operator_country, t.allowed_countries AS allowed FROM " + lines +
+		" AS l LEFT ANY JOIN " + s.sites() + " AS s ON s.site = l.site LEFT ANY JOIN " + s.tenants() + " AS t ON t.tenant = l.tenant)"
+}
+
+func (b *builder) verdicts() error {
+	s := b.begin()
+	rows := s.judged(subtotals, "*", s.hours())
+	if c := s.in(Verdict, "verdict"); c != "" {
+		rows = "(SELECT * FROM " + rows + " WHERE " + c + ")"
+	}
+	return b.simple(s, rows, "toInt64(toUnixTimestamp(hour))", scaled("device_time", timePerHour), time.Hour, "subtotal")
+}
+
+func (b *builder) matrix() error {
+	s := b.begin()
+	s.table("tenant, site, any(country), any(operator), any(operator_country), arrayStringConcat(arraySort(any(allowed)), ', '), any(verdict), sum(entries), "+
+		scaled("device_time", timePerHour)+", "+scaled(total, mjPerWh)+" AS energy", s.judged(subtotals, "*", s.hours())+" GROUP BY tenant, site", "tenant, site",
+		"text tenant, text site, text country, text operator, text operator_country, text allowed_countries, text verdict, number entries, number device_time h, number energy watth", "subtotal")
+	return nil
+}
+
+// failing are the tenants and sites that rule SV-03 fails.
+func (s statement) failing() string {
+	return "(SELECT DISTINCT site, tenant FROM " + s.judged(subtotals, "site, tenant", s.hours()) + " WHERE verdict = 'fail')"
+}
+
+func (b *builder) violations() error {
+	s := b.begin()
+	s.table("tenant, site, any(country), arrayStringConcat(arraySort(any(allowed)), ', '), allocation, any(project), any(workload), "+moment("min(from_us)")+", "+moment("max(to_us)")+" AS till, uniqExact(hour), "+
+		scaled("device_time", timePerHour)+", "+scaled(total, mjPerWh)+", any(id)",
+		s.judged(entries, "*", s.hours(), "(site, tenant) IN "+s.failing())+" GROUP BY tenant, site, allocation", "till DESC, tenant, site, allocation",
+		"text tenant, text site, text country, text allowed_countries, text allocation, text project, text workload, time from, time to, number hours, number device_time h, number energy watth, text entry", "entry")
+	return nil
+}
+
+// events is a FROM item of what happened: at and till (microseconds), event, site, node, device, tenant, text, entry.
+func (s statement) events() string {
+	from, to := s.span.From.UnixMicro(), s.span.To.UnixMicro()
+	lo, hi := s.args.whole(from), s.args.whole(to)
+	var parts []string
+	wanted := func(kinds ...string) bool {
+		return !s.filtered(EventKind) || slices.ContainsFunc(kinds, func(k string) bool { return slices.Contains(s.values(EventKind), k) })
+	}
+	places := []string{s.key(Site, "site"), s.key(Node, "node"), s.key(DeviceID, "device")}
+	deviceOnly, nodeOnly := s.filtered(DeviceID), s.filtered(Node) || s.filtered(DeviceID)
+	if wanted("xid") {
+		at, _ := s.opt.Kept.reach(max(s.span.To.Sub(s.span.From)/time.Duration(1000), time.Second), s.span.From, s.now, s.finest())
+		for _, seg := range s.state.segments(at, floor(s.span.From.Unix(), levels[at].width), ceil(s.span.To)) {
+			parts = append(parts, "SELECT ft AS at, toInt64(lt) AS till, 'xid' AS event, toString(site) AS site, toString(node) AS node, toString(device) AS device, '' AS tenant, 'XID ' || toString(xid_hi) AS text, '' AS entry FROM "+
+				s.telemetry(seg, false, nil, nil, []string{"xid"}, append(places, "xid != 0 AND xid != "+noCode)...)+" WHERE xid_hi > 0 AND ft >= "+lo+" AND ft < "+hi)
+		}
+	}
+	if wanted("gap", "loss", "clock_step", "epoch", "restart", "missing") {
+		parts = append(parts, "SELECT from_us AS at, to_us AS till, toString(kind) AS event, toString(site) AS site, toString(node) AS node, device, '' AS tenant, "+
+			"toString(reason) || ' (' || toString(amount) || transform(toString(kind), ['gap', 'loss', 'missing', 'clock_step', 'epoch'], [' ticks', ' messages', ' messages', ' µs', ' mJ'], '') || ')' AS text, '' AS entry FROM "+
+			s.incidents(append(places, "from_us < "+hi, "to_us >= "+lo)...))
+	}
+	if wanted("violation") && !deviceOnly && !nodeOnly {
+		parts = append(parts, "SELECT min(from_us) AS at, max(to_us) AS till, 'violation' AS event, toString(site) AS site, '' AS node, '' AS device, toString(tenant) AS tenant, "+
+			"'allocation ' || allocation || ' ran in ' || any(country) AS text, any(id) AS entry FROM "+
+			s.judged(entries, "id, site, tenant, allocation, from_us, to_us, account", s.hours(), "(site, tenant) IN "+s.failing())+" GROUP BY site, tenant, allocation")
+	}
+	if wanted("closing") && !nodeOnly {
+		parts = append(parts, "SELECT toInt64(toUnixTimestamp(hour) + 3600) * 1000000 AS at, at AS till, 'closing' AS event, toString(site) AS site, '' AS node, '' AS device, '' AS tenant, "+
+			"'hour closed, ' || toString(closing) || ', batch ' || toString(batch) || if(reason = '', '', ': ' || reason) AS text, root AS entry FROM "+
+			s.seals("closing != 'adjustment'", "hour >= "+s.args.seconds(s.span.From.Unix()-3600), "hour < "+s.args.seconds(s.span.To.Unix()), s.key(Site, "site"))+" WHERE at >= "+lo+" AND at < "+hi)
+	}
+	if wanted("adjustment") {
+		parts = append(parts, "SELECT toInt64(toUnixTimestamp(hour)) * 1000000 AS at, at + 3600000000 AS till, 'adjustment' AS event, toString(site) AS site, toString(node) AS node, "+
+			"if(uniqExact(device) = 1, toString(any(device)), '') AS device, toString(tenant) AS tenant, toString(count()) || ' lines of batch ' || toString(batch) || ', ' || toString(round(toFloat64(sum("+total+")) / "+mjPerWh+", 3)) || ' Wh: ' || any(reason) AS text, any(id) AS entry FROM "+
+			s.lines(entries, "*", append(places, "kind = 'adjustment'", s.hours())...)+" GROUP BY site, node, tenant, hour, batch")
+	}
+	if parts == nil {
+		return "(SELECT toInt64(0) AS at, at AS till, '' AS event, '' AS site, '' AS node, '' AS device, '' AS tenant, '' AS text, '' AS entry WHERE 0)"
+	}
+	rows := "(" + strings.Join(parts, " UNION ALL ") + ")"
+	if c := s.in(EventKind, "event"); c != "" {
+		rows = "(SELECT * FROM " + rows + " WHERE " + c + ")"
+	}
+	return rows
+}
+
+func (b *builder) eventList() error {
+	s := b.begin()
+	s.table(moment("at")+" AS began, "+moment("till")+", event, site, node, device, tenant, text, entry", s.events(), "began DESC, event, site, node, device, text",
+		"time time, time time_end, text event, text site, text node, text device, text tenant, text text, text entry", "events")
+	return nil
+}
+
+func (b *builder) eventCount() error {
+	s := b.begin()
+	return b.simple(s, s.events(), "intDiv(ifNull(at, 0), 1000000)", "toFloat64(count())", 10*time.Second, "events")
+}
+
+func (b *builder) siteList() error {
+	s := b.begin()
+	nodes := "(SELECT site, count() AS n FROM (SELECT DISTINCT site, node FROM " + s.nodes(s.running()) + ") GROUP BY site)"
+	devices := "(SELECT site, countIf(kind = 'gpu') AS gpus, countIf(kind = 'mig') AS migs FROM (SELECT DISTINCT site, device, kind FROM " + s.devices(s.running()) + ") GROUP BY site)"
+	s.table("s.site, s.country, s.zone, s.operator, s.operator_country, s.pue_thousandths / 1000, n.n, d.gpus, d.migs",
+		s.sites(s.key(Site, "id"))+" AS s LEFT JOIN "+nodes+" AS n ON n.site = s.site LEFT JOIN "+devices+" AS d ON d.site = s.site", "s.site",
+		"text site, text country, text zone, text operator, text operator_country, number declared_pue, number nodes, number gpus, number mig_instances", "sites")
+	return nil
+}
+
+// running is the condition for stays that the range touches.
+func (s statement) running() string {
+	return "(to_us = 0 OR to_us > " + s.args.whole(s.span.From.UnixMicro()) + ") AND from_us < " + s.args.whole(s.span.To.UnixMicro())
+}
+
+func (b *builder) nodeInventory() error {
+	s := b.begin()
+	devices := "(SELECT site, node, countIf(kind = 'gpu') AS gpus FROM (SELECT DISTINCT site, node, device, kind FROM " + s.devices(s.running()) + ") GROUP BY site, node)"
+	s.table("n.site, n.rack, n.node, n.model, d.gpus, "+moment("n.from_us")+", "+moment("n.to_us"),
+		s.nodes(s.running(), s.key(Site, "site"), s.key(Node, "id"), s.in(Rack, "rack"))+" AS n LEFT JOIN "+devices+" AS d ON d.site = n.site AND d.node = n.node", "n.site, n.rack, n.node, n.from_us",
+		"text site, text rack, text node, text model, number gpus, time from, time to", "nodes")
+	return nil
+}
+
+// devicePlaces are the conditions of filters on devices of the inventory.
+func (s statement) devicePlaces() []string {
+	out := []string{s.key(Site, "site"), s.key(Node, "node"), s.key(DeviceID, "uuid"), s.in(Model, "model")}
+	if s.filtered(Rack) {
+		out = append(out, "(site, node) IN (SELECT site, node FROM "+s.racks(s.in(Rack, "rack"))+")")
+	}
+	return out
+}
+
+func (b *builder) deviceInventory() error {
+	s := b.begin()
+	s.table("d.site, n.rack, d.node, d.device, toString(d.kind), d.parent, d.gpu_index, d.model, d.serial, d.driver, d.vbios, toString(d.energy_source), d.limit_mw / 1000, "+moment("d.from_us")+", "+moment("d.to_us"),
+		s.devices(append(s.devicePlaces(), s.running())...)+" AS d LEFT ANY JOIN "+s.racks()+" AS n ON n.site = d.site AND n.node = d.node", "d.site, d.node, d.gpu_index, d.device, d.from_us",
+		"text site, text rack, text node, text device, text kind, text parent, number index, text model, text serial, text driver, text vbios, text energy_source, number power_limit watt, time from, time to", "devices")
+	return nil
+}
+
+func (b *builder) tenantList() error {
+	s := b.begin()
+	s.table("tenant, name, sector, size_class, country, arrayStringConcat(arraySort(allowed_countries), ', ')", s.tenants(s.key(Tenant, "id")), "tenant",
+		"text tenant, text name, text sector, text size_class, text country, text allowed_countries", "tenants")
+	return nil
+}
+
+func (b *builder) allocationList() error {
+	s := b.begin()
+	from, to := s.args.whole(b.span.From.UnixMicro()), s.args.whole(b.span.To.UnixMicro())
+	conds := []string{"start_us < " + to, "(end_us = 0 OR end_us > " + from + ")"}
+	for _, d := range []Dimension{Site, DeviceID, Tenant, Project, Workload, ModelID, Purpose} {
+		conds = append(conds, s.key(d, bookColumns[d].column))
+	}
+	if s.filtered(Node) {
+		conds = append(conds, "device IN (SELECT device FROM "+s.devices(s.key(Node, "node"))+")")
+	}
+	s.table("a.site, d.node, a.device, a.thousandths / 1000, a.tenant, a.project, a.workload, a.model_id, a.purpose, a.allocation, a.scheduler_ref, "+moment("a.start_us")+" AS began, "+moment("a.end_us"),
+		s.allocations(conds...)+" AS a LEFT ANY JOIN "+s.placesOf()+" AS d ON d.device = a.device", "began DESC, a.site, a.device, a.allocation",
+		"text site, text node, text device, number share percentunit, text tenant, text project, text workload, text model_id, text purpose, text allocation, text scheduler_ref, time from, time to", "allocations")
+	return nil
+}
+
+// nowFor is how long before the end of the range a device may have been read last, to be shown as it is now.
+const nowFor = 90 * time.Second
+
+// deviceNow is one row per device: what was read last.
+func (b *builder) deviceNow() error {
+	s := b.begin()
+	end := b.span.To
+	if n := b.state.Newest; !n.IsZero() && n.Before(end) {
+		end = n.Add(time.Microsecond)
+	}
+	counters, gauges := []string{"sm_active_us", "tensor_active_us", "dram_active_us"}, []string{"power_w", "gpu_temp_c", "memory_temp_c", "fb_used_mib", "fb_free_mib", "sm_clock_mhz", "power_limit_w"}
+	filters := s.deviceFilters()
+	seg := segment{0, end.Add(-nowFor).Unix(), ceil(end)}
+	share := func(c string) string {
+		return "if(max(lt) > min(ft) AND max(" + c + "_hi) >= min(" + c + "_lo), toFloat64(max(" + c + "_hi) - min(" + c + "_lo)) / (max(lt) - min(ft)), NULL)"
+	}
+	last := func(g string) string { return "argMax(" + g + "_hi, lt) AS " + g }
+	cols := []string{"site", "device", "run", "any(node) AS node", "max(lt) AS last"}
+	for _, c := range counters {
+		cols = append(cols, share(c)+" AS "+c)
+	}
+	for _, g := range gauges {
+		cols = append(cols, last(g))
+	}
+	read := "(SELECT " + strings.Join(cols, ", ") + " FROM " + s.telemetry(seg, false, counters, gauges, nil, filters...) + " GROUP BY site, device, run ORDER BY last DESC LIMIT 1 BY site, device)"
+	at := s.args.whole(end.UnixMicro())
+	holders := "(SELECT device, arrayStringConcat(arraySort(groupUniqArray(toString(tenant))), ', ') AS tenants FROM " + s.allocations("start_us <= "+at, "(end_us = 0 OR end_us > "+at+")", s.key(Site, "site")) + " GROUP BY device)"
+	s.table("d.site AS d_site, n.rack, d.node AS d_node, d.device AS d_device, toString(d.kind), d.gpu_index, d.model, h.tenants, r.power_w, r.power_limit_w, r.gpu_temp_c, r.memory_temp_c, r.sm_active_us, r.tensor_active_us, r.dram_active_us, "+
+		"r.fb_used_mib * 1048576, (r.fb_used_mib + r.fb_free_mib) * 1048576, r.sm_clock_mhz * 1000000, "+moment("ifNull(r.last, 0)"),
+		s.devices(append(s.devicePlaces(), "from_us <= "+at, "(to_us = 0 OR to_us > "+at+")")...)+" AS d LEFT JOIN "+read+" AS r ON r.site = d.site AND r.device = d.device LEFT ANY JOIN "+s.racks()+
+			" AS n ON n.site = d.site AND n.node = d.node LEFT JOIN "+holders+" AS h ON h.device = d.device", "d_site, d_node, d.gpu_index, d_device",
+		"text site, text rack, text node, text device, text kind, number index, text model, text tenant, number power watt, number power_limit watt, number gpu_temp celsius, number memory_temp celsius, "+
+			"number sm_active percentunit, number tensor_active percentunit, number dram_active percentunit, number memory_used bytes, number memory bytes, number sm_clock hertz, time last_tick", "samples")
+	return nil
+}
