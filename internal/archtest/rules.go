@@ -26,10 +26,10 @@ var pure = []string{
 // core packages do no I/O and are handed their time. Pure ones are core, and these may besides wait and count what they do.
 var core = append([]string{"aggregator/transparency", "collector/agent", "collector/nodemeter", "collector/workload", "ingest/pipeline", "ingest/rollup", "dashboards/query"}, pure...)
 
-// adapters lie below a core package, whose publishers they ask, and are none themselves: they do I/O and have a clock.
+// adapters lie below a core package, whose publishers they ask or whose source they translate, and are none themselves: they do I/O and have a clock.
 var adapters = []string{
 	"aggregator/carbon/provider", "aggregator/carbon/rte", "aggregator/carbon/electricitymaps", "aggregator/carbon/entsoe", "aggregator/carbon/csvfile",
-	"aggregator/carbon/yearly", "aggregator/carbon/intake",
+	"aggregator/carbon/yearly", "aggregator/carbon/intake", "dashboards/query/typescript",
 }
 
 // isCore says that a folder is one of core, and isPure that it is one of pure.
@@ -299,7 +299,7 @@ func checkPackages(sources []source) []Finding {
 		want := "Package " + name + " "
 		if name == "main" {
 			want = "Command " + path.Base(first.dir) + " "
-			if !within(first.dir, "cmd", "internal", "dashboards/datasource/pkg", "deploy/truth") {
+			if !within(first.dir, "cmd", "internal", "dashboards/datasource/pkg", "dashboards/datasource/release", "dashboards/query/typescript", "deploy/truth") {
 				add(first.dir + " is a main package: commands live in cmd")
 			}
 		}
