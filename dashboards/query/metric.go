@@ -72,8 +72,8 @@ var Metrics = []Metric{
 	{KindDevice, "coverage", "percentunit", "ticks read over ticks expected", deviceBy, anyForm, false},
 	{KindDevice, "now", "", "one row per device: place, holder, power, temperatures, activity, memory, last tick", deviceBy, table, false},
 
-	{KindUsage, "device_time", "h", "device-hours: time × part of the device", ledgerBy, anyForm, true},
-	{KindUsage, "unavailable_time", "h", "device-hours in which the device was not there", ledgerBy, anyForm, true},
+	{KindUsage, "device_time", "suffix:GPU-h", "device-hours: time × part of the device", ledgerBy, anyForm, true},
+	{KindUsage, "unavailable_time", "suffix:GPU-h", "device-hours in which the device was not there", ledgerBy, anyForm, true},
 	{KindUsage, "allocated_share", "percentunit", "device-hours held over all", []Dimension{Site, Node, Model}, anyForm, false},
 	{KindUsage, "sm_active", "percentunit", "share of held time with work on an SM", ledgerBy, anyForm, false},
 	{KindUsage, "held_idle_share", "percentunit", "share of held time under the idle limit", ledgerBy, anyForm, false},
@@ -89,8 +89,8 @@ var Metrics = []Metric{
 	{KindCarbon, "location", "massg", "CO2e, location-based (GHG Protocol Scope 2)", ledgerBy, anyForm, true},
 	{KindCarbon, "market", "massg", "CO2e, market-based (GHG Protocol Scope 2); never added to location-based", ledgerBy, anyForm, true},
 	{KindCarbon, "embodied", "massg", "CO2e of making the hardware, by device time", ledgerBy, anyForm, true},
-	{KindCarbon, "intensity_location", "none", "g CO2e per kWh, location-based", ledgerBy, anyForm, false},
-	{KindCarbon, "intensity_market", "none", "g CO2e per kWh, market-based", ledgerBy, anyForm, false},
+	{KindCarbon, "intensity_location", "suffix:g/kWh", "g CO2e per kWh, location-based", ledgerBy, anyForm, false},
+	{KindCarbon, "intensity_market", "suffix:g/kWh", "g CO2e per kWh, market-based", ledgerBy, anyForm, false},
 	{KindCarbon, "water", "litre", "water", ledgerBy, anyForm, true},
 	{KindCarbon, "heat_reused", "watth", "heat handed on to be used", ledgerBy, anyForm, true},
 	{KindCarbon, "factors", "", "the factors that the figures rest on: source, edition, boundary, energy under each", []Dimension{Site}, table, false},
@@ -122,7 +122,7 @@ var Metrics = []Metric{
 	{KindPipeline, "nodes", "", "one row per node: last tick, age, complete up to, run, devices", []Dimension{Site, Rack, Node}, table, false},
 	{KindPipeline, "rollups", "", "how far each level of rollups is", nil, table, false},
 
-	{KindSovereignty, "device_time", "h", "device-hours by verdict: pass, fail, unknown", []Dimension{Site, Tenant, Verdict}, anyForm, true},
+	{KindSovereignty, "device_time", "suffix:GPU-h", "device-hours by verdict: pass, fail, unknown", []Dimension{Site, Tenant, Verdict}, anyForm, true},
 	{KindSovereignty, "matrix", "", "one row per tenant and site: country, operator, allowed countries, verdict, device-hours, energy", []Dimension{Site, Tenant}, table, false},
 	{KindSovereignty, "violations", "", "allocations that ran where their tenant does not allow it", []Dimension{Site, Tenant}, table, false},
 
