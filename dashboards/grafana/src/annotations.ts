@@ -1,0 +1,38 @@
+/**
+ * What happened, drawn across the panels. Each kind has its switch at the head of the dashboard.
+ */
+import { AnnotationQueryBuilder } from '@grafana/grafana-foundation-sdk/dashboard';
+
+import { rows, target, wattledger, type Dimension } from './ask';
+import { event } from './palette';
+
+export type Happening = keyof typeof event;
+
+const names: Record<Happening, string> = {
+  xid: 'XIDs',
+  incident: 'Incidents',
+  violation: 'Violations',
+  closing: 'Closings',
+  adjustment: 'Adjustments',
+};
+
+/** A kind of events, filtered by the variables named. On says whether the switch is on at first. */
+export const happenings = (kind: Happening, where: Dimension[], on: boolean) =>
+  new AnnotationQueryBuilder()
+    .name(names[kind])
+    .datasource(wattledger)
+    .enable(on)
+    .hide(false)
+    .iconColor(event[kind])
+    .target(target(rows('events', 'all', { where, only: { event: [kind] }, limit: 200 }), 'Anno'));
+
+/** Grafana's own: what people have written, and the states of alerts. */
+export const written = () =>
+  new AnnotationQueryBuilder()
+    .name('Annotations & Alerts')
+    .datasource({ type: 'grafana', uid: '-- Grafana --' })
+    .builtIn(1)
+    .enable(true)
+    .hide(true)
+    .iconColor('rgba(0, 211, 255, 1)')
+    .type('dashboard');
