@@ -5,7 +5,11 @@ import { falling, rising } from './thresholds';
 
 /** Age of the last sample. */
 export const age = rising(
-  { at: 60, level: 'look', why: 'collectors send every second and a message leaves after one more, so a minute is a way that is blocked or slow' },
+  {
+    at: 60,
+    level: 'look',
+    why: 'collectors send every second and a message leaves after one more, so a minute is a way that is blocked or slow',
+  },
   { at: 300, level: 'broken', why: 'what the panels call now is five minutes old' }
 );
 
@@ -22,7 +26,11 @@ export const thermal = rising(
 );
 
 /** The same because of the power cap. */
-export const capped = rising({ at: 0.2, level: 'look', why: 'the cap is meant to be touched, not to be lived at: a fifth of the time costs work' });
+export const capped = rising({
+  at: 0.2,
+  level: 'look',
+  why: 'the cap is meant to be touched, not to be lived at: a fifth of the time costs work',
+});
 
 /**
  * Temperatures. NVML gives no absolute thresholds from Ada on, so the figures are where to look and the share of time throttled is

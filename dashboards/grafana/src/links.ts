@@ -41,7 +41,18 @@ export function address(to: Board, variables: Record<string, string>): string {
 }
 
 function link(title: string, url: string): dashboard.DashboardLink {
-  return { title, type: DashboardLinkType.Link, icon: '', tooltip: '', tags: [], asDropdown: false, targetBlank: false, includeVars: false, keepTime: false, url };
+  return {
+    title,
+    type: DashboardLinkType.Link,
+    icon: '',
+    tooltip: '',
+    tags: [],
+    asDropdown: false,
+    targetBlank: false,
+    includeVars: false,
+    keepTime: false,
+    url,
+  };
 }
 
 /** A link on a cell, a bar or a point. */
@@ -67,7 +78,13 @@ export const columnLinks: Record<string, DataLink> = {
 
 /** A link at the head of a dashboard, with its variables and its range. */
 export function headLink(title: string, to: Board, tooltip: string) {
-  const built: dashboard.DashboardLink = { ...link(title, `/d/${uid[to]}`), icon: 'external link', tooltip, includeVars: true, keepTime: true };
+  const built: dashboard.DashboardLink = {
+    ...link(title, `/d/${uid[to]}`),
+    icon: 'external link',
+    tooltip,
+    includeVars: true,
+    keepTime: true,
+  };
   return { build: () => built };
 }
 

@@ -30,7 +30,14 @@ import {
   type DataSourceRef,
 } from '@grafana/grafana-foundation-sdk/common';
 import * as bargauge from '@grafana/grafana-foundation-sdk/bargauge';
-import { FieldColorBuilder, FieldColorModeId, MappingType, type DynamicConfigValue, type Panel, type ValueMapping } from '@grafana/grafana-foundation-sdk/dashboard';
+import {
+  FieldColorBuilder,
+  FieldColorModeId,
+  MappingType,
+  type DynamicConfigValue,
+  type Panel,
+  type ValueMapping,
+} from '@grafana/grafana-foundation-sdk/dashboard';
 import { DataqueryBuilder, PromQueryFormat } from '@grafana/grafana-foundation-sdk/prometheus';
 import * as stats from '@grafana/grafana-foundation-sdk/stat';
 import * as tables from '@grafana/grafana-foundation-sdk/table';
@@ -75,7 +82,17 @@ interface AnyPanel extends cog.Builder<Panel> {
 }
 
 /** How many decimals a unit is worth. What is not here is left to Grafana, which scales it to kilo, mega and so on. */
-const decimalsOf: Record<string, number> = { percentunit: 1, celsius: 0, none: 0, 'suffix:GPU-h': 1, 'suffix:g/kWh': 1, watth: 1, massg: 1, watt: 1, litre: 1 };
+const decimalsOf: Record<string, number> = {
+  percentunit: 1,
+  celsius: 0,
+  none: 0,
+  'suffix:GPU-h': 1,
+  'suffix:g/kWh': 1,
+  watth: 1,
+  massg: 1,
+  watt: 1,
+  litre: 1,
+};
 
 function unit(p: Common): string | undefined {
   if (!p.prom) {
@@ -96,7 +113,11 @@ function fill<B extends AnyPanel>(panel: B, p: Common, h: number, instant: boole
   }
   const its = unit(p);
   const text = p.limits ? `${p.description}\n\n${explain(p.limits, its)}` : p.description;
-  panel.title(p.title).description(text).span(p.w).height(p.h ?? h);
+  panel
+    .title(p.title)
+    .description(text)
+    .span(p.w)
+    .height(p.h ?? h);
   panel.datasource(p.prom ? prometheus : wattledger);
   panel.targets(
     p.prom
@@ -138,7 +159,10 @@ export function stat(p: Common & { links?: DataLink[]; mappings?: ValueMapping[]
 }
 
 /** A word for each value. */
-export const words = (of: Record<string, { text?: string; color?: string }>): ValueMapping => ({ type: MappingType.ValueToText, options: of });
+export const words = (of: Record<string, { text?: string; color?: string }>): ValueMapping => ({
+  type: MappingType.ValueToText,
+  options: of,
+});
 
 /** What no closed hour stands behind yet: the backend ends the names of such series so. */
 const provisional = '/\\(provisional\\)/';
@@ -305,7 +329,10 @@ function columnProperties(c: Column): DynamicConfigValue[] {
       { id: 'min', value: 0 },
       { id: 'max', value: c.gauge },
       { id: 'color', value: { mode: 'fixed', fixedColor: plain } },
-      { id: 'custom.cellOptions', value: { type: TableCellDisplayMode.Gauge, mode: BarGaugeDisplayMode.Basic, valueDisplayMode: BarGaugeValueMode.Text } }
+      {
+        id: 'custom.cellOptions',
+        value: { type: TableCellDisplayMode.Gauge, mode: BarGaugeDisplayMode.Basic, valueDisplayMode: BarGaugeValueMode.Text },
+      }
     );
   }
   if (c.width !== undefined) {

@@ -39,13 +39,16 @@ export function steps(limits: Limits): Threshold[] {
 export const thresholds = (limits: Limits) => new ThresholdsConfigBuilder().mode(ThresholdsMode.Absolute).steps(steps(limits));
 
 /** One colour whatever the value: nothing about it is good or bad. */
-export const without = (colour: string) => new ThresholdsConfigBuilder().mode(ThresholdsMode.Absolute).steps([{ value: null, color: colour }]);
+export const without = (colour: string) =>
+  new ThresholdsConfigBuilder().mode(ThresholdsMode.Absolute).steps([{ value: null, color: colour }]);
 
 const word: Record<Step['level'], string> = { look: 'Yellow', act: 'Orange', broken: 'Red' };
 
 /** What the colours mean, as a paragraph of the description. */
 export function explain(limits: Limits, unit: string | undefined): string {
-  return limits.steps.map((s) => `${word[s.level]} ${limits.worse === 'rising' ? 'from' : 'below'} ${shown(s.at, unit)}: ${s.why}.`).join(' ');
+  return limits.steps
+    .map((s) => `${word[s.level]} ${limits.worse === 'rising' ? 'from' : 'below'} ${shown(s.at, unit)}: ${s.why}.`)
+    .join(' ');
 }
 
 function shown(value: number, unit: string | undefined): string {

@@ -2,20 +2,17 @@
  * The variables of the dashboards. Each is named after the dimension whose values it has.
  */
 import type * as common from '@grafana/grafana-foundation-sdk/common';
-import {
-  DatasourceVariableBuilder,
-  QueryVariableBuilder,
-  VariableRefresh,
-  VariableSort,
-} from '@grafana/grafana-foundation-sdk/dashboard';
+import { DatasourceVariableBuilder, QueryVariableBuilder, VariableRefresh, VariableSort } from '@grafana/grafana-foundation-sdk/dashboard';
 
 import { wattledger, type Dimension } from './ask';
 
 /** The variable that says which Wattledger data source is asked. */
-export const source = () => new DatasourceVariableBuilder('datasource').label('Wattledger').type('wattledger-wattledger-datasource').current({ text: '', value: '' });
+export const source = () =>
+  new DatasourceVariableBuilder('datasource').label('Wattledger').type('wattledger-wattledger-datasource').current({ text: '', value: '' });
 
 /** The variable that says which Prometheus is asked; its default is Grafana's default Prometheus. */
-export const prometheusSource = () => new DatasourceVariableBuilder('prometheus').label('Prometheus').type('prometheus').current({ text: '', value: '' });
+export const prometheusSource = () =>
+  new DatasourceVariableBuilder('prometheus').label('Prometheus').type('prometheus').current({ text: '', value: '' });
 
 export const prometheus: common.DataSourceRef = { type: 'prometheus', uid: '${prometheus}' };
 

@@ -12,15 +12,12 @@ const where = ['site', 'tenant', 'model'] as const;
 export const energy = board({
   board: 'energy',
   title: 'Energy and carbon',
-  description: 'What the fleet took, how much of that is measured, what it caused, and on which factors that rests. All figures are the ledger’s.',
+  description:
+    'What the fleet took, how much of that is measured, what it caused, and on which factors that rests. All figures are the ledger’s.',
   from: 'now-24h',
   refresh: '1m',
   variables: [source(), many('site'), many('tenant', 'site'), many('model', 'site')],
-  annotations: [
-    happenings('closing', ['site'], false),
-    happenings('adjustment', ['site'], true),
-    happenings('violation', ['site'], false),
-  ],
+  annotations: [happenings('closing', ['site'], false), happenings('adjustment', ['site'], true), happenings('violation', ['site'], false)],
   links: [headLink('Ledger', 'ledger', 'How the figures came about'), headLink('Tenant', 'tenant', 'One tenant')],
   rows: [
     {
@@ -28,7 +25,8 @@ export const energy = board({
       panels: [
         stat({
           title: 'How much energy was it?',
-          description: 'All components of all entries, closed hours of the range: GPUs, CPUs, the rest of the nodes, shared IT and facility.',
+          description:
+            'All components of all entries, closed hours of the range: GPUs, CPUs, the rest of the nodes, shared IT and facility.',
           w: 4,
           asks: [total('energy', 'total', { where: [...where], closedOnly: true })],
         }),
@@ -41,13 +39,15 @@ export const energy = board({
         }),
         stat({
           title: 'How much CO₂e, by the grid?',
-          description: 'Location-based (GHG Protocol, Scope 2): energy of each hour × intensity of the grid in that hour. Never added to market-based.',
+          description:
+            'Location-based (GHG Protocol, Scope 2): energy of each hour × intensity of the grid in that hour. Never added to market-based.',
           w: 4,
           asks: [total('carbon', 'location', { where: [...where], closedOnly: true })],
         }),
         stat({
           title: 'How much CO₂e, by contracts?',
-          description: 'Market-based (GHG Protocol, Scope 2): instruments matched by hour or year, the rest at the residual mix. Never added to location-based.',
+          description:
+            'Market-based (GHG Protocol, Scope 2): instruments matched by hour or year, the rest at the residual mix. Never added to location-based.',
           w: 4,
           asks: [total('carbon', 'market', { where: [...where], closedOnly: true })],
         }),
@@ -82,7 +82,8 @@ export const energy = board({
         }),
         lines({
           title: 'Energy by whose it is',
-          description: 'By hour and account: used by tenants, held and idle, held by nobody, and what no device carries. The last two are the operator’s own.',
+          description:
+            'By hour and account: used by tenants, held and idle, held by nobody, and what no device carries. The last two are the operator’s own.',
           w: 12,
           asks: [series('energy', 'total', { by: ['account'], where: [...where] })],
           bars: true,
@@ -97,7 +98,8 @@ export const energy = board({
       panels: [
         lines({
           title: 'Measured, estimated, modelled',
-          description: 'The same energy by method: counters and meters; the integral of power where no counter saw it; declared watts and PUE where there is no meter.',
+          description:
+            'The same energy by method: counters and meters; the integral of power where no counter saw it; declared watts and PUE where there is no meter.',
           w: 12,
           asks: [series('energy', 'total', { by: ['provenance'], where: [...where] })],
           bars: true,
@@ -107,7 +109,8 @@ export const energy = board({
         }),
         lines({
           title: 'By how much can sensors and models be off?',
-          description: 'Each component times the error of its sensor’s class, added up and not squared away, as sensors err in one direction.',
+          description:
+            'Each component times the error of its sensor’s class, added up and not squared away, as sensors err in one direction.',
           w: 12,
           asks: [series('energy', 'uncertainty', { by: ['site'], where: [...where] })],
           bars: true,
@@ -137,7 +140,8 @@ export const energy = board({
         }),
         lines({
           title: 'CO₂e, counted in both ways',
-          description: 'Location-based and market-based count the same electricity and are never added. Embodied is the hardware’s, spread over its life by device time.',
+          description:
+            'Location-based and market-based count the same electricity and are never added. Embodied is the hardware’s, spread over its life by device time.',
           w: 12,
           asks: [
             series('carbon', 'location', { where: [...where] }),
@@ -149,7 +153,8 @@ export const energy = board({
         }),
         table({
           title: 'On which factors does it rest?',
-          description: 'Source, edition and boundary of each factor, and the energy under it. “fallback” says that a finer value was missing for some hours.',
+          description:
+            'Source, edition and boundary of each factor, and the energy under it. “fallback” says that a finer value was missing for some hours.',
           w: 12,
           asks: [rows('carbon', 'factors', { where: ['site'] })],
           links: ['site'],

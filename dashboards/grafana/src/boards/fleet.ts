@@ -33,13 +33,15 @@ export const fleet = board({
       panels: [
         stat({
           title: 'How many GPUs answer?',
-          description: 'Devices of which a reading came, from the sums per node beside the rollups. A step down is a node or a GPU that fell silent: the table of sites says where.',
+          description:
+            'Devices of which a reading came, from the sums per node beside the rollups. A step down is a node or a GPU that fell silent: the table of sites says where.',
           w: 4,
           asks: [series('fleet', 'devices', { where: [...where] })],
         }),
         stat({
           title: 'What does the fleet draw?',
-          description: 'Power of all devices together, mean of each step, from the power they report. Energy figures come from counters instead.',
+          description:
+            'Power of all devices together, mean of each step, from the power they report. Energy figures come from counters instead.',
           w: 4,
           asks: [series('fleet', 'power', { where: [...where] })],
         }),
@@ -60,7 +62,8 @@ export const fleet = board({
         }),
         stat({
           title: 'Are GPUs slowed by heat?',
-          description: 'Share of time below requested clocks because of temperature, mean over all devices, from the driver’s counters of nanoseconds.',
+          description:
+            'Share of time below requested clocks because of temperature, mean over all devices, from the driver’s counters of nanoseconds.',
           w: 4,
           asks: [series('fleet', 'throttled_thermal', { where: [...where] })],
           limits: limit.thermal,
@@ -80,7 +83,8 @@ export const fleet = board({
       panels: [
         table({
           title: 'Which site needs somebody?',
-          description: 'One row per site over the range: devices read, mean power, hottest GPU, share of time slowed by heat, ticks read over ticks expected. Click a site for its racks and nodes.',
+          description:
+            'One row per site over the range: devices read, mean power, hottest GPU, share of time slowed by heat, ticks read over ticks expected. Click a site for its racks and nodes.',
           w: 12,
           asks: [
             rows('fleet', 'devices', { by: ['site'], where: [...where] }),
@@ -112,7 +116,8 @@ export const fleet = board({
       panels: [
         lines({
           title: 'Power by site, under the limits in force',
-          description: 'Stacked power of the devices of each site; the dashed line is the sum of their power limits. What lies between is head-room that can be capped or sold. Click a point for the site.',
+          description:
+            'Stacked power of the devices of each site; the dashed line is the sum of their power limits. What lies between is head-room that can be capped or sold. Click a point for the site.',
           w: 12,
           asks: [series('fleet', 'power', { by: ['site'], where: [...where] }), series('fleet', 'power_limit', { where: [...where] })],
           stack: true,
@@ -122,7 +127,8 @@ export const fleet = board({
         }),
         lines({
           title: 'Did the load change?',
-          description: 'Shares of time with work on an SM, on a tensor pipe and on device memory, mean over all devices, integrated on the node so that a lost sample loses nothing.',
+          description:
+            'Shares of time with work on an SM, on a tensor pipe and on device memory, mean over all devices, integrated on the node so that a lost sample loses nothing.',
           w: 12,
           asks: [
             series('fleet', 'sm_active', { where: [...where] }),
@@ -146,9 +152,12 @@ export const fleet = board({
         }),
         lines({
           title: 'How often does something happen?',
-          description: 'XIDs, incidents that nodes state, violations and adjustments, counted by kind. Closings are left out, as they come every hour.',
+          description:
+            'XIDs, incidents that nodes state, violations and adjustments, counted by kind. Closings are left out, as they come every hour.',
           w: 8,
-          asks: [series('events', 'count', { by: ['event'], where: ['site'], only: { event: ['xid', 'incident', 'violation', 'adjustment'] } })],
+          asks: [
+            series('events', 'count', { by: ['event'], where: ['site'], only: { event: ['xid', 'incident', 'violation', 'adjustment'] } }),
+          ],
           bars: true,
           stack: true,
           colours: event,
@@ -156,7 +165,8 @@ export const fleet = board({
         }),
         table({
           title: 'What happened last?',
-          description: 'Newest first: XIDs, incidents and violations. An incident is what a node says of itself; its kinds are explained in docs/sre.md.',
+          description:
+            'Newest first: XIDs, incidents and violations. An incident is what a node says of itself; its kinds are explained in docs/sre.md.',
           w: 8,
           asks: [rows('events', 'all', { where: ['site'], only: { event: ['xid', 'incident', 'violation', 'adjustment'] }, limit: 50 })],
           links: ['site', 'node', 'device', 'tenant'],
@@ -169,7 +179,8 @@ export const fleet = board({
       panels: [
         table({
           title: 'What does each tenant hold and use?',
-          description: 'From the ledger, closed hours of the range: device-hours, energy and carbon of each tenant, and how much of what it held did nothing. Click a tenant.',
+          description:
+            'From the ledger, closed hours of the range: device-hours, energy and carbon of each tenant, and how much of what it held did nothing. Click a tenant.',
           w: 16,
           asks: [rows('usage', 'summary', { by: ['tenant'], where: [...where], closedOnly: true, limit: 50 })],
           links: ['tenant'],
@@ -177,7 +188,8 @@ export const fleet = board({
         }),
         lines({
           title: 'Device-hours by account',
-          description: 'From the ledger, by hour: held and used, held and idle, held by nobody, and what no device carries. Hours that are not closed yet are estimated, paler, and named provisional.',
+          description:
+            'From the ledger, by hour: held and used, held and idle, held by nobody, and what no device carries. Hours that are not closed yet are estimated, paler, and named provisional.',
           w: 8,
           asks: [series('usage', 'device_time', { by: ['account'], where: [...where] })],
           bars: true,
@@ -190,4 +202,3 @@ export const fleet = board({
     },
   ],
 });
-

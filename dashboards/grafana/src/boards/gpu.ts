@@ -103,7 +103,8 @@ export const gpu = board({
       panels: [
         lines({
           title: 'What does it work on?',
-          description: 'Shares of time: an SM had work, a tensor pipe was active, memory moved, the engine was busy; and resident warps over the most there can be. Busy engine with idle SMs is waiting; busy SMs with idle tensor pipes is not what the GPU was bought for.',
+          description:
+            'Shares of time: an SM had work, a tensor pipe was active, memory moved, the engine was busy; and resident warps over the most there can be. Busy engine with idle SMs is waiting; busy SMs with idle tensor pipes is not what the GPU was bought for.',
           w: 12,
           asks: [
             series('device', 'sm_active', { where: [...where] }),
@@ -150,7 +151,8 @@ export const gpu = board({
         }),
         lines({
           title: 'Which XID did it report?',
-          description: 'The last XID of each step; 0 is none. XIDs are NVIDIA’s numbers of errors: those that need somebody have an alert and a runbook.',
+          description:
+            'The last XID of each step; 0 is none. XIDs are NVIDIA’s numbers of errors: those that need somebody have an alert and a runbook.',
           w: 6,
           asks: [series('device', 'xid', { where: [...where] })],
           dots: true,
@@ -175,7 +177,8 @@ export const gpu = board({
       panels: [
         table({
           title: 'What stands in the ledger about it?',
-          description: 'The entries of its closed hours: who held it, energy by component, carbon. Click an entry for how it came about, to the millijoule.',
+          description:
+            'The entries of its closed hours: who held it, energy by component, carbon. Click an entry for how it came about, to the millijoule.',
           w: 24,
           asks: [rows('ledger', 'entries', { where: [...where], limit: 100 })],
           links: ['entry', 'tenant'],

@@ -13,10 +13,17 @@ const toNode = [dataLink('Node ${__field.labels.node}', 'node', { node: label('n
 export const ledger = board({
   board: 'ledger',
   title: 'Ledger and data quality',
-  description: 'Whether the figures can be trusted: hours closed, what is missing or estimated, what was corrected, and how one figure came about.',
+  description:
+    'Whether the figures can be trusted: hours closed, what is missing or estimated, what was corrected, and how one figure came about.',
   from: 'now-24h',
   refresh: '1m',
-  variables: [source(), many('site'), many('node', 'site'), many('tenant', 'site'), one('entry', 'site', 'node', 'tenant').allowCustomValue(true)],
+  variables: [
+    source(),
+    many('site'),
+    many('node', 'site'),
+    many('tenant', 'site'),
+    one('entry', 'site', 'node', 'tenant').allowCustomValue(true),
+  ],
   annotations: [
     happenings('closing', ['site'], true),
     happenings('adjustment', ['site'], true),
@@ -56,10 +63,15 @@ export const ledger = board({
         }),
         stat({
           title: 'How much is out of place in time?',
-          description: 'Share of energy that is measured and whose place in time is interpolated, as readings around an edge lie more than three periods apart.',
+          description:
+            'Share of energy that is measured and whose place in time is interpolated, as readings around an edge lie more than three periods apart.',
           w: 4,
           asks: [total('coverage', 'interpolated_share', { where: ['site', 'node'], closedOnly: true })],
-          limits: rising({ at: 0.01, level: 'look', why: 'gaps are moving energy between tenants or hours, within the bounds that each entry states' }),
+          limits: rising({
+            at: 0.01,
+            level: 'look',
+            why: 'gaps are moving energy between tenants or hours, within the bounds that each entry states',
+          }),
           decimals: 3,
         }),
         stat({
@@ -83,7 +95,8 @@ export const ledger = board({
       panels: [
         table({
           title: 'How did each hour close?',
-          description: 'One row per site and hour: closed or open, the batch, complete or by lateness, entries, adjustments booked since, and the seal’s root. A closed hour never changes: what comes late is an adjustment.',
+          description:
+            'One row per site and hour: closed or open, the batch, complete or by lateness, entries, adjustments booked since, and the seal’s root. A closed hour never changes: what comes late is an adjustment.',
           w: 14,
           h: 9,
           asks: [rows('ledger', 'hours', { where: ['site'], limit: 500 })],
@@ -124,7 +137,8 @@ export const ledger = board({
         }),
         lines({
           title: 'Counters that began anew, clocks that were set',
-          description: 'By hour. A reset is expected after somebody reset a GPU or loaded a driver; a clock that steps is a machine without time.',
+          description:
+            'By hour. A reset is expected after somebody reset a GPU or loaded a driver; a clock that steps is a machine without time.',
           w: 8,
           asks: [series('coverage', 'resets', { where: ['site', 'node'] }), series('coverage', 'clock_steps', { where: ['site', 'node'] })],
           bars: true,
@@ -160,7 +174,8 @@ export const ledger = board({
         }),
         table({
           title: 'How entry $entry came about',
-          description: 'Each figure of the entry with its source, the cuts it rests on, and the seal that holds it. The whole arithmetic, to the millijoule: wattledger ledger explain with the same id.',
+          description:
+            'Each figure of the entry with its source, the cuts it rests on, and the seal that holds it. The whole arithmetic, to the millijoule: wattledger ledger explain with the same id.',
           w: 12,
           h: 12,
           asks: [rows('ledger', 'explain', { where: ['entry'] })],

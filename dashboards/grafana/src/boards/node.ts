@@ -30,7 +30,8 @@ export const node = board({
       panels: [
         stat({
           title: 'How many GPUs answer?',
-          description: 'Devices of the node of which a reading came, from its sums beside the rollups. The inventory says how many there should be.',
+          description:
+            'Devices of the node of which a reading came, from its sums beside the rollups. The inventory says how many there should be.',
           w: 4,
           asks: [series('fleet', 'devices', { where: ['node'] })],
         }),
@@ -77,7 +78,8 @@ export const node = board({
       panels: [
         table({
           title: 'How is each GPU now?',
-          description: 'The last reading of each device: place, who holds it, power, temperatures, activity, memory, and when it was. MIG instances have rows of their own; power and temperature on them are the whole GPU’s. Click a GPU or a tenant.',
+          description:
+            'The last reading of each device: place, who holds it, power, temperatures, activity, memory, and when it was. MIG instances have rows of their own; power and temperature on them are the whole GPU’s. Click a GPU or a tenant.',
           w: 24,
           h: 9,
           asks: [rows('device', 'now', { where: ['node'] })],
@@ -105,7 +107,8 @@ export const node = board({
         }),
         lines({
           title: 'Temperature of each GPU',
-          description: 'Highest GPU temperature of each step. One that stands out alone is dust or a loose cold plate; all together are the rack’s cooling.',
+          description:
+            'Highest GPU temperature of each step. One that stands out alone is dust or a loose cold plate; all together are the rack’s cooling.',
           w: 12,
           asks: [series('device', 'gpu_temp', { by: ['device'], where: ['node'] })],
           limits: limit.gpuTemp,
@@ -148,7 +151,8 @@ export const node = board({
         }),
         lines({
           title: 'Where does its energy go?',
-          description: 'From the ledger, by hour: GPUs, CPUs, the rest of the node by its meter or as declared, and its part of what the site shares.',
+          description:
+            'From the ledger, by hour: GPUs, CPUs, the rest of the node by its meter or as declared, and its part of what the site shares.',
           w: 12,
           asks: [series('energy', 'total', { by: ['component'], where: ['node'] })],
           bars: true,

@@ -13,11 +13,17 @@ const one = (expr: string, legend: string, unit: string): Prom[] => [{ expr, leg
 export const pipeline = board({
   board: 'pipeline',
   title: 'Pipeline health',
-  description: 'From tick to ledger: do data arrive, who is behind, and what is refused, retried or waiting. Half of it is what is stored, half what our processes say of themselves to Prometheus.',
+  description:
+    'From tick to ledger: do data arrive, who is behind, and what is refused, retried or waiting. Half of it is what is stored, half what our processes say of themselves to Prometheus.',
   from: 'now-3h',
   refresh: '30s',
   variables: [source(), prometheusSource(), many('site'), many('node', 'site')],
-  annotations: [happenings('incident', ['site'], true), happenings('closing', ['site'], true), happenings('adjustment', ['site'], false), happenings('xid', ['site'], false)],
+  annotations: [
+    happenings('incident', ['site'], true),
+    happenings('closing', ['site'], true),
+    happenings('adjustment', ['site'], false),
+    happenings('xid', ['site'], false),
+  ],
   links: [headLink('Ledger', 'ledger', 'Hours and quality of the data'), headLink('Fleet', 'fleet', 'All sites')],
   rows: [
     {
@@ -37,19 +43,29 @@ export const pipeline = board({
           prom: one(zero('sum(wattledger_ingest_lag_messages)'), 'lag', 'none'),
           limits: rising(
             { at: 1000, level: 'look', why: 'a thousand messages are about a second of 1,000 nodes: it should go down by itself' },
-            { at: 60_000, level: 'broken', why: 'about a minute of 1,000 nodes: ingest is slower than the fleet, or the database does not answer' }
+            {
+              at: 60_000,
+              level: 'broken',
+              why: 'about a minute of 1,000 nodes: ingest is slower than the fleet, or the database does not answer',
+            }
           ),
         }),
         stat({
           title: 'How many were refused within the hour?',
-          description: 'wattledger_ingest_refused_total: messages put aside in wl.refused.v1 with reason and origin. wattledger quarantine lists them.',
+          description:
+            'wattledger_ingest_refused_total: messages put aside in wl.refused.v1 with reason and origin. wattledger quarantine lists them.',
           w: 4,
           prom: one(zero('sum(increase(wattledger_ingest_refused_total[1h]))'), 'refused', 'none'),
-          limits: rising({ at: 1, level: 'act', why: 'nothing behind them waits, but what they say is missing until they are mended and replayed' }),
+          limits: rising({
+            at: 1,
+            level: 'act',
+            why: 'nothing behind them waits, but what they say is missing until they are mended and replayed',
+          }),
         }),
         stat({
           title: 'Is a partition blocked?',
-          description: 'wattledger_ingest_blocked_partitions: partitions that wait for something that is tried again, and are not read meanwhile.',
+          description:
+            'wattledger_ingest_blocked_partitions: partitions that wait for something that is tried again, and are not read meanwhile.',
           w: 4,
           prom: one(zero('sum(wattledger_ingest_blocked_partitions)'), 'blocked', 'none'),
           limits: rising({ at: 1, level: 'broken', why: 'the label reason, and /readyz of ingest, say what is waited for' }),
@@ -66,7 +82,8 @@ export const pipeline = board({
         }),
         stat({
           title: 'How far behind are the rollups?',
-          description: 'Now less the time of receipt of the latest message that the level of 10 s holds (wattledger_ingest_rollup_received_timestamp_seconds). Panels read what is newer from samples.',
+          description:
+            'Now less the time of receipt of the latest message that the level of 10 s holds (wattledger_ingest_rollup_received_timestamp_seconds). Panels read what is newer from samples.',
           w: 4,
           prom: one('time() - max(wattledger_ingest_rollup_received_timestamp_seconds{level="10s"})', '10s', 's'),
           limits: rising(
@@ -103,7 +120,8 @@ export const pipeline = board({
       panels: [
         lines({
           title: 'From tick to row, by site',
-          description: 'Time from the tick of a sample to its row, median of each step. It holds the collector’s batch (a second), Kafka, and ingest’s batch.',
+          description:
+            'Time from the tick of a sample to its row, median of each step. It holds the collector’s batch (a second), Kafka, and ingest’s batch.',
           w: 12,
           asks: [series('pipeline', 'delay', { by: ['site'], where: ['site', 'node'] })],
           links: [dataLink('Site ${__field.labels.site}', 'site', { site: label('site') })],
@@ -136,9 +154,17 @@ export const pipeline = board({
           w: 8,
           prom: [
             { expr: zero('sum(rate(wattledger_ingest_retries_total[$__rate_interval]))'), legend: 'ingest retries', unit: 'cps' },
-            { expr: zero('sum(rate(wattledger_collector_forward_retries_total[$__rate_interval]))'), legend: 'collector retries', unit: 'cps' },
+            {
+              expr: zero('sum(rate(wattledger_collector_forward_retries_total[$__rate_interval]))'),
+              legend: 'collector retries',
+              unit: 'cps',
+            },
             { expr: zero('sum(rate(wattledger_ingest_refused_total[$__rate_interval]))'), legend: 'refused', unit: 'cps' },
-            { expr: zero('sum(rate(wattledger_collector_spool_dropped_messages_total[$__rate_interval]))'), legend: 'dropped by spools', unit: 'cps' },
+            {
+              expr: zero('sum(rate(wattledger_collector_spool_dropped_messages_total[$__rate_interval]))'),
+              legend: 'dropped by spools',
+              unit: 'cps',
+            },
           ],
           min: 0,
         }),
@@ -146,7 +172,11 @@ export const pipeline = board({
           title: 'How long does an insert take?',
           description: 'wattledger_ingest_insert_seconds: the time under which 95 of 100 inserts stayed, by table, failed ones included.',
           w: 8,
-          prom: one('histogram_quantile(0.95, sum by (le, table) (rate(wattledger_ingest_insert_seconds_bucket[$__rate_interval])))', '{{table}}', 's'),
+          prom: one(
+            'histogram_quantile(0.95, sum by (le, table) (rate(wattledger_ingest_insert_seconds_bucket[$__rate_interval])))',
+            '{{table}}',
+            's'
+          ),
           min: 0,
         }),
       ],
@@ -159,14 +189,19 @@ export const pipeline = board({
           description: 'Site-hours closed within the hour, by how, and attempts that ended in an error and are made again.',
           w: 12,
           prom: [
-            { expr: 'sum by (closing) (increase(wattledger_aggregator_hours_closed_total[1h]))', legend: 'closed: {{closing}}', unit: 'none' },
+            {
+              expr: 'sum by (closing) (increase(wattledger_aggregator_hours_closed_total[1h]))',
+              legend: 'closed: {{closing}}',
+              unit: 'none',
+            },
             { expr: zero('sum(increase(wattledger_aggregator_closing_errors_total[1h]))'), legend: 'errors', unit: 'none' },
           ],
           min: 0,
         }),
         lines({
           title: 'What waits to be booked?',
-          description: 'Closed hours that something reached since, and that the next batches evaluate anew; and those that wait for wattledger ledger adjust.',
+          description:
+            'Closed hours that something reached since, and that the next batches evaluate anew; and those that wait for wattledger ledger adjust.',
           w: 12,
           prom: [
             { expr: zero('sum(wattledger_aggregator_adjustments_pending_hours)'), legend: 'next batches', unit: 'none' },

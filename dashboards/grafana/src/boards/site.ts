@@ -23,7 +23,11 @@ export const site = board({
     happenings('closing', ['site'], false),
     happenings('adjustment', ['site'], false),
   ],
-  links: [headLink('Fleet', 'fleet', 'All sites'), headLink('Node', 'node', 'One node of this site'), headLink('Ledger', 'ledger', 'Hours and quality of the data')],
+  links: [
+    headLink('Fleet', 'fleet', 'All sites'),
+    headLink('Node', 'node', 'One node of this site'),
+    headLink('Ledger', 'ledger', 'Hours and quality of the data'),
+  ],
   rows: [
     {
       title: 'Is something wrong here now?',
@@ -36,7 +40,8 @@ export const site = board({
         }),
         stat({
           title: 'What does the site draw?',
-          description: 'Power of its devices together, mean of each step. CPUs, fans, network and cooling come on top: the panel of components has them as energy.',
+          description:
+            'Power of its devices together, mean of each step. CPUs, fans, network and cooling come on top: the panel of components has them as energy.',
           w: 4,
           asks: [series('fleet', 'power', { where: [...where] })],
         }),
@@ -56,14 +61,16 @@ export const site = board({
         }),
         stat({
           title: 'How many hours wait to be closed?',
-          description: 'Hours that are over and have no seal. An hour closes when every node of the inventory, and the sources of allocations and readings, say that they are complete; wattledger status names who is waited for.',
+          description:
+            'Hours that are over and have no seal. An hour closes when every node of the inventory, and the sources of allocations and readings, say that they are complete; wattledger status names who is waited for.',
           w: 4,
           asks: [total('ledger', 'open_hours', { where: ['site'] })],
           limits: limit.openHours,
         }),
         stat({
           title: 'What is the PUE?',
-          description: 'All energy of the closed hours over that of IT (ISO/IEC 30134-2), from the site’s meters, or modelled where there are none. Over less than a year it is an interim value.',
+          description:
+            'All energy of the closed hours over that of IT (ISO/IEC 30134-2), from the site’s meters, or modelled where there are none. Over less than a year it is an interim value.',
           w: 4,
           asks: [total('energy', 'pue', { where: ['site'], closedOnly: true })],
           limits: limit.pue,
@@ -76,7 +83,8 @@ export const site = board({
       panels: [
         table({
           title: 'Which node needs somebody?',
-          description: 'One row per node over the range: devices read, mean power, hottest GPU, share of time slowed by heat, ticks read over ticks expected. Click a node.',
+          description:
+            'One row per node over the range: devices read, mean power, hottest GPU, share of time slowed by heat, ticks read over ticks expected. Click a node.',
           w: 14,
           h: 10,
           asks: [
@@ -109,7 +117,8 @@ export const site = board({
       panels: [
         lines({
           title: 'Power by rack, under the limits in force',
-          description: 'Stacked power of the devices of each rack; the dashed line is the sum of the power limits. A rack that steps down has lost work or a feed.',
+          description:
+            'Stacked power of the devices of each rack; the dashed line is the sum of the power limits. A rack that steps down has lost work or a feed.',
           w: 12,
           asks: [series('fleet', 'power', { by: ['rack'], where: [...where] }), series('fleet', 'power_limit', { where: [...where] })],
           stack: true,
@@ -118,7 +127,8 @@ export const site = board({
         }),
         lines({
           title: 'Hottest GPU of each node',
-          description: 'Highest GPU temperature of each step, the ten hottest nodes. Neighbours that rise together share a cooling loop. Click a point for the node.',
+          description:
+            'Highest GPU temperature of each step, the ten hottest nodes. Neighbours that rise together share a cooling loop. Click a point for the node.',
           w: 12,
           asks: [series('fleet', 'gpu_temp', { by: ['node'], where: [...where], limit: 10 })],
           limits: limit.gpuTemp,
@@ -170,7 +180,8 @@ export const site = board({
         }),
         lines({
           title: 'Device-hours by account',
-          description: 'From the ledger, by hour: held and used, held and idle, held by nobody. Hours that are not closed yet are estimated, paler, and named provisional.',
+          description:
+            'From the ledger, by hour: held and used, held and idle, held by nobody. Hours that are not closed yet are estimated, paler, and named provisional.',
           w: 6,
           asks: [series('usage', 'device_time', { by: ['account'], where: ['site', 'model'] })],
           bars: true,
@@ -180,7 +191,8 @@ export const site = board({
         }),
         lines({
           title: 'Where does its energy go?',
-          description: 'From the ledger, by hour: GPUs, CPUs, the rest of the nodes, shared network and storage, and cooling and losses of the facility.',
+          description:
+            'From the ledger, by hour: GPUs, CPUs, the rest of the nodes, shared network and storage, and cooling and losses of the facility.',
           w: 6,
           asks: [series('energy', 'total', { by: ['component'], where: ['site', 'model'] })],
           bars: true,

@@ -12,7 +12,8 @@ const where = ['site', 'tenant'] as const;
 export const sovereignty = board({
   board: 'sovereignty',
   title: 'Sovereignty',
-  description: 'Where each GPU-hour ran, under whose control, and whether its tenant’s policy allows that. The verdicts are those of the audit report.',
+  description:
+    'Where each GPU-hour ran, under whose control, and whether its tenant’s policy allows that. The verdicts are those of the audit report.',
   from: 'now-7d',
   refresh: '5m',
   variables: [source(), many('site'), many('tenant')],
@@ -68,7 +69,9 @@ export const sovereignty = board({
           title: 'Whose hours failed?',
           description: 'Device-hours with verdict fail, by tenant.',
           w: 12,
-          asks: [series('sovereignty', 'device_time', { by: ['tenant'], where: [...where], only: { verdict: ['fail'] }, closedOnly: true })],
+          asks: [
+            series('sovereignty', 'device_time', { by: ['tenant'], where: [...where], only: { verdict: ['fail'] }, closedOnly: true }),
+          ],
           bars: true,
           stack: true,
           min: 0,
@@ -92,7 +95,8 @@ export const sovereignty = board({
       panels: [
         table({
           title: 'Every tenant at every site',
-          description: 'Country and operator of the site, the countries that the tenant allows, the verdict, device-hours and energy, closed hours of the range.',
+          description:
+            'Country and operator of the site, the countries that the tenant allows, the verdict, device-hours and energy, closed hours of the range.',
           w: 24,
           h: 10,
           asks: [rows('sovereignty', 'matrix', { where: [...where], limit: 500 })],

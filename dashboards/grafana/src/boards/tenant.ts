@@ -16,12 +16,11 @@ export const tenant = board({
   from: 'now-24h',
   refresh: '1m',
   variables: [source(), one('tenant'), many('site', 'tenant'), many('project', 'tenant'), many('model_id', 'tenant', 'project')],
-  annotations: [
-    happenings('violation', ['site'], true),
-    happenings('closing', ['site'], false),
-    happenings('adjustment', ['site'], true),
+  annotations: [happenings('violation', ['site'], true), happenings('closing', ['site'], false), happenings('adjustment', ['site'], true)],
+  links: [
+    headLink('Energy and carbon', 'energy', 'The same tenant’s energy in detail'),
+    headLink('Sovereignty', 'sovereignty', 'Where its work may run'),
   ],
-  links: [headLink('Energy and carbon', 'energy', 'The same tenant’s energy in detail'), headLink('Sovereignty', 'sovereignty', 'Where its work may run')],
   rows: [
     {
       title: 'Does it get what it holds?',
@@ -99,7 +98,8 @@ export const tenant = board({
         }),
         lines({
           title: 'Energy: used, and held idle',
-          description: 'From the ledger, by hour and account. What is held idle is billed like the rest unless the contract says otherwise.',
+          description:
+            'From the ledger, by hour and account. What is held idle is billed like the rest unless the contract says otherwise.',
           w: 12,
           asks: [series('energy', 'total', { by: ['account'], where: [...where] })],
           bars: true,
@@ -122,7 +122,8 @@ export const tenant = board({
         }),
         lines({
           title: 'CO₂e, counted in both ways',
-          description: 'Location-based by the grid of the hour, market-based by the contracts of the site: two ways to count the same electricity, never added. Embodied is the hardware’s part.',
+          description:
+            'Location-based by the grid of the hour, market-based by the contracts of the site: two ways to count the same electricity, never added. Embodied is the hardware’s part.',
           w: 12,
           asks: [
             series('carbon', 'location', { where: [...where] }),
@@ -154,7 +155,8 @@ export const tenant = board({
       panels: [
         table({
           title: 'Which entries are behind it?',
-          description: 'The lines of the ledger with their ids, closed hours of the range. Click an entry for how it came about, to the millijoule.',
+          description:
+            'The lines of the ledger with their ids, closed hours of the range. Click an entry for how it came about, to the millijoule.',
           w: 24,
           asks: [rows('ledger', 'entries', { where: [...where], limit: 200 })],
           links: ['entry', 'site', 'node', 'device'],
