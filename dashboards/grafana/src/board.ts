@@ -36,6 +36,13 @@ export interface Spec {
   rows: Row[];
 }
 
+/** The SDK gives every variable the defaults of every type of variable; what only intervals have goes away. */
+function ofOurs(variable: cog.Builder<VariableModel>): cog.Builder<VariableModel> {
+  const { auto, auto_min: min, auto_count: count, ...rest } = variable.build();
+  void [auto, min, count];
+  return { build: () => rest };
+}
+
 /** The dashboard as Grafana reads it. */
 export function board(spec: Spec): Dashboard {
   const built = new DashboardBuilder(`Wattledger / ${spec.title}`)
@@ -48,7 +55,7 @@ export function board(spec: Spec): Dashboard {
     .timepicker(new TimePickerBuilder().refreshIntervals(['5s', '10s', '30s', '1m', '5m', '15m', '1h']))
     .refresh(spec.refresh)
     .tooltip(DashboardCursorSync.Crosshair)
-    .variables(spec.variables)
+    .variables(spec.variables.map(ofOurs))
     .annotations([written(), ...spec.annotations])
     .links([allBoards(), ...spec.links]);
   // Ids are row × 100 + place: a panel that is added at the end of its row moves no other, and links to single panels live on.

@@ -280,11 +280,15 @@ export interface Rows extends Common {
 /** Rows to look through. Columns have the units that the backend gives them. */
 export function table(p: Rows): AnyPanel {
   const why = Object.entries(p.columns ?? {}).flatMap(([name, c]) => (c.limits ? [`${name}: ${explain(c.limits, c.unit)}`] : []));
-  const panel = fill(new tables.PanelBuilder(), { ...p, description: [p.description, ...why].join('\n\n') }, 8, true).filterable(true);
+  const panel = fill(new tables.PanelBuilder(), { ...p, description: [p.description, ...why].join('\n\n') }, 8, true)
+    .filterable(true)
+    .cellOptions({ type: TableCellDisplayMode.Auto });
   // Each column brings its own unit; one for all would be wrong for most.
   const built = panel.build();
   delete built.fieldConfig?.defaults.unit;
   delete built.fieldConfig?.defaults.decimals;
+  // Grafana 13 has footers by column, and the SDK still the one of before.
+  delete built.options.footer;
   if (p.sort) {
     const desc = p.sort.startsWith('-');
     panel.sortBy([new TableSortByFieldStateBuilder().displayName(desc ? p.sort.slice(1) : p.sort).desc(desc)]);

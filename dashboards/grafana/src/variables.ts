@@ -34,7 +34,6 @@ function query(dimension: Dimension, after: Dimension[]): QueryVariableBuilder {
     .label(labels[dimension] ?? dimension)
     .datasource(wattledger)
     .query({ refId: `values-${dimension}`, dimension, filters })
-    .definition(`values of ${dimension}${after.length ? ` of the chosen ${after.join(', ')}` : ''}`)
     .refresh(VariableRefresh.OnTimeRangeChanged)
     .sort(VariableSort.NaturalAsc);
 }
