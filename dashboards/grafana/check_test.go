@@ -427,26 +427,33 @@ func (c *checker) provisional(p Panel) {
 	}
 }
 
-// thresholds wants each colour explained.
+// thresholds wants each colour explained, of the panel's values and of a table's columns.
 func (c *checker) thresholds(p Panel) {
-	steps := p.FieldConfig.Defaults.Thresholds.Steps
-	if len(steps) < 2 {
-		return
-	}
-	for _, word := range map[string]string{"yellow": "Yellow ", "orange": "Orange ", "red": "Red "} {
-		used := slices.ContainsFunc(steps, func(s struct {
-			Value *float64 `json:"value"`
-			Color string   `json:"color"`
-		},
-		) bool {
-			return s.Color == strings.ToLower(strings.TrimSpace(word))
-		})
-		if used && !strings.Contains(p.Description, word) {
-			c.fault("it turns %sand does not say why", strings.ToLower(word))
+	c.explained(p, p.FieldConfig.Defaults.Thresholds)
+	for _, o := range p.FieldConfig.Overrides {
+		for _, property := range o.Properties {
+			if property.ID != "thresholds" {
+				continue
+			}
+			var t Thresholds
+			if err := json.Unmarshal(property.Value, &t); err != nil {
+				c.fault("thresholds of %v: %v", o.Matcher.Options, err)
+			}
+			c.explained(p, t)
 		}
 	}
-	for i := 1; i < len(steps); i++ {
-		if steps[i].Value == nil || (steps[i-1].Value != nil && *steps[i].Value <= *steps[i-1].Value) {
+}
+
+func (c *checker) explained(p Panel, t Thresholds) {
+	if len(t.Steps) < 2 {
+		return
+	}
+	for i, s := range t.Steps {
+		word := map[string]string{"yellow": "Yellow ", "orange": "Orange ", "red": "Red "}[s.Color]
+		if word != "" && !strings.Contains(p.Description, word) {
+			c.fault("it turns %s and does not say why", s.Color)
+		}
+		if i > 0 && (s.Value == nil || (t.Steps[i-1].Value != nil && *s.Value <= *t.Steps[i-1].Value)) {
 			c.fault("its thresholds do not rise")
 		}
 	}

@@ -65,7 +65,7 @@ func TestMistakesAreFound(t *testing.T) {
 		d.panel("timeseries").link("/d/wattledger-node?${datasource:queryparam}&var-node=${__field.labels.node}&${__url_time_range}")
 	}, "by which nothing is grouped")
 	f("a link of a column to nowhere", fleet, func(d tree) {
-		d.panel("table").override("site")["properties"].([]any)[0].(map[string]any)["value"].([]any)[0].(map[string]any)["url"] = "/d/wattledger-hall"
+		d.panel("table").override("site").property("links").list("value")[0]["url"] = "/d/wattledger-hall"
 	}, "no dashboard of ours")
 	f("a link at the head that forgets the range", fleet, func(d tree) { d.list("links")[1]["keepTime"] = false }, "leaves range or variables behind")
 	f("a link at the head to nowhere", fleet, func(d tree) { d.list("links")[1]["url"] = "/d/wattledger-hall" }, "no dashboard of ours")
@@ -81,6 +81,7 @@ func TestMistakesAreFound(t *testing.T) {
 	}, "do not add up")
 	f("open hours that look closed", tenant, func(d tree) { d.titled("Device-hours by").sub("fieldConfig")["overrides"] = []any{} }, "look like closed ones")
 	f("a threshold that nobody explains", fleet, func(d tree) { d.titled("How old is").replace("description", "Yellow", "Somewhat") }, "does not say why")
+	f("a threshold of a column that nobody explains", fleet, func(d tree) { d.titled("Which site").replace("description", "Red", "Bad") }, "turns red and does not say why")
 	f("thresholds that fall", fleet, func(d tree) {
 		d.titled("How old is").sub("fieldConfig").sub("defaults").sub("thresholds")["steps"].([]any)[2].(map[string]any)["value"] = 1
 	}, "do not rise")
@@ -172,6 +173,10 @@ func (t tree) filter() tree { return t.target().list("filters")[0] }
 
 func (t tree) override(column string) tree {
 	return t.sub("fieldConfig").find("overrides", func(o tree) bool { return o.sub("matcher")["options"] == column })
+}
+
+func (t tree) property(id string) tree {
+	return t.find("properties", func(p tree) bool { return p["id"] == id })
 }
 
 // link gives the panel one link instead of those it has.

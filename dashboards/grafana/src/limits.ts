@@ -1,7 +1,7 @@
 /**
  * Thresholds that several dashboards share, each with its reason.
  */
-import { falling, rising } from './thresholds';
+import { away, falling, rising } from './thresholds';
 
 /** Age of the last sample. */
 export const age = rising(
@@ -73,8 +73,8 @@ export const heldIdle = rising(
   { at: 0.5, level: 'act', why: 'most of what is held does nothing: give it back or find out why' }
 );
 
-/** Counter against the integral of power. */
-export const secondOpinion = rising(
+/** The integral of power against the counter: more or less than it. */
+export const secondOpinion = away(
   { at: 0.02, level: 'look', why: 'counter and power of one GPU usually agree within two per cent' },
   { at: 0.05, level: 'broken', why: 'the ledger flags device-hours beyond five per cent' }
 );

@@ -45,6 +45,7 @@ import * as timeseries from '@grafana/grafana-foundation-sdk/timeseries';
 
 import { target, unitOf, wattledger, type Ask } from './ask';
 import { asLink, columnLinks, type DataLink } from './links';
+import { heading } from './headings';
 import { plain } from './palette';
 import { explain, steps, thresholds, without, type Limits } from './thresholds';
 import { prometheus } from './variables';
@@ -262,8 +263,9 @@ export interface Column {
   /** Draws the value as a bar within the cell, from 0 to max. */
   gauge?: number;
   colours?: Record<string, string>;
-  width?: number;
+  /** What the unit is for the explanation of limits; where set by `show`, for the cells as well. */
   unit?: string;
+  show?: boolean;
 }
 
 export interface Rows extends Common {
@@ -279,7 +281,9 @@ export interface Rows extends Common {
 
 /** Rows to look through. Columns have the units that the backend gives them. */
 export function table(p: Rows): AnyPanel {
-  const why = Object.entries(p.columns ?? {}).flatMap(([name, c]) => (c.limits ? [`${name}: ${explain(c.limits, c.unit)}`] : []));
+  const why = Object.entries(p.columns ?? {}).flatMap(([name, c]) =>
+    c.limits ? [`${heading[name] ?? name}: ${explain(c.limits, c.unit)}`] : []
+  );
   const panel = fill(new tables.PanelBuilder(), { ...p, description: [p.description, ...why].join('\n\n') }, 8, true)
     .filterable(true)
     .cellOptions({ type: TableCellDisplayMode.Auto });
@@ -301,15 +305,27 @@ export function table(p: Rows): AnyPanel {
     if (!link) {
       throw new Error(`the column ${name} leads nowhere: links.ts says where columns lead`);
     }
-    panel.overrideByName(name, [{ id: 'links', value: [link] }]);
+    panel.overrideByName(name, [...headed(name), { id: 'links', value: [link] }]);
   }
   for (const [name, c] of Object.entries(p.columns ?? {})) {
-    panel.overrideByName(name, columnProperties(c));
+    panel.overrideByName(name, [...headed(name), ...columnProperties(c)]);
+  }
+  const named = new Set<string>([...p.links, ...Object.keys(p.columns ?? {})]);
+  for (const name of new Set((p.asks ?? []).map((a) => a.query.metric))) {
+    if (p.merge && !named.has(name)) {
+      panel.overrideByName(name, headed(name));
+    }
   }
   for (const name of p.hide ?? []) {
     panel.overrideByName(name, [{ id: 'custom.hidden', value: true }]);
   }
   return panel;
+}
+
+/** What stands above a column instead of its name in the answer. */
+function headed(name: string): DynamicConfigValue[] {
+  const text = heading[name];
+  return text ? [{ id: 'displayName', value: text }] : [];
 }
 
 function columnProperties(c: Column): DynamicConfigValue[] {
@@ -339,8 +355,8 @@ function columnProperties(c: Column): DynamicConfigValue[] {
       }
     );
   }
-  if (c.width !== undefined) {
-    properties.push({ id: 'custom.width', value: c.width });
+  if (c.unit && c.show) {
+    properties.push({ id: 'unit', value: c.unit });
   }
   return properties;
 }

@@ -14,19 +14,26 @@ export interface Step {
 }
 
 export interface Limits {
-  /** Rising: more is worse. Falling: less is worse. */
-  worse: 'rising' | 'falling';
+  /** Rising: more is worse. Falling: less is worse. Away: further from 0 is worse, on either side. */
+  worse: 'rising' | 'falling' | 'away';
   steps: Step[];
 }
 
 export const rising = (...steps: Step[]): Limits => ({ worse: 'rising', steps });
 export const falling = (...steps: Step[]): Limits => ({ worse: 'falling', steps });
+export const away = (...steps: Step[]): Limits => ({ worse: 'away', steps });
 
 /** The steps as Grafana has them: each colour from its value on, the first from minus infinity. */
 export function steps(limits: Limits): Threshold[] {
   const sorted = [...limits.steps].sort((a, b) => a.at - b.at);
   if (limits.worse === 'rising') {
     return [{ value: null, color: level.good }, ...sorted.map((s) => ({ value: s.at, color: level[s.level] }))];
+  }
+  if (limits.worse === 'away') {
+    const right = sorted.map((s) => ({ value: s.at, color: level[s.level] }));
+    const below = sorted.map((s, i) => ({ value: -s.at, color: i === 0 ? level.good : level[sorted[i - 1]?.level ?? s.level] })).reverse();
+    const worst = sorted[sorted.length - 1]?.level;
+    return [{ value: null, color: worst ? level[worst] : level.good }, ...below, ...right];
   }
   const above = [...sorted.slice(1).map((s) => level[s.level]), level.good];
   const [first] = sorted;
@@ -46,9 +53,8 @@ const word: Record<Step['level'], string> = { look: 'Yellow', act: 'Orange', bro
 
 /** What the colours mean, as a paragraph of the description. */
 export function explain(limits: Limits, unit: string | undefined): string {
-  return limits.steps
-    .map((s) => `${word[s.level]} ${limits.worse === 'rising' ? 'from' : 'below'} ${shown(s.at, unit)}: ${s.why}.`)
-    .join(' ');
+  const beyond = { rising: 'from', falling: 'below', away: 'beyond ±' }[limits.worse];
+  return limits.steps.map((s) => `${word[s.level]} ${beyond} ${shown(s.at, unit)}: ${s.why}.`).join(' ');
 }
 
 function shown(value: number, unit: string | undefined): string {

@@ -1,6 +1,7 @@
 import { happenings } from '../annotations';
 import { rows, series, total } from '../ask';
 import { board } from '../board';
+import * as columns from '../columns';
 import * as limit from '../limits';
 import { column, dataLink, headLink, label } from '../links';
 import { account, event, limit as against } from '../palette';
@@ -95,11 +96,7 @@ export const fleet = board({
           ],
           merge: true,
           links: ['site'],
-          columns: {
-            gpu_temp: { limits: limit.gpuTemp, unit: 'celsius' },
-            throttled_thermal: { limits: limit.thermal, unit: 'percentunit' },
-            coverage: { limits: limit.coverage, unit: 'percentunit' },
-          },
+          columns: columns.sites,
         }),
         bars({
           title: 'Which nodes run hottest?',
@@ -182,9 +179,13 @@ export const fleet = board({
           description:
             'From the ledger, closed hours of the range: device-hours, energy and carbon of each tenant, and how much of what it held did nothing. Click a tenant.',
           w: 16,
-          asks: [rows('usage', 'summary', { by: ['tenant'], where: [...where], closedOnly: true, limit: 50 })],
+          asks: [
+            rows('usage', 'summary', { by: ['tenant'], where: [...where], closedOnly: true, limit: 50 }),
+            rows('usage', 'held_idle_share', { by: ['tenant'], where: [...where], closedOnly: true, limit: 50 }),
+          ],
+          merge: true,
           links: ['tenant'],
-          columns: { held_idle_share: { limits: limit.heldIdle, unit: 'percentunit' } },
+          columns: columns.summary,
         }),
         lines({
           title: 'Device-hours by account',

@@ -1,6 +1,7 @@
 import { happenings } from '../annotations';
 import { rows, series, total } from '../ask';
 import { board } from '../board';
+import * as columns from '../columns';
 import * as limit from '../limits';
 import { headLink } from '../links';
 import { limit as against } from '../palette';
@@ -182,6 +183,7 @@ export const gpu = board({
           w: 24,
           asks: [rows('ledger', 'entries', { where: [...where], limit: 100 })],
           links: ['entry', 'tenant'],
+          columns: columns.lines,
         }),
       ],
     },

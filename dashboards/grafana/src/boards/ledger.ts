@@ -1,6 +1,7 @@
 import { happenings } from '../annotations';
 import { rows, series, total } from '../ask';
 import { board } from '../board';
+import * as columns from '../columns';
 import * as limit from '../limits';
 import { dataLink, headLink, label } from '../links';
 import { event } from '../palette';
@@ -171,6 +172,7 @@ export const ledger = board({
           h: 12,
           asks: [rows('ledger', 'entries', { where: ['site', 'node', 'tenant'], limit: 200 })],
           links: ['entry', 'device', 'tenant'],
+          columns: columns.lines,
         }),
         table({
           title: 'How entry $entry came about',

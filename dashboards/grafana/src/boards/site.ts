@@ -1,6 +1,7 @@
 import { happenings } from '../annotations';
 import { rows, series, total } from '../ask';
 import { board } from '../board';
+import * as columns from '../columns';
 import * as limit from '../limits';
 import { column, dataLink, headLink, label } from '../links';
 import { account, component, limit as against } from '../palette';
@@ -96,11 +97,7 @@ export const site = board({
           ],
           merge: true,
           links: ['node'],
-          columns: {
-            gpu_temp: { limits: limit.gpuTemp, unit: 'celsius' },
-            throttled_thermal: { limits: limit.thermal, unit: 'percentunit' },
-            coverage: { limits: limit.coverage, unit: 'percentunit' },
-          },
+          columns: columns.sites,
         }),
         bars({
           title: 'Which rack draws most?',
@@ -174,9 +171,13 @@ export const site = board({
           title: 'Who works here?',
           description: 'From the ledger, closed hours of the range: device-hours, energy and carbon of each tenant at this site.',
           w: 12,
-          asks: [rows('usage', 'summary', { by: ['tenant'], where: ['site', 'model'], closedOnly: true, limit: 50 })],
+          asks: [
+            rows('usage', 'summary', { by: ['tenant'], where: ['site', 'model'], closedOnly: true, limit: 50 }),
+            rows('usage', 'held_idle_share', { by: ['tenant'], where: ['site', 'model'], closedOnly: true, limit: 50 }),
+          ],
+          merge: true,
           links: ['tenant'],
-          columns: { held_idle_share: { limits: limit.heldIdle, unit: 'percentunit' } },
+          columns: columns.summary,
         }),
         lines({
           title: 'Device-hours by account',

@@ -1,6 +1,7 @@
 import { happenings } from '../annotations';
 import { rows, series, total } from '../ask';
 import { board } from '../board';
+import * as columns from '../columns';
 import * as limit from '../limits';
 import { headLink } from '../links';
 import { account, carbon, verdict } from '../palette';
@@ -116,9 +117,13 @@ export const tenant = board({
           title: 'Which projects are they?',
           description: 'One row per project, closed hours of the range: device-hours, held idle, energy, carbon, activity.',
           w: 12,
-          asks: [rows('usage', 'summary', { by: ['project'], where: [...where], closedOnly: true, limit: 100 })],
+          asks: [
+            rows('usage', 'summary', { by: ['project'], where: [...where], closedOnly: true, limit: 100 }),
+            rows('usage', 'held_idle_share', { by: ['project'], where: [...where], closedOnly: true, limit: 100 }),
+          ],
+          merge: true,
           links: [],
-          columns: { held_idle_share: { limits: limit.heldIdle, unit: 'percentunit' } },
+          columns: columns.summary,
         }),
         lines({
           title: 'CO₂e, counted in both ways',
@@ -160,6 +165,7 @@ export const tenant = board({
           w: 24,
           asks: [rows('ledger', 'entries', { where: [...where], limit: 200 })],
           links: ['entry', 'site', 'node', 'device'],
+          columns: columns.lines,
         }),
       ],
     },
