@@ -22,6 +22,9 @@ var uids = []string{
 	"wattledger-site", "wattledger-sovereignty", "wattledger-tenant",
 }
 
+// What can happen, as dashboards/query names it.
+var events = []string{"xid", "gap", "loss", "missing", "clock_step", "epoch", "restart", "violation", "closing", "adjustment"}
+
 // What of Grafana's own may stand where a variable may.
 var builtIn = []string{
 	"__url_time_range", "__value.raw", "__value.text", "__rate_interval", "__all",
@@ -297,6 +300,9 @@ func (c *checker) target(d Dashboard, t Target) {
 			c.fault("target %s filters %s by nothing", t.RefID, f.Dimension)
 		}
 		for _, v := range f.Values {
+			if f.Dimension == query.EventKind && !slices.Contains(events, v) {
+				c.fault("target %s wants events of kind %s, which do not happen", t.RefID, v)
+			}
 			if name, ok := strings.CutPrefix(v, "$"); ok && name != string(f.Dimension) {
 				c.fault("target %s filters %s by the variable %s", t.RefID, f.Dimension, name)
 			} else if ok && !has(d, name) {

@@ -109,6 +109,9 @@ func TestMistakesAreFound(t *testing.T) {
 		t := d.sub("annotations").list("list")[1].sub("target")
 		t["kind"], t["metric"], t["form"], t["filters"] = "fleet", "power", "series", nil
 	}, "annotations are events")
+	f("an event that does not happen", fleet, func(d tree) {
+		d.sub("annotations").list("list")[1].sub("target").list("filters")[1]["values"] = []any{"incident"}
+	}, "which do not happen")
 	f("an annotation without a switch", fleet, func(d tree) { d.sub("annotations").list("list")[1]["hide"] = true }, "no switch")
 
 	t.Run("JSON edited by hand", func(t *testing.T) {

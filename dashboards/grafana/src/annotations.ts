@@ -9,6 +9,15 @@ import { event } from './palette';
 
 export type Happening = keyof typeof event;
 
+/** The kinds of events that each stands for. An incident is what a node, or ingest, says of itself. */
+export const kinds: Record<Happening, string[]> = {
+  xid: ['xid'],
+  incident: ['gap', 'loss', 'missing', 'clock_step', 'epoch', 'restart'],
+  violation: ['violation'],
+  closing: ['closing'],
+  adjustment: ['adjustment'],
+};
+
 const names: Record<Happening, string> = {
   xid: 'XIDs',
   incident: 'Incidents',
@@ -33,7 +42,7 @@ export const happenings = (kind: Happening, where: Dimension[], on: boolean) =>
       .enable(on)
       .hide(false)
       .iconColor(event[kind])
-      .target(target(rows('events', 'all', { where, only: { event: [kind] }, limit: 200 }), 'Anno'))
+      .target(target(rows('events', 'all', { where, only: { event: kinds[kind] }, limit: 200 }), 'Anno'))
   );
 
 /** Grafana's own: what people have written, and the states of alerts. */

@@ -38,3 +38,32 @@ export const heading: Record<string, string> = {
   closing_delay: 'Sealed after',
   adjusting_batches: 'Corrections',
 };
+
+/** What a line is called that is a metric by itself, beside others of the same panel. */
+export const legend: Record<string, string> = {
+  sm_active: 'SM active',
+  sm_occupancy: 'SM occupancy',
+  tensor_active: 'tensor pipe active',
+  dram_active: 'memory active',
+  gr_engine_active: 'engine busy',
+  throttled_power: 'power cap',
+  throttled_thermal: 'heat',
+  gpu_temp: 'GPU',
+  memory_temp: 'memory',
+  sm_clock: 'SM clock',
+  memory_clock: 'memory clock',
+  power: 'mean',
+  power_max: 'peak',
+  power_limit: 'limit in force',
+  nvlink: 'NVLink',
+  pcie: 'PCIe',
+  nvlink_tx: 'NVLink sent',
+  nvlink_rx: 'NVLink received',
+  pcie_tx: 'PCIe sent',
+  pcie_rx: 'PCIe received',
+  ecc_sbe: 'corrected',
+  ecc_dbe: 'uncorrected',
+  pcie_replays: 'PCIe replays',
+  resets: 'counters that began anew',
+  clock_steps: 'clocks that were set',
+};

@@ -51,6 +51,20 @@ export const event = {
   adjustment: 'purple',
 } as const;
 
+/** The same by the kinds of single events. */
+export const eventKind = {
+  xid: event.xid,
+  gap: event.incident,
+  loss: event.incident,
+  missing: event.incident,
+  clock_step: event.incident,
+  epoch: event.incident,
+  restart: event.incident,
+  violation: event.violation,
+  closing: event.closing,
+  adjustment: event.adjustment,
+} as const;
+
 /** How bad it is. */
 export const level = {
   good: 'green',

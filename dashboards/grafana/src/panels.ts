@@ -45,7 +45,7 @@ import * as timeseries from '@grafana/grafana-foundation-sdk/timeseries';
 
 import { target, unitOf, wattledger, type Ask } from './ask';
 import { asLink, columnLinks, type DataLink } from './links';
-import { heading } from './headings';
+import { heading, legend } from './headings';
 import { plain } from './palette';
 import { explain, steps, thresholds, without, type Limits } from './thresholds';
 import { prometheus } from './variables';
@@ -234,6 +234,13 @@ export function lines(p: Lines): AnyPanel {
   for (const [name, colour] of Object.entries(p.colours ?? {})) {
     panel.overrideByRegexp(`/\\b${name}\\b/`, [fixed(colour)]);
   }
+  // Ledger figures keep their names: the backend ends those of hours that are not closed with a word of its own.
+  (p.asks ?? []).forEach((a, i) => {
+    const name = legend[a.query.metric];
+    if (name && (p.asks ?? []).length > 1 && !a.query.by && !ledger(a)) {
+      panel.overrideByQuery(refId(i), [{ id: 'displayName', value: name }]);
+    }
+  });
   for (const [i, colour] of Object.entries(p.against ?? {})) {
     panel.overrideByQuery(refId(Number(i)), [
       fixed(colour),

@@ -1,14 +1,16 @@
-import { happenings } from '../annotations';
+import { happenings, kinds } from '../annotations';
 import { rows, series, total } from '../ask';
 import { board } from '../board';
 import * as columns from '../columns';
 import * as limit from '../limits';
 import { column, dataLink, headLink, label } from '../links';
-import { account, event, limit as against } from '../palette';
+import { account, eventKind, limit as against } from '../palette';
 import { bars, lines, stat, table } from '../panels';
 import { many, source } from '../variables';
 
 const where = ['site', 'model'] as const;
+
+const noteworthy = [...kinds.xid, ...kinds.incident, ...kinds.violation, ...kinds.adjustment];
 
 export const fleet = board({
   board: 'fleet',
@@ -41,8 +43,7 @@ export const fleet = board({
         }),
         stat({
           title: 'What does the fleet draw?',
-          description:
-            'Power of all devices together, mean of each step, from the power they report. Energy figures come from counters instead.',
+          description: 'Power of all devices together, mean of each step, from the sums per node beside the rollups.',
           w: 4,
           asks: [series('fleet', 'power', { where: [...where] })],
         }),
@@ -152,12 +153,10 @@ export const fleet = board({
           description:
             'XIDs, incidents that nodes state, violations and adjustments, counted by kind. Closings are left out, as they come every hour.',
           w: 8,
-          asks: [
-            series('events', 'count', { by: ['event'], where: ['site'], only: { event: ['xid', 'incident', 'violation', 'adjustment'] } }),
-          ],
+          asks: [series('events', 'count', { by: ['event'], where: ['site'], only: { event: noteworthy } })],
           bars: true,
           stack: true,
-          colours: event,
+          colours: eventKind,
           min: 0,
         }),
         table({
@@ -165,9 +164,9 @@ export const fleet = board({
           description:
             'Newest first: XIDs, incidents and violations. An incident is what a node says of itself; its kinds are explained in docs/sre.md.',
           w: 8,
-          asks: [rows('events', 'all', { where: ['site'], only: { event: ['xid', 'incident', 'violation', 'adjustment'] }, limit: 50 })],
+          asks: [rows('events', 'all', { where: ['site'], only: { event: noteworthy }, limit: 50 })],
           links: ['site', 'node', 'device', 'tenant'],
-          columns: { event: { colours: event } },
+          columns: { event: { colours: eventKind } },
         }),
       ],
     },

@@ -31,7 +31,7 @@ export const gpu = board({
       panels: [
         stat({
           title: 'What does it draw?',
-          description: 'Mean power of each step, as the device reports it. On a MIG instance it is the whole GPU’s.',
+          description: 'Mean power of each step, from its energy counter.',
           w: 4,
           asks: [series('device', 'power', { where: [...where] })],
         }),

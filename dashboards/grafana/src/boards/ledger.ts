@@ -4,7 +4,7 @@ import { board } from '../board';
 import * as columns from '../columns';
 import * as limit from '../limits';
 import { dataLink, headLink, label } from '../links';
-import { event } from '../palette';
+import { eventKind } from '../palette';
 import { lines, stat, table } from '../panels';
 import { falling, rising } from '../thresholds';
 import { many, one, source } from '../variables';
@@ -158,7 +158,7 @@ export const ledger = board({
           w: 12,
           asks: [rows('events', 'all', { where: ['site'], only: { event: ['closing', 'adjustment'] }, limit: 100 })],
           links: ['site', 'entry'],
-          columns: { event: { colours: event } },
+          columns: { event: { colours: eventKind } },
         }),
       ],
     },

@@ -3,7 +3,7 @@ import { rows, series, total } from '../ask';
 import { board } from '../board';
 import * as limit from '../limits';
 import { dataLink, headLink, label } from '../links';
-import { component, limit as against } from '../palette';
+import { component, eventKind, limit as against } from '../palette';
 import { lines, stat, table } from '../panels';
 import { many, one, source } from '../variables';
 
@@ -148,6 +148,7 @@ export const node = board({
           w: 12,
           asks: [rows('events', 'all', { where: ['node'], limit: 50 })],
           links: ['device', 'tenant'],
+          columns: { event: { colours: eventKind } },
         }),
         lines({
           title: 'Where does its energy go?',

@@ -4,7 +4,7 @@ import { board } from '../board';
 import * as columns from '../columns';
 import * as limit from '../limits';
 import { column, dataLink, headLink, label } from '../links';
-import { account, component, limit as against } from '../palette';
+import { account, component, eventKind, limit as against } from '../palette';
 import { bars, lines, stat, table } from '../panels';
 import { many, one, source } from '../variables';
 
@@ -161,6 +161,7 @@ export const site = board({
           w: 8,
           asks: [rows('events', 'all', { where: ['site'], limit: 50 })],
           links: ['node', 'device', 'tenant'],
+          columns: { event: { colours: eventKind } },
         }),
       ],
     },
