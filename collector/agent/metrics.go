@@ -18,6 +18,7 @@ type metrics struct {
 	values, dropped, errors, xids            *prometheus.CounterVec
 	gaps, epochs                             *prometheus.CounterVec
 	unstated, clockSteps, caught, edges      prometheus.Counter
+	health                                   *health
 	readSeconds                              prometheus.Observer
 	// One per state of a value, looked up once: they are counted at every tick.
 	stale, backwards, blank, clamped, refused, falls, wide, still prometheus.Counter
@@ -53,6 +54,14 @@ func newMetrics(reg prometheus.Registerer, node string) *metrics {
 		readSeconds: register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "wattledger_collector_read_seconds", Help: "Time one reading of all devices took.", Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9),
 		}, []string{"node"})).WithLabelValues(node),
+	}
+	m.health = newHealth(reg, node)
+	// What alerts read is there before it happens: a rate knows no increase from nothing to one.
+	for _, reason := range []string{"queue_full", "refused"} {
+		m.dropped.WithLabelValues(node, reason)
+	}
+	for _, reason := range []string{"fell", "stuck", "driver", "source"} {
+		m.epochs.WithLabelValues(node, reason)
 	}
 	for _, s := range []struct {
 		to    *prometheus.Counter
@@ -91,6 +100,7 @@ func (m *metrics) gap(reason string) { m.gaps.WithLabelValues(m.node, reason).In
 
 func (m *metrics) xid(number uint32) {
 	m.xids.WithLabelValues(m.node, strconv.FormatUint(uint64(number), 10)).Inc()
+	m.health.xids[ActionOf(number)].Inc()
 }
 
 // register adds a collector, or returns the one that another agent of this process has added.

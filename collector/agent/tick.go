@@ -31,6 +31,7 @@ func (a *Agent) tick(ctx context.Context, at unit.Micros) {
 		read := m.Observe(a.readings.Row(i), a.row, meter.Tick)
 		if read {
 			a.met.read.Inc()
+			a.met.health.see(i, &a.devices[i], a.row)
 			if a.devices[i].Slots.Has(meter.SlotXID) {
 				a.row.Codes[record.CodeXID] = a.xids[i]
 			}
@@ -40,6 +41,7 @@ func (a *Agent) tick(ctx context.Context, at unit.Micros) {
 			a.see(i, at, read)
 		}
 	}
+	a.met.health.ticked()
 	a.lastTick = at
 }
 
