@@ -128,7 +128,7 @@ func (c *Closer) again(ctx context.Context, site record.Site, h Changed, out *ev
 	KeepIdle(&hour, booked)
 	res, err := closing.Close(hour)
 	if err != nil {
-		return false, err
+		return false, failed(failRules, err)
 	}
 	stored, err := c.store.CutsIn(ctx, site.ID, h.Hour, hour.End())
 	if err != nil {

@@ -114,10 +114,14 @@ type Closer struct {
 	findings *prometheus.CounterVec
 	resets   prometheus.Counter
 	steps    prometheus.Counter
-	failed   prometheus.Counter
+	failed   *prometheus.CounterVec
+	sites    *sites
+	known    []string // sites whose counters are there; written by the loop only
 	// Publish, when set, puts what was sealed into the transparency log: at the start, for what a crash left out, and after each
 	// round that sealed something. Its errors are counted and it is called again.
 	Publish func(ctx context.Context) error
+	// Tenants, when set, says who allows which countries: what an hour shows against that is counted.
+	Tenants func(ctx context.Context) ([]record.Tenant, error)
 	// OnClose is called after each batch, when set: progress for people.
 	OnClose func(seal record.Seal)
 	// Held is asked before each seal, when set: an error leaves the batch unsealed, as another closer may be at work.
@@ -142,15 +146,19 @@ func New(cfg Config, secret ledger.Secret, store Store, log *slog.Logger, reg pr
 	c := &Closer{
 		cfg: cfg, secret: secret, store: store, log: log, full: maxAdjustments,
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: "wattledger", Subsystem: "aggregator", Name: "hours_closed_total", Help: "Site-hours closed, by how.",
-		}, []string{"closing"}),
+			Namespace: "wattledger", Subsystem: "aggregator", Name: "hours_closed_total", Help: "Site-hours closed, by site and how: complete, lateness; adjustment is a batch that closes none.",
+		}, []string{"site", "closing"}),
 		findings: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "wattledger", Subsystem: "aggregator", Name: "findings_total",
 			Help: "Records that closing an hour found wrong, by kind: allocations and meters that were refused, readings that are impossible.",
 		}, []string{"kind"}),
 		resets: counter("counter_resets_total", "Energy counters that fell or rose faster than the device can draw."),
 		steps:  counter("clock_steps_total", "Readings left out of cutting because their time did not rise with their value."),
-		failed: counter("closing_errors_total", "Attempts to close an hour that ended in an error and will be made again."),
+		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "wattledger", Subsystem: "aggregator", Name: "closing_errors_total",
+			Help: "Attempts to close an hour that ended in an error and will be made again, by site and reason: " + strings.Join(failReasons, ", ") + ".",
+		}, []string{"site", "reason"}),
+		sites: newSites(),
 	}
 	gauge := func(name, help string) *prometheus.GaugeVec {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "wattledger", Subsystem: "aggregator", Name: name, Help: help}, []string{"site"})
@@ -166,23 +174,29 @@ func New(cfg Config, secret ledger.Secret, store Store, log *slog.Logger, reg pr
 	for _, word := range record.Reasons {
 		c.adjusted.WithLabelValues(word)
 	}
-	for _, m := range []prometheus.Collector{c.closed, c.findings, c.resets, c.steps, c.failed, c.adjusted, c.reevaluated, c.unfit, c.rivals, c.pending, c.old} {
-		if err := reg.Register(m); err != nil {
-			return nil, fmt.Errorf("register metrics of the closer: %w", err)
-		}
+	for _, kind := range closing.Findings {
+		c.findings.WithLabelValues(kind)
 	}
-	return c, nil
+	list := []prometheus.Collector{c.closed, c.findings, c.resets, c.steps, c.failed, c.adjusted, c.reevaluated, c.unfit, c.rivals, c.pending, c.old}
+	for _, g := range c.sites.all {
+		list = append(list, g)
+	}
+	return c, registerAll(reg, list...)
 }
 
 // Run closes hours until ctx ends. Errors are counted and tried again: nothing is lost by waiting. One that stays the same
 // is logged once.
 func (c *Closer) Run(ctx context.Context) error {
+	defer c.sites.forget()
 	var said string
 	published := c.Publish == nil
 	for ctx.Err() == nil {
 		n, err := c.Once(ctx)
 		if c.Publish != nil && (n > 0 || !published) {
 			if late := c.Publish(ctx); late != nil {
+				if ctx.Err() == nil {
+					c.count("", failed(failLog, late))
+				}
 				published, err = false, errors.Join(err, fmt.Errorf("transparency log: %w", late))
 			} else {
 				published = true
@@ -195,7 +209,6 @@ func (c *Closer) Run(ctx context.Context) error {
 			if errors.Is(err, ErrFenced) {
 				return err
 			}
-			c.failed.Inc()
 			if text := err.Error(); text != said {
 				c.log.Warn("hour not closed or not published", "error", err)
 				said = text
@@ -225,16 +238,27 @@ type ready struct {
 func (c *Closer) Once(ctx context.Context) (int, error) {
 	sites, err := c.store.Sites(ctx)
 	if err != nil {
+		if ctx.Err() == nil {
+			c.count("", err)
+		}
 		return 0, err
 	}
 	var list []ready
 	var errs []error
+	fault := func(site string, err error) {
+		errs = append(errs, err)
+		if ctx.Err() == nil && !errors.Is(err, ErrFenced) {
+			c.count(site, err)
+		}
+	}
 	for _, s := range sites {
+		c.met(s.ID)
 		p, err := c.store.Progress(ctx, s)
 		if err != nil {
-			errs = append(errs, err)
+			fault(s.ID, err)
 			continue
 		}
+		c.sites.progress(s.ID, p)
 		if p.Next == 0 {
 			continue
 		}
@@ -254,7 +278,7 @@ func (c *Closer) Once(ctx context.Context) (int, error) {
 	closed := 0
 	for _, r := range list {
 		if err := c.close(ctx, r); err != nil {
-			errs = append(errs, fmt.Errorf("site %s: %w", r.site.ID, err))
+			fault(r.site.ID, fmt.Errorf("site %s: %w", r.site.ID, err))
 			continue
 		}
 		closed++
@@ -284,7 +308,7 @@ func (c *Closer) close(ctx context.Context, r ready) error {
 	}
 	res, err := closing.Close(hour)
 	if err != nil {
-		return err
+		return failed(failRules, err)
 	}
 	b.entries, b.cuts, b.deviceHours = append(b.entries, res.Entries...), append(b.cuts, res.Cuts...), append(b.deviceHours, res.DeviceHours...)
 	batch := ledger.Batch{Hour: end, Closing: "complete", Samples: hour.Samples, SampleRows: hour.SampleRows}
@@ -295,9 +319,25 @@ func (c *Closer) close(ctx context.Context, r ready) error {
 		return err
 	}
 	c.found(r.site.ID, res.Findings)
+	c.sites.hour(hour, res)
+	c.judge(ctx, r.site, res.Entries)
 	c.resets.Add(float64(res.Resets))
 	c.steps.Add(float64(res.ClockSteps))
 	return nil
+}
+
+// judge counts what the hour shows against the tenants' wills. What it needs is no part of closing, so an error only leaves the
+// count as it was.
+func (c *Closer) judge(ctx context.Context, site record.Site, entries []record.Entry) {
+	if c.Tenants == nil {
+		return
+	}
+	tenants, err := c.Tenants(ctx)
+	if err != nil {
+		c.log.Warn("sovereignty not looked at", "site", site.ID, "error", err)
+		return
+	}
+	c.sites.judge(site, tenants, entries)
 }
 
 // named is how many findings of a kind the log names in an hour: a fleet can have one for each of its GPUs.
@@ -342,10 +382,10 @@ func (c *Closer) append(ctx context.Context, site record.Site, p Progress, batch
 		if errors.Is(err, ErrSealed) {
 			c.rivals.Inc()
 		}
-		return seal, err
+		return seal, failed(failWrite, err)
 	}
 	seal = sealed.Seal
-	c.closed.WithLabelValues(seal.Closing).Inc()
+	c.closed.WithLabelValues(site.ID, seal.Closing).Inc()
 	c.tell(site, seal, b, inputs)
 	if c.OnClose != nil {
 		c.OnClose(seal)

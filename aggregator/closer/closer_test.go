@@ -149,7 +149,7 @@ func TestLatenessIsEventTimeAndNamesItsReason(t *testing.T) {
 	if n, err := c.Once(t.Context()); n != 0 || err != nil {
 		t.Errorf("closed %d without b's node, %v; 0 waits for ever", n, err)
 	}
-	if got := testutil.ToFloat64(c.closed.WithLabelValues("lateness")); got != 1 {
+	if got := testutil.ToFloat64(c.closed.WithLabelValues("a", "lateness")); got != 1 {
 		t.Errorf("%v hours counted as closed by lateness, want 1", got)
 	}
 }
@@ -160,7 +160,7 @@ func TestRunCountsErrorsAndStops(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
-	for testutil.ToFloat64(c.failed) < 3 {
+	for testutil.ToFloat64(c.failed.WithLabelValues("a", failRead)) < 3 {
 		time.Sleep(time.Millisecond)
 	}
 	stop()
@@ -220,7 +220,7 @@ func TestWhatIsSealedIsPublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Two rounds that seal two sites each, and the second one's error is made good by the next, which seals nothing.
-	if len(published) != 3 || published[0] != 2 || published[1] != 4 || published[2] != 4 || testutil.ToFloat64(c.failed) != 1 {
-		t.Errorf("published at %v seals, %v errors", published, testutil.ToFloat64(c.failed))
+	if len(published) != 3 || published[0] != 2 || published[1] != 4 || published[2] != 4 || testutil.ToFloat64(c.failed.WithLabelValues("", failLog)) != 1 {
+		t.Errorf("published at %v seals, %v errors", published, testutil.ToFloat64(c.failed.WithLabelValues("", failLog)))
 	}
 }

@@ -33,6 +33,12 @@ const (
 	FindingLayout        = "mig_layout"                    // the instances of a GPU have more compute slices than it: some are left out
 )
 
+// Findings lists the kinds.
+var Findings = []string{
+	FindingOverbooked, FindingUnheld, FindingUnknownDevice, FindingEndsEarly, FindingUnknownTenant, FindingBackwards, FindingContradiction,
+	FindingImpossible, FindingTwoMeters, FindingBelowParts, FindingNoGrid, FindingBoundary, FindingLayout,
+}
+
 // AllocationFinding says that a finding is about an allocation.
 func (f Finding) AllocationFinding() bool { return len(f.Kind) > 11 && f.Kind[:11] == "allocation_" }
 

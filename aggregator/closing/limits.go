@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/wattledger/wattledger/aggregator/carbon"
 	"github.com/wattledger/wattledger/schemas/unit"
 )
 
@@ -54,3 +55,10 @@ const (
 	flagSiteBelowIT   = "site_meter_below_it" // the site's meters read less than its IT: impossible
 	flagSharedUnknown = "it_shared_unmetered" // what IT on no node takes is not known
 )
+
+// Flags lists the flags that an entry of a closed hour may carry, those about carbon and water included.
+var Flags = []string{
+	flagCounterReset, flagClockStep, flagNoReadings, flagIntegrated, flagEstimated, flagInterpolated, flagNoActivity, flagMIGBySlices,
+	flagOverbooked, flagRestModelled, flagBelowDevices, flagMeterGap, flagMeterRefused, flagPUE, flagSiteBelowIT, flagSharedUnknown,
+	carbon.FlagLocationUnknown, carbon.FlagMarketUnknown, carbon.FlagEmbodiedUnknown, carbon.FlagWaterModelled, carbon.FlagHeatModelled,
+}

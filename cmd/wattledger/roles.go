@@ -68,7 +68,7 @@ func (c *aggregateCmd) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return err
 	}
-	cl.Publish = logbook.Update
+	cl.Publish, cl.Tenants = logbook.Update, store.Tenants
 	env.ServeMetrics("127.0.0.1:9402")
 	env.Health.Add("clickhouse", db.Ping)
 	env.Health.Add("closing", func(ctx context.Context) error {

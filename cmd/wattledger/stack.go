@@ -154,7 +154,7 @@ func (s *stack) closer(env *process.Env) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		c.Publish = logbook.Update
+		c.Publish, c.Tenants = logbook.Update, s.store.Tenants
 		c.OnClose = func(seal record.Seal) {
 			select {
 			case s.closed <- seal:

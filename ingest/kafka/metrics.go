@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/ingest/pipeline"
+	"github.com/wattledger/wattledger/schemas/record"
 	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
 )
@@ -13,7 +14,7 @@ import (
 type metrics struct {
 	stored, repeats, missing, late, retries, incidents, newer *prometheus.CounterVec
 	behind                                                    *prometheus.GaugeVec
-	delay                                                     *prometheus.HistogramVec
+	delay, age                                                *prometheus.HistogramVec
 	state                                                     *state
 }
 
@@ -36,6 +37,18 @@ func newMetrics(reg prometheus.Registerer, memory *pipeline.Memory) *metrics {
 		delay: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "wattledger_ingest_delay_seconds", Help: "From the time of receipt of a batch's first message to its commit.", Buckets: prometheus.ExponentialBuckets(0.05, 2, 16),
 		}, []string{"topic"}),
+		age: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "wattledger_ingest_tick_delay_seconds", Help: "From the newest tick of a message to the commit of its rows, for messages stored for the first time.",
+			Buckets: prometheus.ExponentialBuckets(0.25, 2, 16),
+		}, []string{"topic"}),
+	}
+	// What alerts read is there before it happens: a rate knows no increase from nothing to one.
+	for _, kind := range record.IncidentKinds {
+		m.incidents.WithLabelValues(string(kind))
+	}
+	for _, topic := range pipeline.Topics {
+		m.missing.WithLabelValues(topic)
+		m.newer.WithLabelValues(topic)
 	}
 	if reg != nil {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -43,7 +56,7 @@ func newMetrics(reg prometheus.Registerer, memory *pipeline.Memory) *metrics {
 		}, func() float64 { return float64(memory.Used()) }), prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "wattledger_ingest_forgotten_runs_total", Help: "Runs forgotten to keep within remember_spans; the database is asked when they come again.",
 		}, func() float64 { return float64(memory.Forgotten()) }))
-		reg.MustRegister(m.stored, m.repeats, m.missing, m.late, m.retries, m.incidents, m.newer, m.behind, m.delay)
+		reg.MustRegister(m.stored, m.repeats, m.missing, m.late, m.retries, m.incidents, m.newer, m.behind, m.delay, m.age)
 	}
 	return m
 }
@@ -73,6 +86,9 @@ func (m *metrics) count(b *pipeline.Batch, now unit.Micros) {
 			first++
 			if e.SchemaVersion > wire.SchemaVersion {
 				m.newer.WithLabelValues(b.Topic).Inc()
+			}
+			if e.LastTick > 0 && e.Samples.Len() > 0 {
+				m.age.WithLabelValues(b.Topic).Observe(max(0, float64(now-e.LastTick)/1e6))
 			}
 			for _, i := range b.Incidents[e.Incidents.From:e.Incidents.To] {
 				m.incidents.WithLabelValues(string(i.Value.Kind)).Inc()

@@ -39,6 +39,10 @@ func New(to Publisher, log *slog.Logger, reg prometheus.Registerer) *Keeper {
 	k := &Keeper{to: to, log: log, refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "wattledger_ingest_refused_total", Help: "Messages put aside on wl.refused.v1, by reason.",
 	}, []string{"reason"})}
+	// A rate knows no increase from nothing to one.
+	for _, r := range wire.Reasons {
+		k.refused.WithLabelValues(string(r))
+	}
 	if reg != nil {
 		reg.MustRegister(k.refused)
 	}

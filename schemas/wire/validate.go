@@ -23,6 +23,9 @@ const (
 	ReasonNewerSchema  Reason = "newer_schema"  // what this version cannot store was written by a newer one: upgrade, then replay it
 )
 
+// Reasons lists them.
+var Reasons = []Reason{ReasonUndecodable, ReasonNoIdentity, ReasonShape, ReasonTime, ReasonInvalid, ReasonUnknownTopic, ReasonNewerSchema}
+
 // RefusedError says why a message cannot be accepted. The message goes to TopicRefused with it.
 type RefusedError struct {
 	Reason Reason
