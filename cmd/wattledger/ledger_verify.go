@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/wattledger/wattledger/aggregator/evidence"
@@ -19,6 +20,7 @@ type ledgerVerifyCmd struct {
 	Bundle     string    `help:"Check this bundle, offline, instead of the database." placeholder:"DIR" type:"existingdir"`
 	VKey       string    `name:"vkey" help:"Public key of the log as its operator published it." placeholder:"FILE" type:"existingfile"`
 	Checkpoint string    `help:"A checkpoint that was kept elsewhere: the log has to go on from it." placeholder:"FILE" type:"existingfile"`
+	Textfile   string    `help:"Write what was found to this file as metrics, for node_exporter's textfile collector; its name ends in .prom." placeholder:"FILE"`
 	SealsOnly  bool      `help:"Leave out the recomputation of closed hours."`
 	From       time.Time `help:"Recompute from this hour on, RFC 3339; the ledger's first if absent." placeholder:"TIME"`
 	To         time.Time `help:"Recompute up to the end of the last hour, RFC 3339; the ledger's end if absent." placeholder:"TIME"`
@@ -33,6 +35,7 @@ that are still there, by other code than closed them. It names what is wrong and
 Examples:
   wattledger ledger verify --embedded
   wattledger ledger verify --config /etc/wattledger/wattledger.yaml --seals-only --json
+  wattledger ledger verify --config /etc/wattledger/wattledger.yaml --textfile /var/lib/node_exporter/wattledger.prom
   wattledger ledger verify --embedded --checkpoint kept-in-march.txt
   wattledger ledger verify --config /etc/wattledger/wattledger.yaml --from 2026-01-31T00:00:00Z --to 2026-02-01T00:00:00Z
   wattledger ledger verify --bundle audit --vkey published.vkey`
@@ -40,6 +43,9 @@ Examples:
 
 // Validate is called by kong.
 func (c *ledgerVerifyCmd) Validate() error {
+	if c.Textfile != "" && filepath.Ext(c.Textfile) != ".prom" {
+		return fmt.Errorf("--textfile %s: the name has to end in .prom, or node_exporter does not read it", c.Textfile)
+	}
 	if c.Bundle == "" && c.VKey != "" {
 		return fmt.Errorf("--vkey is for a bundle; the database is checked with the keys of the configuration")
 	}
@@ -229,6 +235,11 @@ func (l *openLedger) recompute(ctx context.Context, from, to time.Time, progress
 
 func (c *ledgerVerifyCmd) print(env *process.Env, v verified) error {
 	wrong := int(v.Found) + v.Recomputed.wrong()
+	if c.Textfile != "" {
+		if err := writeVerified(c.Textfile, wrong, v.Seconds, time.Now()); err != nil {
+			return err
+		}
+	}
 	text := fmt.Sprintf("%d things are wrong with the ledger", wrong)
 	if env.Flags.JSON {
 		if wrong > 0 {

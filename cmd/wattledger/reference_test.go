@@ -12,6 +12,8 @@ import (
 
 	"github.com/wattledger/wattledger/aggregator/carbon/provider"
 	"github.com/wattledger/wattledger/aggregator/closer"
+	election "github.com/wattledger/wattledger/aggregator/kafka"
+	"github.com/wattledger/wattledger/aggregator/keyring"
 	"github.com/wattledger/wattledger/aggregator/ledger"
 	"github.com/wattledger/wattledger/ingest"
 	"github.com/wattledger/wattledger/internal/chconn"
@@ -86,7 +88,17 @@ Each part's are there where the part runs: ` + "`wattledger ingest`" + ` on port
 	}
 	cfg, log := defaultConfig(t.TempDir()), slog.New(slog.DiscardHandler)
 	part("aggregate", func(reg prometheus.Registerer) error {
-		_, err := closer.New(cfg.Closer, ledger.Secret{}, nil, log, reg)
+		if _, err := closer.New(cfg.Closer, ledger.Secret{}, nil, log, reg); err != nil {
+			return err
+		}
+		keys, _, err := keyring.Open(cfg.Ledger, t.TempDir())
+		if err != nil {
+			return err
+		}
+		if _, err := keys.Log(nil, log, reg); err != nil {
+			return err
+		}
+		_, err = election.New(cfg.Kafka, cfg.Election, nil, log, reg)
 		return err
 	})
 	part("child processes of the demo", func(reg prometheus.Registerer) error {
@@ -110,6 +122,7 @@ Each part's are there where the part runs: ` + "`wattledger ingest`" + ` on port
 		end()
 		return in.Run(ended) // closes what it opened
 	})
+	reference.WriteMetrics(page, "ledger verify --textfile", verifyMetrics)
 	common, err := reference.Gathered(process.NewEnv(process.Flags{}, nil, nil, nil).Metrics, "wattledger_")
 	if err != nil {
 		t.Fatal(err)

@@ -102,6 +102,10 @@ func NewForwarder(cfg ForwarderConfig, queue Queue, sink *Sink, log *slog.Logger
 			Name: "wattledger_collector_forward_lag_seconds", Help: "How old the newest row of the last published message was when Kafka had it.",
 		}),
 	}
+	// There before it happens: a rate knows no increase from nothing to one.
+	for _, reason := range []string{"unknown_topic", "message_too_large", kafka.MessageSizeTooLarge.Title(), kafka.InvalidMessage.Title()} {
+		met.refused.WithLabelValues(reason)
+	}
 	if reg != nil {
 		reg.MustRegister(met.seconds, met.retries, met.refused, met.lag)
 	}

@@ -45,6 +45,8 @@ func newMetrics(reg prometheus.Registerer, s *Spool) *metrics {
 		reg.MustRegister(m.appended, m.acked, m.torn, m.dropped, m.droppedRows, m.droppedBytes, m.errors, m.write, m.sync,
 			gauge("messages", "Messages that wait to be published.", func() float64 { n, _, _ := s.depth(); return float64(n) }),
 			gauge("bytes", "Bytes of the segments on disk, published ones that are not removed yet included.", func() float64 { _, n, _ := s.depth(); return float64(n) }),
+			gauge("limit_bytes", "What the segments may hold before the oldest is given up.", func() float64 { return float64(s.cfg.MaxBytes) }),
+			gauge("limit_seconds", "How long a message may wait before it is given up; 0 is for ever.", func() float64 { return s.cfg.MaxAge.Seconds() }),
 			gauge("oldest_seconds", "Age of the oldest message that waits, by the node's clock.", func() float64 { _, _, age := s.depth(); return age }),
 		)
 	}

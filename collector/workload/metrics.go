@@ -39,6 +39,16 @@ func newMetrics(reg prometheus.Registerer, node string) *metrics {
 	}
 }
 
+// expect makes the counters of sources before they count: a rate knows no increase from nothing to one.
+func (m *metrics) expect(sources []Source) {
+	for _, s := range sources {
+		m.unreadable.WithLabelValues(s.Name())
+		for _, reason := range []string{reasonUnmapped, reasonOverbooked, reasonUnknown, reasonStart, reasonEnd, reasonPurpose} {
+			m.refused.WithLabelValues(s.Name(), reason)
+		}
+	}
+}
+
 // register adds a collector, or returns the one that was there before a reload.
 func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
 	if reg == nil {

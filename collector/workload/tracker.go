@@ -148,6 +148,7 @@ func (t *Tracker) changed(source string, at unit.Micros) {
 // or saved by then.
 func (t *Tracker) Run(ctx context.Context) error {
 	var watching sync.WaitGroup
+	t.met.expect(t.sources)
 	for _, s := range t.sources {
 		watching.Go(func() { t.watch(ctx, s) })
 	}

@@ -128,7 +128,7 @@ func NewConsumer(conn Config, cfg GroupConfig, handle Handler, log *slog.Logger,
 	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: label}, labels))
 	}
-	return &Consumer{
+	c := &Consumer{
 		conn: conn, cfg: cfg, handle: handle, log: log, hold: newHold(cfg.HoldBytes, reg, label),
 		metrics: consumerMetrics{
 			generations: counter(reg, "wattledger_kafka_generations_total", "Generations of the consumer group this member took part in.", label),
@@ -140,7 +140,11 @@ func NewConsumer(conn Config, cfg GroupConfig, handle Handler, log *slog.Logger,
 				Name: "wattledger_kafka_assigned_partitions", Help: "Partitions this member holds now.", ConstLabels: label,
 			})),
 		},
-	}, nil
+	}
+	for _, topic := range cfg.Topics { // there before it happens: a rate knows no increase from nothing to one
+		c.metrics.lost.WithLabelValues(topic)
+	}
+	return c, nil
 }
 
 // Run takes part in the group until ctx ends (nil) or a handler fails (its error). A cluster that is
