@@ -75,6 +75,14 @@ var clients = []client{
 	},
 	{"k8s.io/", func(d string) bool { return within(d, "collector/kubernetes") }, "collector/kubernetes, which speaks to the kubelet"},
 	{
+		"github.com/grafana/", func(d string) bool { return within(d, "dashboards/datasource") },
+		"dashboards/datasource, the plugin and what starts it",
+	},
+	{
+		"github.com/hashicorp/", func(d string) bool { return within(d, "dashboards/datasource/host") },
+		"dashboards/datasource/host, which starts the plugin as Grafana does",
+	},
+	{
 		"github.com/pressly/goose", func(d string) bool { return within(d, "schemas/clickhouse") },
 		"schemas/clickhouse, which owns the migrations",
 	},
