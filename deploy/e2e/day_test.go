@@ -126,23 +126,39 @@ type played struct {
 	result    result
 }
 
-var undisturbedOnce struct {
+type playedOnce struct {
 	sync.Mutex
 	played *played
 }
 
+var undisturbedOnce, wholeDayOnce playedOnce
+
+// demoDay is the day that the README shows, as `wattledger demo --once` plays it.
+var demoDay = day{seed: 7, start: short.start, hours: 24}
+
 // undisturbed is the short day, played once for all cases that compare with it or read it.
 func undisturbed(t *testing.T) played {
 	t.Helper()
-	undisturbedOnce.Lock()
-	defer undisturbedOnce.Unlock()
-	if undisturbedOnce.played == nil {
-		dir := filepath.Join(binaries(t).dir, "undisturbed")
+	return undisturbedOnce.play(t, "undisturbed", short)
+}
+
+// wholeDay is the demo's day, played once for all cases that look at it as a whole.
+func wholeDay(t *testing.T) played {
+	t.Helper()
+	return wholeDayOnce.play(t, "whole-day", demoDay)
+}
+
+func (o *playedOnce) play(t *testing.T, name string, d day) played {
+	t.Helper()
+	o.Lock()
+	defer o.Unlock()
+	if o.played == nil {
+		dir := filepath.Join(binaries(t).dir, name)
 		p := played{data: filepath.Join(dir, "data"), out: filepath.Join(dir, "out")}
-		p.result = proven(t, short.once(t, p.data, p.out))
-		undisturbedOnce.played = &p
+		p.result = proven(t, d.once(t, p.data, p.out))
+		o.played = &p
 	}
-	return *undisturbedOnce.played
+	return *o.played
 }
 
 // files are the contents of a folder by path.

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -183,10 +182,8 @@ func embeddedClickHouse(t *testing.T, data string) *running {
 
 // The demo's promise as a whole, on the day that the README shows.
 func TestDayOfTheDemo(t *testing.T) {
-	dir := t.TempDir()
-	d := day{seed: 7, start: short.start, hours: 24}
-	r := d.once(t, filepath.Join(dir, "data"), filepath.Join(dir, "out"))
-	res := proven(t, r)
+	p := wholeDay(t)
+	res := p.result
 	if ppm := *res.Truth.MaxTenantPPM; ppm > 500 {
 		t.Errorf("a tenant's energy is %.0f ppm from the true one, at most 500 are promised", ppm)
 	}
@@ -197,13 +194,12 @@ func TestDayOfTheDemo(t *testing.T) {
 	if n := *res.Samples.Sent; n < 24*360*140 || n > 24*360*190 {
 		t.Errorf("%d samples of a day", n)
 	}
-	documents(t, filepath.Join(dir, "out"))
-	everyTable(t, filepath.Join(dir, "out"))
-	t.Logf("%s", bytes.TrimSpace(r.lastLine()))
+	documents(t, p.out)
+	everyTable(t, p.out)
 	if s := res.Wall["total"]; s > 120 {
 		t.Logf("took %.0f s: more than the 120 promised for two idle cores", s)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "data", "run", "ingest.pid")); err == nil {
+	if _, err := os.Stat(filepath.Join(p.data, "run", "ingest.pid")); err == nil {
 		t.Error("ingest's pid file is still there")
 	}
 }
