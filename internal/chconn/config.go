@@ -34,7 +34,31 @@ type Config struct {
 	ReadTimeout time.Duration `yaml:"read_timeout"`
 	// MaxConnections is how many statements run at once.
 	MaxConnections int `yaml:"max_connections"`
+	// Held are secrets that the caller has in memory already. They win over the files and stand in no configuration file.
+	Held Held `yaml:"-"`
 }
+
+// Held are secrets in memory, as a program that starts ours hands them over. They print as what is there and never as what it is.
+type Held struct {
+	Password string
+	// CA, Cert and Key are in PEM.
+	CA, Cert, Key string
+}
+
+func (h Held) String() string {
+	var there []string
+	for _, s := range []struct{ name, value string }{{"password", h.Password}, {"ca", h.CA}, {"cert", h.Cert}, {"key", h.Key}} {
+		if s.value != "" {
+			there = append(there, s.name)
+		}
+	}
+	return "held(" + strings.Join(there, " ") + ")"
+}
+
+// GoString is String, so that %#v tells no more.
+func (h Held) GoString() string { return h.String() }
+
+func (h Held) tls() bool { return h.CA != "" || h.Cert != "" || h.Key != "" }
 
 // TLS says whom to trust and who we are. It is used with https, and with native when any of it is set.
 type TLS struct {
@@ -80,11 +104,14 @@ func (c Config) Validate() error {
 	if c.Protocol != "http" && c.Protocol != "https" && c.Protocol != "native" {
 		fault("protocol %q: must be http, https or native", c.Protocol)
 	}
-	if c.Protocol == "http" && c.TLS != (TLS{}) {
+	if c.Protocol == "http" && (c.TLS != (TLS{}) || c.Held.tls()) {
 		fault("tls: protocol http has none; use protocol https")
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		fault("tls: cert_file and key_file belong together")
+	}
+	if (c.Held.Cert == "") != (c.Held.Key == "") {
+		fault("tls: the client's certificate and its key belong together")
 	}
 	if c.Database == "" {
 		fault("database: name one")
@@ -137,24 +164,33 @@ func (c Config) options() (*clickhouse.Options, error) {
 			return nil, fmt.Errorf("clickhouse connection: password_file %s is empty", c.PasswordFile)
 		}
 	}
+	if c.Held.Password != "" {
+		o.Auth.Password = c.Held.Password
+	}
 	switch c.Compression {
 	case "lz4":
 		o.Compression = &clickhouse.Compression{Method: clickhouse.CompressionLZ4}
 	case "zstd":
 		o.Compression = &clickhouse.Compression{Method: clickhouse.CompressionZSTD, Level: 1}
 	}
-	if c.Protocol == "https" || c.TLS != (TLS{}) {
+	if c.Protocol == "https" || c.TLS != (TLS{}) || c.Held.tls() {
 		var err error
-		if o.TLS, err = c.TLS.config(); err != nil {
+		if o.TLS, err = c.TLS.config(c.Held); err != nil {
 			return nil, fmt.Errorf("clickhouse connection: %w", err)
 		}
 	}
 	return o, nil
 }
 
-func (t TLS) config() (*tls.Config, error) {
+func (t TLS) config(held Held) (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify} //nolint:gosec // off unless the operator asks for it by a name that says what it is
-	if t.CAFile != "" {
+	switch {
+	case held.CA != "":
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM([]byte(held.CA)) {
+			return nil, errors.New("tls: the authority's certificate is none in PEM")
+		}
+	case t.CAFile != "":
 		pem, err := os.ReadFile(t.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("tls.ca_file: %w", err)
@@ -164,7 +200,14 @@ func (t TLS) config() (*tls.Config, error) {
 			return nil, fmt.Errorf("tls.ca_file %s holds no certificate in PEM", t.CAFile)
 		}
 	}
-	if t.CertFile != "" {
+	switch {
+	case held.Cert != "":
+		pair, err := tls.X509KeyPair([]byte(held.Cert), []byte(held.Key))
+		if err != nil {
+			return nil, fmt.Errorf("tls: the client's certificate and key: %w", err)
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	case t.CertFile != "":
 		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("tls.cert_file %s, tls.key_file %s: %w", t.CertFile, t.KeyFile, err)
