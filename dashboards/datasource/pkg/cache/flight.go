@@ -1,0 +1,73 @@
+package cache
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/wattledger/wattledger/dashboards/query"
+)
+
+// flightKey says which questions are equal. It has the scope, as the keys of the store do.
+type flightKey struct {
+	scope    query.Scope
+	what     string
+	from, to int64
+	points   int
+	interval time.Duration
+	zone     string
+}
+
+// flights let equal questions wait for one answer. Unlike singleflight, a question goes on as long as anybody waits for it, and is cancelled
+// when nobody does.
+type flights struct {
+	mu   sync.Mutex // guards all below
+	open map[flightKey]*flight
+}
+
+type flight struct {
+	done    chan struct{} // closed when answer and err are there
+	answer  any
+	err     error
+	waiting int // guarded by flights.mu
+	cancel  context.CancelFunc
+}
+
+func (f *flights) do(ctx context.Context, k flightKey, ask func(context.Context) (any, error)) (any, error) {
+	f.mu.Lock()
+	one := f.open[k]
+	if one == nil {
+		work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		one = &flight{done: make(chan struct{}), cancel: cancel}
+		if f.open == nil {
+			f.open = map[flightKey]*flight{}
+		}
+		f.open[k] = one
+		go func() {
+			defer cancel()
+			one.answer, one.err = ask(work)
+			f.mu.Lock()
+			if f.open[k] == one {
+				delete(f.open, k)
+			}
+			f.mu.Unlock()
+			close(one.done)
+		}()
+	}
+	one.waiting++
+	f.mu.Unlock()
+	select {
+	case <-one.done:
+		return one.answer, one.err
+	case <-ctx.Done():
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if one.waiting--; one.waiting == 0 {
+			one.cancel()
+			if f.open[k] == one {
+				delete(f.open, k) // whoever asks next asks anew
+			}
+		}
+		return nil, ctx.Err()
+	}
+}
