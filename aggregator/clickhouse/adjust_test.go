@@ -37,7 +37,7 @@ type yard struct {
 func newYard(t *testing.T, conn driver.Conn, s *Store) *yard {
 	t.Helper()
 	for _, table := range []string{
-		"sites", "nodes", "devices", "stays", "allocations", "samples", "messages", "readings", "factors", "cuts", "entries", "device_hours", "subtotals", "seals",
+		"sites", "nodes", "devices", "stays", "allocations", "samples", "messages", "readings", "factors", "cuts", "entries", "device_hours", "subtotals", "hour_sums", "quality_sums", "seals",
 	} {
 		exec(t, conn, "TRUNCATE TABLE %s", table)
 	}
@@ -341,6 +341,7 @@ func TestWhatComesLateIsBooked(t *testing.T) {
 			if got := y.export(report.AsOf{"s": closed}); got != before {
 				t.Error("the ledger as of before is not what it was")
 			}
+			checkSums(t, conn)
 			// And a recomputation that shares nothing with closing says the same.
 			proof, err := verify.Run(t.Context(), NewAudit(conn), verify.Period{From: at(0), To: at(c.last)}, "")
 			if err != nil || proof.Truth != (verify.Truth{}) || proof.Energy.Residual != 0 || proof.Time.Residual != 0 {

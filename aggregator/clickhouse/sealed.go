@@ -171,6 +171,12 @@ func scanCut(rows driver.Rows) (batchRoot, func(*evidence.Batch), error) {
 }
 
 func scanDeviceHour(rows driver.Rows) (batchRoot, func(*evidence.Batch), error) {
+	key, s, err := scanLine(rows)
+	return key, func(b *evidence.Batch) { b.DeviceHours = append(b.DeviceHours, s) }, err
+}
+
+// scanLine reads a row of deviceHourColumns.
+func scanLine(rows driver.Rows) (batchRoot, record.DeviceHour, error) {
 	var key batchRoot
 	var s record.DeviceHour
 	var hour time.Time
@@ -184,7 +190,7 @@ func scanDeviceHour(rows driver.Rows) (batchRoot, func(*evidence.Batch), error) 
 	s.BoundLow, s.BoundHigh = unit.Millijoules(n[5]), unit.Millijoules(n[6])
 	s.Present, s.Covered, s.TicksExpected, s.TicksRead = unit.Micros(n[7]), unit.Micros(n[8]), n[9], n[10]
 	s.Allocated, s.Unallocated, s.Unavailable = unit.DeviceTime(n[11]), unit.DeviceTime(n[12]), unit.DeviceTime(n[13])
-	return key, func(b *evidence.Batch) { b.DeviceHours = append(b.DeviceHours, s) }, err
+	return key, s, err
 }
 
 // Unsealed counts the rows that no seal covers, by table.

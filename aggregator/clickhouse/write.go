@@ -31,6 +31,9 @@ func (s *Store) Append(ctx context.Context, b ledger.Sealed) error {
 	if err := s.insertSubtotals(ctx, b.Seal, b.Subtotals); err != nil {
 		return err
 	}
+	if err := s.insertSums(ctx, b); err != nil {
+		return err
+	}
 	return s.seal(ctx, b.Seal)
 }
 

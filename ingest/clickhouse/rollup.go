@@ -195,13 +195,13 @@ func buildQuery(level int, w rollup.Window) string {
 	tier := schema.Tiers[level]
 	fine := level == 0
 	from, to, site := moments(w.From), moments(w.To), quoted(w.Site)
-	time, bucket := "bucket", fmt.Sprintf("toStartOfInterval(bucket, INTERVAL %d SECOND)", tier.Seconds)
+	when, bucket := "bucket", fmt.Sprintf("toStartOfInterval(bucket, INTERVAL %d SECOND)", tier.Seconds)
 	source := tier.Source + " FINAL"
 	columns := []string{"site", "any(node)", "device", "run", "energy_epoch"}
 	least := func(name string) string { return name + "_min" }
 	most := func(name string) string { return name + "_max" }
 	if fine {
-		time, bucket, source = "tick", fmt.Sprintf("toDateTime(toStartOfInterval(tick, INTERVAL %d SECOND), 'UTC')", tier.Seconds), tier.Source
+		when, bucket, source = "tick", fmt.Sprintf("toDateTime(toStartOfInterval(tick, INTERVAL %d SECOND), 'UTC')", tier.Seconds), tier.Source
 		least = func(name string) string { return name }
 		most = least
 		columns = append(columns, bucket+" AS slot", "uniqExact(tick)", "min(tick)", "max(tick)", "min(energy_ts)", greatest("energy_ts", "energy_ts", counterAbsent), "max(received)")
@@ -223,7 +223,7 @@ func buildQuery(level int, w rollup.Window) string {
 	}
 	// The hour of a window's bounds is said apart, because the sorting keys begin with it.
 	return fmt.Sprintf("SELECT %s FROM %s WHERE site = %s AND %[4]s(%[5]s) >= %[4]s(%[6]s) AND %[4]s(%[5]s) <= %[4]s(%[7]s) AND %[5]s >= %[6]s AND %[5]s < %[7]s AND node IN (%[8]s) "+
-		"GROUP BY site, device, run, energy_epoch, slot", strings.Join(columns, ", "), source, site, coarse(level), time, from, to, list(w.Nodes))
+		"GROUP BY site, device, run, energy_epoch, slot", strings.Join(columns, ", "), source, site, coarse(level), when, from, to, list(w.Nodes))
 }
 
 // The sentinels of schemas/record in SQL.

@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,20 +86,22 @@ var grown = []string{
 // sumQuery selects the rows of a level of sums. far says that readings before the near ones are needed.
 //
 // Of each series, which is a device in a run and an energy epoch, the rows of the window lie in order behind those before it. A
-// counter's value is kept one higher, so that 0 stands for absent.
+// counter's value is kept one higher, so that 0 stands for absent. Counters lie in arrays: named one by one they make a statement that takes
+// longer to understand than to run.
 func (l sumLevel) sumQuery(w rollup.Window, far bool) string {
-	var read, last, before, add []string
-	for _, c := range grown {
-		read = append(read, fmt.Sprintf("%[1]s_min + 1 AS l_%[1]s, %[1]s_max + 1 AS h_%[1]s", c)) // all ones become 0
-		last = append(last, fmt.Sprintf("0, max(%[1]s_max + 1)", c))
-		before = append(before, fmt.Sprintf("max(h_%[1]s) OVER before AS p_%[1]s", c))
-		add = append(add, fmt.Sprintf("sum(if(h_%[1]s = 0, 0, greatest(0, toInt64(h_%[1]s - if(p_%[1]s = 0, l_%[1]s, p_%[1]s))))) AS g_%[1]s", c))
+	each := func(format string) string {
+		out := make([]string, len(grown))
+		for i, c := range grown {
+			out[i] = fmt.Sprintf(format, c)
+		}
+		return strings.Join(out, ", ")
 	}
-	from, width := strconv.FormatInt(int64(w.From), 10), strconv.FormatInt(int64(l.width), 10)
+	g := func(name string) string { return "g[" + strconv.Itoa(slices.Index(grown, name)+1) + "]" }
 	rows := fmt.Sprintf(`SELECT node, %s, toUnixTimestamp(bucket) * 1000000 AS at, ticks, received, toUnixTimestamp64Micro(first_tick) AS tick0, toUnixTimestamp64Micro(last_tick) AS tick1,
         if(first_energy_ts = %[2]s, tick0, toInt64(first_energy_ts)) AS ts0, if(last_energy_ts = %[2]s, tick1, toInt64(last_energy_ts)) AS ts1,
-        power_w_min + power_w_max AS twice_w, gpu_temp_c_max, memory_temp_c_max, fb_used_mib_max, power_limit_w_max, if(xid = %[3]s, 0, xid) AS xid_, %[4]s
-      FROM %[5]s FINAL WHERE %[6]s`, series, counterAbsent, codeAbsent, strings.Join(read, ", "), l.Source, part(w, l.coarse, l.before(w), w.To))
+        [power_w_min + power_w_max, gpu_temp_c_max, memory_temp_c_max, fb_used_mib_max, power_limit_w_max] AS gauges, xid != %[3]s AND xid > 0 AS coded,
+        [%[4]s] AS least, [%[5]s] AS most
+      FROM %[6]s FINAL WHERE %[7]s`, series, counterAbsent, codeAbsent, each("%s_min + 1"), each("%s_max + 1"), l.Source, part(w, l.coarse, l.before(w), w.To)) // all ones become 0
 	if far {
 		until := l.before(w)
 		var since unit.Micros
@@ -108,47 +111,45 @@ func (l sumLevel) sumQuery(w rollup.Window, far bool) string {
 		rows += fmt.Sprintf(`
       UNION ALL
       SELECT any(node), %s, 0, 0, max(received), 0, toUnixTimestamp64Micro(max(last_tick)), 0,
-        maxIf(if(last_energy_ts = %[2]s, toUnixTimestamp64Micro(last_tick), toInt64(last_energy_ts)), energy_mj_max != %[2]s),
-        0, 0, 0, 0, 0, 0, %[3]s
-      FROM %[4]s FINAL WHERE %[5]s AND (device, run, energy_epoch) IN (%[6]s) AND run IN (SELECT run FROM (%[6]s)) GROUP BY %[1]s`,
-			series, counterAbsent, strings.Join(last, ", "), l.far, part(w, l.farCoarse, since, until), l.orphans(w))
+        maxIf(if(last_energy_ts = %[2]s, toUnixTimestamp64Micro(last_tick), toInt64(last_energy_ts)), energy_mj_max != %[2]s), [], 0, [], maxForEach([%[3]s])
+      FROM %[4]s FINAL WHERE %[5]s AND (%[1]s) IN (%[6]s) GROUP BY %[1]s`,
+			series, counterAbsent, each("%s_max + 1"), l.far, part(w, l.farCoarse, since, until), l.orphans(w))
 	}
-	of := func(c string) string { return "sum(g_" + c + ")" }
 	sums := []string{
-		"toUInt32(count())", "sum(mw)", of("energy_mj"), "sum(span)", of("sm_active_us"), of("tensor_active_us"), of("dram_active_us"), of("gr_engine_active_us"),
-		"sum(g_nvlink_tx_bytes + g_nvlink_rx_bytes)", "sum(g_pcie_tx_bytes + g_pcie_rx_bytes)", of("power_violation_ns"), of("thermal_violation_ns"),
-		of("ecc_sbe"), of("ecc_dbe"), of("pcie_replays"), of("ticks_expected"), of("ticks_read"),
-		"ifNotFinite(max(ifNotFinite(gpu_temp, -inf)), nan)", "ifNotFinite(max(ifNotFinite(memory_temp, -inf)), nan)", "sum(ifNotFinite(toFloat64(fb), 0))", "sum(ifNotFinite(toFloat64(power_limit), 0))",
-		"toUInt32(countIf(code > 0))", "max(came)", "sum(knows)",
+		"devices", "mw", g("energy_mj"), "span", g("sm_active_us"), g("tensor_active_us"), g("dram_active_us"), g("gr_engine_active_us"),
+		g("nvlink_tx_bytes") + " + " + g("nvlink_rx_bytes"), g("pcie_tx_bytes") + " + " + g("pcie_rx_bytes"), g("power_violation_ns"), g("thermal_violation_ns"),
+		g("ecc_sbe"), g("ecc_dbe"), g("pcie_replays"), g("ticks_expected"), g("ticks_read"), "hot[2]", "hot[3]", "totals[4]", "totals[5]", "xids", "came", "knows",
 	}
 	return fmt.Sprintf(`INSERT INTO %[1]s (site, node, model, bucket, devices, power_mw, energy_mj, span_us, sm_active_us, tensor_active_us, dram_active_us, gr_engine_active_us,
   nvlink_bytes, pcie_bytes, power_violation_ns, thermal_violation_ns, ecc_sbe, ecc_dbe, pcie_replays, ticks_expected, ticks_read, gpu_temp_c_max, memory_temp_c_max, fb_used_mib,
   power_limit_w, xids, received, known)
 SELECT %[2]s, node, made, toDateTime(intDiv(at, 1000000), 'UTC'), %[3]s
 FROM (
-  SELECT node, device, at,
-    if(sum(us) > 0, intDiv(sum(mj) * 1000000, sum(us)), max(gauge_mw)) AS mw, sum(span_) AS span, %[4]s,
-    max(gpu_temp_c_max) AS gpu_temp, max(memory_temp_c_max) AS memory_temp, max(fb_used_mib_max) AS fb, max(power_limit_w_max) AS power_limit, max(xid_) AS code,
-    max(received) AS came, sum(ticks + intDiv(p_tick, 1000)) AS knows
+ SELECT node, made, at, count() AS devices, sum(mw) AS mw, sum(span) AS span, sumForEach(grown) AS g, arrayMap(x -> ifNotFinite(x, nan), maxForEach(arrayMap(x -> ifNotFinite(x, -inf), read))) AS hot,
+   sumForEach(arrayMap(x -> toFloat64(ifNotFinite(x, 0)), read)) AS totals, countIf(xids > 0) AS xids, max(came) AS came, sum(knows) AS knows
+ FROM (
+  SELECT node, device, at, if(sum(us) > 0, intDiv(sum(mj) * 1000000, sum(us)), max(gauge_mw)) AS mw, sum(span_) AS span, sumForEach(grown_) AS grown,
+    maxForEach(gauges) AS read, sum(coded) AS xids, max(received) AS came, sum(ticks + intDiv(p_tick, 1000)) AS knows
   FROM (
-    SELECT *,
-      h_energy_mj > 0 AND p_energy_mj > 0 AND p_ts >= at - 2 * %[5]s AND ts1 > p_ts AS joins,
-      if(joins, toInt64(h_energy_mj - p_energy_mj), if(h_energy_mj > 0 AND ts1 > ts0, toInt64(h_energy_mj - l_energy_mj), 0)) AS mj,
-      if(joins, ts1 - p_ts, if(h_energy_mj > 0 AND ts1 > ts0, ts1 - ts0, 0)) AS us,
-      if(isNaN(twice_w), 0, toInt64(round(twice_w * 500))) AS gauge_mw,
-      if(h_sm_active_us = 0, 0, tick1 - if(p_sm_tick = 0, tick0, p_sm_tick)) AS span_
+    SELECT node, device, at, ticks, received, coded, gauges, p_tick, most[1] > 0 AND prior[1] > 0 AND p_ts >= at - 2 * %[4]d AND ts1 > p_ts AS joins,
+      if(joins, toInt64(most[1] - prior[1]), if(most[1] > 0 AND ts1 > ts0, toInt64(most[1] - least[1]), 0)) AS mj,
+      if(joins, ts1 - p_ts, if(most[1] > 0 AND ts1 > ts0, ts1 - ts0, 0)) AS us,
+      if(isNaN(gauges[1]), 0, toInt64(round(gauges[1] * 500))) AS gauge_mw,
+      if(most[%[5]d] = 0, 0, tick1 - if(p_sm_tick = 0, tick0, p_sm_tick)) AS span_,
+      arrayMap((m, l, p) -> if(m = 0, 0, greatest(0, toInt64(m - if(p = 0, l, p)))), most, least, if(empty(prior), arrayWithConstant(%[6]d, toUInt64(0)), prior)) AS grown_
     FROM (
-      SELECT *, %[6]s,
-        max(tick1) OVER before AS p_tick, max(if(h_energy_mj > 0, ts1, 0)) OVER before AS p_ts, max(if(h_sm_active_us > 0, tick1, 0)) OVER before AS p_sm_tick
+      SELECT *, maxForEach(most) OVER before AS prior,
+        max(tick1) OVER before AS p_tick, max(if(most[1] > 0, ts1, 0)) OVER before AS p_ts, max(if(most[%[5]d] > 0, tick1, 0)) OVER before AS p_sm_tick
       FROM (
       %[7]s
       )
       WINDOW before AS (PARTITION BY %[8]s ORDER BY at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-    ) WHERE at >= %[9]s
+    ) WHERE at >= %[9]d
   ) GROUP BY node, device, at
-) AS d LEFT JOIN (%[10]s) AS stock ON stock.uuid = d.device
-WHERE sort NOT IN ('mig', 'cpu') GROUP BY node, made, at`,
-		l.Table, quoted(w.Site), strings.Join(sums, ", "), strings.Join(add, ", "), width, strings.Join(before, ", "), rows, series, from, stock(w))
+ ) AS d LEFT JOIN (%[10]s) AS stock ON stock.uuid = d.device
+ WHERE sort NOT IN ('mig', 'cpu') GROUP BY node, made, at
+)`,
+		l.Table, quoted(w.Site), strings.Join(sums, ", "), l.width, slices.Index(grown, "sm_active_us")+1, len(grown), rows, series, w.From, stock(w))
 }
 
 // stock selects what the inventory says of the devices of a window's nodes.
