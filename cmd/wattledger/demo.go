@@ -152,13 +152,19 @@ func (d *demo) run(ctx context.Context, s *stack) error {
 	if err := d.day(ctx, s, player); err != nil {
 		return err
 	}
+	since := time.Now()
+	fresh, err := s.rollups(ctx, d.env, d.show.Stage("Build rollups", 0, ""))
+	if err != nil {
+		return err
+	}
+	d.stage("rollups", since)
 	if err := d.report(ctx, s, player.TruthFile()); err != nil {
 		return err
 	}
 	if d.cmd.Once {
 		return nil
 	}
-	return d.live(ctx, s, player)
+	return process.Run(ctx, fresh, func(ctx context.Context) error { return errors.Join(d.live(ctx, s, player), process.ErrStop) })
 }
 
 // day plays the fleet unless that has been done, and waits until every hour is closed.

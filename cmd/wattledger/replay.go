@@ -219,6 +219,9 @@ func (c *replaySMICmd) replay(ctx context.Context, env *process.Env, s *stack, s
 	if err := s.awaitClosed(ctx, from, to, 1, stage); err != nil {
 		return err
 	}
+	if _, err := s.rollups(ctx, env, show.Stage("Build rollups", 0, "")); err != nil {
+		return err
+	}
 	opts := documents.Options{Period: report.Period{From: from, To: to}, Tenant: c.Tenant}
 	for e, err := range s.store.Entries(ctx, documents.Filter{Tenant: c.Tenant, Period: opts.Period}) {
 		if err != nil {

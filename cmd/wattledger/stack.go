@@ -13,6 +13,8 @@ import (
 	"github.com/wattledger/wattledger/aggregator/clickhouse"
 	"github.com/wattledger/wattledger/aggregator/closer"
 	"github.com/wattledger/wattledger/aggregator/keyring"
+	ingestclickhouse "github.com/wattledger/wattledger/ingest/clickhouse"
+	"github.com/wattledger/wattledger/ingest/rollup"
 	"github.com/wattledger/wattledger/internal/chconn"
 	"github.com/wattledger/wattledger/internal/embedded/kafka"
 	"github.com/wattledger/wattledger/internal/kafkaconn"
@@ -70,7 +72,7 @@ func withStack(ctx context.Context, env *process.Env, data string, l listens, us
 	ingest, err := child(env, data, logs, "ingest", "ingest", "--embedded", "--data", data, "--metrics-listen", "127.0.0.1:0",
 		// Large batches: a day arrives in seconds, and nobody waits for the last of it.
 		"--set", "ingest.batch.batch_age=2s", "--set", "ingest.consumer.group.session_timeout=3s", "--set", "ingest.consumer.grace=2s",
-		// Its ticks are as far apart as the finest buckets, and nothing here reads rollups.
+		// They are built here, see rollups: a day that arrives in seconds is best built at once.
 		"--set", "ingest.rollup.enabled=false")
 	if err != nil {
 		return err
@@ -170,6 +172,37 @@ func (s *stack) closer(env *process.Env) func(context.Context) error {
 		return run(ctx)
 	}
 }
+
+// rollups brings rollups and sums up to date, and then keeps them so: each time that the function it answers is called.
+func (s *stack) rollups(ctx context.Context, env *process.Env, stage *progress.Stage) (keep func(context.Context) error, err error) {
+	cfg := rollup.DefaultConfig()
+	cfg.Every, cfg.EveryHour = freshness, 6*freshness
+	roller, err := rollup.New(cfg, ingestclickhouse.NewRollups(ingestclickhouse.New(func() (chconn.Config, error) { return s.cfg.ClickHouse, nil }, 1, nil)), env.Log, env.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	pass := func() error { return roller.Pass(ctx, unit.MicrosOf(time.Now())) }
+	if err := waitFor(ctx, time.Minute, pass); err != nil { // an engine that died comes back
+		stage.Fail()
+		return nil, err
+	}
+	stage.Done()
+	return func(ctx context.Context) error {
+		tick := time.NewTicker(freshness)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case now := <-tick.C:
+				_ = roller.Pass(ctx, unit.MicrosOf(now)) // logged and counted there; the next one goes on
+			}
+		}
+	}, nil
+}
+
+// freshness is how far rollups of a live demo are behind, but for those of hours.
+const freshness = 5 * time.Second
 
 // child is a subcommand of ours as a process that is kept running.
 func child(env *process.Env, data string, logs io.Writer, name string, args ...string) (*process.Child, error) {
