@@ -2,6 +2,8 @@ package clickhouse_test
 
 import (
 	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/wattledger/wattledger/dashboards/query"
@@ -11,6 +13,9 @@ import (
 func TestEveryMetricAnswers(t *testing.T) {
 	l := seed(t)
 	for _, m := range query.Metrics {
+		if only := os.Getenv("ONLY"); only != "" && !strings.HasPrefix(string(m.Kind)+" "+m.Name, only) {
+			continue
+		}
 		for _, form := range m.Forms {
 			frames, err := l.store.Query(t.Context(), all, query.Query{Kind: m.Kind, Metric: m.Name, Form: form}, hours())
 			if err != nil {

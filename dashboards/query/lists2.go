@@ -88,13 +88,13 @@ func (b *builder) nodeList() error {
 		return err
 	}
 	s := b.begin()
-	heads := "(SELECT site, source, argMax(run, tick) AS run, max(tick) AS tick FROM (SELECT site, source, run, max(last_tick) AS tick FROM " +
+	heads := "(SELECT site, source, argMax(run, tick) AS last_run, max(tick) AS last FROM (SELECT site, source, run, max(last_tick) AS tick FROM " +
 		s.messages("site, source, run, last_tick") + " GROUP BY site, source, run) GROUP BY site, source)"
 	lately := "(SELECT site, source, max(complete_up_to) AS complete FROM " + s.messages("site, source, complete_up_to",
 		"received >= "+moment(s.args.whole(b.heard().Add(-time.Hour).UnixMicro()))) + " GROUP BY site, source)"
 	devices := "(SELECT site, node, countIf(kind = 'gpu') AS gpus FROM " + s.devices("to_us = 0") + " GROUP BY site, node)"
-	s.table("n.site, n.rack, n.node, n.model, d.gpus, h.tick, if(toUnixTimestamp64Micro(h.tick) > 0, greatest("+s.args.whole(b.now.UnixMicro())+" - toUnixTimestamp64Micro(h.tick), 0) / 1e6, NULL) AS age, "+
-		"l.complete, h.run",
+	s.table("n.site, n.rack, n.node, n.model, d.gpus, h.last, if(toUnixTimestamp64Micro(h.last) > 0, greatest("+s.args.whole(b.now.UnixMicro())+" - toUnixTimestamp64Micro(h.last), 0) / 1e6, NULL) AS age, "+
+		"l.complete, h.last_run",
 		s.nodes(s.key(Site, "site"), s.key(Node, "id"), s.in(Rack, "rack"))+" AS n LEFT JOIN "+heads+" AS h ON h.site = n.site AND h.source = n.node LEFT JOIN "+lately+
 			" AS l ON l.site = n.site AND l.source = n.node LEFT JOIN "+devices+" AS d ON d.site = n.site AND d.node = n.node",
 		"age DESC NULLS FIRST, n.site, n.node",
@@ -139,16 +139,23 @@ func (b *builder) rollups() error {
 // inventory, and a site without a country, are unknown, which is never pass.
 const verdict = "multiIf(t.tenant = '', 'unknown', empty(t.allowed_countries), 'pass', NOT match(s.country, '^[A-Z][A-Z]$'), 'unknown', has(t.allowed_countries, s.country), 'pass', 'fail')"
 
+// judgedColumns are what is read of lines to be judged.
+const judgedColumns = "site, hour, tenant, entries, device_time, gpu_mj, cpu_mj, node_rest_mj, it_shared_mj, facility_mj"
+
 // judged is a FROM item of what tenants held, by site, hour and tenant, with the verdict.
 func (s statement) judged(b book, columns string, where ...string) string {
 	lines := s.lines(b, columns, append([]string{heldAccounts, s.key(Site, "site"), s.key(Tenant, "tenant")}, where...)...)
-	return "(SELECT l.*, " + verdict + " AS verdict, s.country AS country, s.operator AS operator, s.operator_country AS operator_country, t.allowed_countries AS allowed FROM " + lines +
+	list := strings.Split(columns, ", ")
+	for i, c := range list {
+		list[i] = "l." + c + " AS " + c
+	}
+	return "(SELECT " + strings.Join(list, ", ") + ", " + verdict + " AS verdict, s.country AS country, s.operator AS operator, s.operator_country AS operator_country, t.allowed_countries AS allowed FROM " + lines +
 		" AS l LEFT ANY JOIN " + s.sites() + " AS s ON s.site = l.site LEFT ANY JOIN " + s.tenants() + " AS t ON t.tenant = l.tenant)"
 }
 
 func (b *builder) verdicts() error {
 	s := b.begin()
-	rows := s.judged(subtotals, "*", s.hours())
+	rows := s.judged(subtotals, judgedColumns, s.hours())
 	if c := s.in(Verdict, "verdict"); c != "" {
 		rows = "(SELECT * FROM " + rows + " WHERE " + c + ")"
 	}
@@ -158,7 +165,7 @@ func (b *builder) verdicts() error {
 func (b *builder) matrix() error {
 	s := b.begin()
 	s.table("tenant, site, any(country), any(operator), any(operator_country), arrayStringConcat(arraySort(any(allowed)), ', '), any(verdict), sum(entries), "+
-		scaled("device_time", timePerHour)+", "+scaled(total, mjPerWh)+" AS energy", s.judged(subtotals, "*", s.hours())+" GROUP BY tenant, site", "tenant, site",
+		scaled("device_time", timePerHour)+", "+scaled(total, mjPerWh)+" AS energy", s.judged(subtotals, judgedColumns, s.hours())+" GROUP BY tenant, site", "tenant, site",
 		"text tenant, text site, text country, text operator, text operator_country, text allowed_countries, text verdict, number entries, number device_time h, number energy watth", "subtotal")
 	return nil
 }
@@ -172,7 +179,7 @@ func (b *builder) violations() error {
 	s := b.begin()
 	s.table("tenant, site, any(country), arrayStringConcat(arraySort(any(allowed)), ', '), allocation, any(project), any(workload), "+moment("min(from_us)")+", "+moment("max(to_us)")+" AS till, uniqExact(hour), "+
 		scaled("device_time", timePerHour)+", "+scaled(total, mjPerWh)+", any(id)",
-		s.judged(entries, "*", s.hours(), "(site, tenant) IN "+s.failing())+" GROUP BY tenant, site, allocation", "till DESC, tenant, site, allocation",
+		s.judged(entries, "id, site, hour, tenant, allocation, project, workload, from_us, to_us, device_time, gpu_mj, cpu_mj, node_rest_mj, it_shared_mj, facility_mj", s.hours(), "(site, tenant) IN "+s.failing())+" GROUP BY tenant, site, allocation", "till DESC, tenant, site, allocation",
 		"text tenant, text site, text country, text allowed_countries, text allocation, text project, text workload, time from, time to, number hours, number device_time h, number energy watth, text entry", "entry")
 	return nil
 }
@@ -202,7 +209,7 @@ func (s statement) events() string {
 	if wanted("violation") && !deviceOnly && !nodeOnly {
 		parts = append(parts, "SELECT min(from_us) AS at, max(to_us) AS till, 'violation' AS event, toString(site) AS site, '' AS node, '' AS device, toString(tenant) AS tenant, "+
 			"'allocation ' || allocation || ' ran in ' || any(country) AS text, any(id) AS entry FROM "+
-			s.judged(entries, "id, site, tenant, allocation, from_us, to_us, account", s.hours(), "(site, tenant) IN "+s.failing())+" GROUP BY site, tenant, allocation")
+			s.judged(entries, "id, site, tenant, allocation, from_us, to_us", s.hours(), "(site, tenant) IN "+s.failing())+" GROUP BY site, tenant, allocation")
 	}
 	if wanted("closing") && !nodeOnly {
 		parts = append(parts, "SELECT toInt64(toUnixTimestamp(hour) + 3600) * 1000000 AS at, at AS till, 'closing' AS event, toString(site) AS site, '' AS node, '' AS device, '' AS tenant, "+
