@@ -169,6 +169,7 @@ func (b *builder) accounts() error {
 		p.total = "(SELECT " + cols + ", " + value + " AS v FROM " + from + " GROUP BY " + names + ")"
 	}
 	s.rank(p, Result{Source: chosen.String(), AsOf: b.asOf()}, grid)
+	b.provisional()
 	return nil
 }
 

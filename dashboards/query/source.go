@@ -340,3 +340,8 @@ func (r reader) placesOf() string {
 	}
 	return item("uuid AS device, node", "devices FINAL", where)
 }
+
+// instances are the MIG instances, with their GPUs and slices.
+func (r reader) instances() string {
+	return item("uuid AS device, parent_uuid AS parent, slices", "devices FINAL", "kind = 'mig'")
+}
