@@ -107,7 +107,7 @@ func (b *builder) ofDevices(m reading) error {
 	}
 	grid := b.span.grid(step)
 	keep := s.deviceFilters()
-	if slices.Contains(b.grouping(), DeviceID) {
+	if slices.Contains(b.grouping(), DeviceID) && b.scope.All { // a tenant's devices are not so many
 		keep = append(keep, s.largest(m))
 	}
 	p := s.devicePoints(m, grid, at, keep)

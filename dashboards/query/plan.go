@@ -152,7 +152,13 @@ type statement struct {
 	reader
 }
 
-func (b *builder) begin() statement { return statement{b, reader{b.scope, newArgs()}} }
+func (b *builder) begin() statement {
+	r := reader{who: b.scope, args: newArgs()}
+	if !b.span.From.IsZero() {
+		r.from, r.to = b.span.From.Add(-day).UnixMicro(), b.span.To.Add(day).UnixMicro()
+	}
+	return statement{b, r}
+}
 
 func (s statement) end(sql string, result Result) {
 	s.plan.Statements = append(s.plan.Statements, Statement{SQL: sql, Args: s.args.values, Result: result})
@@ -323,7 +329,7 @@ func (s statement) rank(p points, r Result, grid Grid) {
 		r.Series = &Series{Metric: s.m.Name, Unit: s.m.Unit, By: s.by, Grid: grid}
 		r.Step = grid.Step
 		if r.Other {
-			s.end("SELECT least(place, "+beyond+") AS rank, max(of) AS amount, "+strings.Join(shown, ", ")+
+			s.end("SELECT toUInt64(least(place, "+beyond+")) AS rank, max(of) AS amount, "+strings.Join(shown, ", ")+
 				", sumMap(ts, vs).1 AS times, sumMap(ts, vs).2 AS numbers FROM ("+ranked+") GROUP BY rank, "+strings.Join(same, ", ")+" ORDER BY rank", r)
 			return
 		}
@@ -342,7 +348,7 @@ func (s statement) rank(p points, r Result, grid Grid) {
 			r.Limit, r.Other, r.Ranked = 0, false, false
 			s.end("SELECT v FROM "+p.total, r)
 		case r.Other:
-			s.end("SELECT least(place, "+beyond+") AS rank, max(of) AS amount, "+strings.Join(shown, ", ")+
+			s.end("SELECT toUInt64(least(place, "+beyond+")) AS rank, max(of) AS amount, "+strings.Join(shown, ", ")+
 				", sumOrNull(v) AS total FROM ("+ranked+") GROUP BY rank, "+strings.Join(same, ", ")+" ORDER BY rank", r)
 		default:
 			s.end("SELECT place, of, "+p.names+", v FROM ("+ranked+") WHERE place <= "+limit+" ORDER BY place", r)

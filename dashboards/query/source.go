@@ -17,6 +17,8 @@ import (
 type reader struct {
 	who  Scope
 	args *args
+	// from and to bound what is read of who held what, in microseconds; 0 and 0 is all of it.
+	from, to int64
 }
 
 // own is the condition for lines of the ledger.
@@ -87,26 +89,30 @@ func (r reader) ofSites(column string) string {
 }
 
 // held are the stretches in which the tenant held a device wholly: [s, e) in microseconds, whether it is a MIG instance, and nobody else
-// held any part of it, of its GPU, or of an instance of it.
+// held any part of it, of its GPU, or of an instance of it. Edges at one instant come with the tenant's own begin first, so that what it held
+// twice on end is one stretch.
 func (r reader) held() string {
 	t := r.args.text(r.who.Tenant)
-	const end = "if(end_us = 0, 9223372036854775807, end_us)"
-	mine := "(SELECT DISTINCT device FROM allocations FINAL WHERE tenant = " + t + " AND thousandths >= 1000)"
-	kin := "(SELECT device AS of, device AS target FROM " + mine +
-		" UNION ALL SELECT parent_uuid AS of, uuid AS target FROM devices FINAL WHERE parent_uuid != '' AND uuid IN " + mine +
-		" UNION ALL SELECT uuid AS of, parent_uuid AS target FROM devices FINAL WHERE parent_uuid != '' AND parent_uuid IN " + mine + ")"
-	edges := "(SELECT site, device, arrayJoin([(start_us, 1, 0), (" + end + ", -1, 0)]) AS edge FROM allocations FINAL WHERE tenant = " + t +
-		" AND thousandths >= 1000 AND " + end + " > start_us" +
-		" UNION ALL SELECT a.site AS site, k.target AS device, arrayJoin([(a.start_us, 0, 1), (a.until, 0, -1)]) AS edge" +
-		" FROM (SELECT site, device, start_us, " + end + " AS until FROM allocations FINAL WHERE tenant != " + t + " AND " + end + " > start_us) AS a" +
-		" INNER JOIN (SELECT DISTINCT of, target FROM " + kin + ") AS k ON k.of = a.device)"
-	at := "(SELECT site, device, edge.1 AS t, sum(edge.2) AS mine, sum(edge.3) AS others FROM " + edges + " GROUP BY site, device, t)"
-	sums := "(SELECT site, device, t, sum(mine) OVER up > 0 AND sum(others) OVER up = 0 AS ok, " +
-		"leadInFrame(t, 1, 9223372036854775807) OVER (PARTITION BY site, device ORDER BY t ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING) AS next FROM " + at +
-		" WINDOW up AS (PARTITION BY site, device ORDER BY t ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW))"
-	islands := "(SELECT site, device, t, next, ok, countIf(NOT ok) OVER (PARTITION BY site, device ORDER BY t ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS island FROM " + sums + ")"
-	return "(SELECT site, device, min(t) AS s, max(next) AS e, device IN (SELECT uuid FROM devices FINAL WHERE kind = 'mig') AS mig FROM " + islands +
-		" WHERE ok GROUP BY site, device, island)"
+	when := ""
+	if r.from != 0 || r.to != 0 {
+		when = " AND start_us < " + r.args.whole(r.to) + " AND (end_us = 0 OR end_us > " + r.args.whole(r.from) + ")"
+	}
+	const instances = "(SELECT uuid, parent_uuid FROM devices FINAL WHERE kind = 'mig' AND parent_uuid != '')"
+	kin := "(SELECT kin.1 AS of, groupUniqArray(kin.2) AS targets FROM (SELECT arrayJoin([(uuid, parent_uuid), (parent_uuid, uuid)]) AS kin FROM " + instances + ") GROUP BY of)"
+	holdings := "(SELECT site, device, start_us AS s, if(end_us = 0, 9223372036854775807, end_us) AS e, toInt8(tenant = " + t + ") AS mine, toInt8(thousandths >= 1000) AS whole FROM allocations FINAL WHERE (end_us = 0 OR end_us > start_us)" + when + ")"
+	edges := "(SELECT a.site AS site, arrayJoin(arrayConcat([a.device], k.targets)) AS device, toInt8(a.mine AND a.whole AND device = a.device) AS own, toInt8(NOT a.mine) AS rival, " +
+		"arrayJoin([(a.s, toInt8(1)), (a.e, toInt8(-1))]) AS edge FROM " + holdings + " AS a LEFT ANY JOIN " + kin + " AS k ON k.of = a.device)"
+	sorted := "(SELECT site, device, arraySort(groupArray((edge.1, -own * edge.2, rival * edge.2))) AS es, es.1 AS ts, " +
+		"arrayMap((o, r) -> o > 0 AND r = 0, arrayCumSum(arrayMap(x -> -x, es.2)), arrayCumSum(es.3)) AS ok, " +
+		"arrayFilter((t, now, before) -> now AND NOT before, ts, ok, arrayPushFront(arrayPopBack(ok), 0)) AS begins, " +
+		"arrayFilter((t, now, after) -> now AND NOT after, arrayPushBack(arrayPopFront(ts), 9223372036854775807), ok, arrayPushBack(arrayPopFront(ok), 0)) AS ends FROM " +
+		"(SELECT * FROM " + edges + " WHERE (own OR rival) AND " + r.mine("device") + ") GROUP BY site, device)"
+	return "(SELECT site, device, stretch.1 AS s, stretch.2 AS e, device IN (SELECT uuid FROM " + instances + ") AS mig FROM " + sorted + " ARRAY JOIN arrayZip(begins, ends) AS stretch WHERE e > s)"
+}
+
+// mine is the condition that the tenant ever held the device wholly, which costs little and keeps most of what others held away.
+func (r reader) mine(column string) string {
+	return column + " IN (SELECT device FROM allocations FINAL WHERE tenant = " + r.args.text(r.who.Tenant) + " AND thousandths >= 1000)"
 }
 
 // ofInstance are the metrics that a MIG instance has of its own. All else that is read on one is its GPU's, which others share.
@@ -195,7 +201,7 @@ func (r reader) telemetry(s segment, energyClock bool, counters, gauges, codes [
 		begin = "toUnixTimestamp64Micro(tick)"
 	}
 	held := r.held()
-	rows := item(place+begin+" AS begin, "+strings.Join(inner, ", "), from, append(conds, "(site, device) IN (SELECT site, device FROM "+held+")")...)
+	rows := item(place+begin+" AS begin, "+strings.Join(inner, ", "), from, append(conds, r.mine("device"))...)
 	return "(SELECT r.site AS site, r.node AS node, r.device AS device, r.run AS run, r.epoch AS epoch, r.at AS at, h.s AS held, " + strings.Join(outer, ", ") +
 		" FROM " + rows + " AS r ASOF INNER JOIN " + held + " AS h ON h.site = r.site AND h.device = r.device AND r.begin >= h.s WHERE r.begin + " + width + " <= h.e" +
 		map[bool]string{true: " AND r.begin < h.e", false: ""}[s.level == 0] + ")"
@@ -216,7 +222,7 @@ func (r reader) deviceHours(columns string, where ...string) string {
 	if r.who.All {
 		return item(columns, "device_hour", where...)
 	}
-	rows := item("*, toInt64(toUnixTimestamp(hour)) * 1000000 AS begin", "device_hour", append([]string{"device != ''"}, where...)...)
+	rows := item("*, toInt64(toUnixTimestamp(hour)) * 1000000 AS begin", "device_hour", append([]string{r.mine("device")}, where...)...)
 	joined := "(SELECT q.*, h.e AS e, h.mig AS mig FROM " + rows + " AS q ASOF INNER JOIN " + r.held() +
 		" AS h ON h.site = q.site AND h.device = q.device AND q.begin >= h.s WHERE q.begin + 3600000000 <= h.e)"
 	return item(columns, joined, "NOT mig")
@@ -236,7 +242,7 @@ func (r reader) incidents(where ...string) string {
 	if r.who.All {
 		return item(columns, "incident", where...)
 	}
-	rows := item(columns, "incident", append([]string{"device != ''"}, where...)...)
+	rows := item(columns, "incident", append([]string{r.mine("device")}, where...)...)
 	return "(SELECT i.site AS site, i.node AS node, i.kind AS kind, i.reason AS reason, i.device AS device, i.from_us AS from_us, i.to_us AS to_us, i.amount AS amount FROM " +
 		rows + " AS i ASOF INNER JOIN " + r.held() + " AS h ON h.site = i.site AND h.device = i.device AND i.from_us >= h.s WHERE i.to_us <= h.e AND NOT h.mig)"
 }
@@ -248,7 +254,7 @@ func (r reader) cuts(where ...string) string {
 	if r.who.All {
 		return item(columns, "cut", where...)
 	}
-	rows := item(columns, "cut", where...)
+	rows := item(columns, "cut", append([]string{r.mine("device")}, where...)...)
 	return "(SELECT u.site AS site, u.device AS device, u.epoch AS epoch, u.t AS t, u.t AS t0, toInt64(-1) AS c0, u.t AS t1, toInt64(-1) AS c1, toInt64(-1) AS c, " +
 		"toInt64(-1) AS low, toInt64(-1) AS high, u.open AS open, u.interpolated AS interpolated, u.edition AS edition, u.batch AS batch FROM " + rows +
 		" AS u ASOF INNER JOIN " + r.held() + " AS h ON h.site = u.site AND h.device = u.device AND u.t >= h.s WHERE u.t <= h.e AND NOT h.mig)"

@@ -19,7 +19,7 @@ type StateStatement struct {
 
 // StateStatements read all of a State. They are asked for nobody: what they tell is how far things are, never of whom.
 func StateStatements() []StateStatement {
-	every := func() reader { return reader{Scope{All: true}, newArgs()} }
+	every := func() reader { return reader{who: Scope{All: true}, args: newArgs()} }
 	seals, ticks, levels := every(), every(), every()
 	return []StateStatement{
 		{
@@ -101,7 +101,7 @@ type HealthStatement struct {
 
 // HealthStatements read a Health but for ages.
 func HealthStatements(scope Scope) []HealthStatement {
-	begin := func() reader { return reader{scope, newArgs()} }
+	begin := func() reader { return reader{who: scope, args: newArgs()} }
 	version, sites, seals, fresh := begin(), begin(), begin(), begin()
 	site := func(sites map[string]*SiteHealth, id string) *SiteHealth {
 		if sites[id] == nil {
