@@ -204,7 +204,7 @@ func (g Grid) Fill(times []int64, values []float64) ([]time.Time, []float64) {
 			apart = append(apart, index[sorted[i]]-index[sorted[i-1]])
 		}
 		slices.Sort(apart)
-		usual = max(apart[len(apart)/2], 1)
+		usual = max(apart[(len(apart)-1)/2], 1)
 	}
 	out, vs := make([]time.Time, 0, len(g.Starts)), make([]float64, 0, len(g.Starts))
 	missing := 0

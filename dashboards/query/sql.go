@@ -71,7 +71,7 @@ func (b *builder) sql() error {
 func single(text string) (string, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
-		return "", refuse(ReasonSQL, "kind sql wants a statement, such as SELECT site, country FROM sites FINAL")
+		return "", refuse(ReasonSQL, "kind sql wants a statement, such as SHOW TABLES")
 	}
 	if len(text) > 64<<10 {
 		return "", refuse(ReasonSQL, "the statement is %s bytes long: 65536 at most", strconv.Itoa(len(text)))
