@@ -28,8 +28,9 @@ type Engine interface {
 const (
 	// stateFor is for how long the state of the data is taken for granted: a closing or an adjustment shows after that.
 	stateFor = 2 * time.Second
-	// chunkSlots is how many slots a chunk has. The end of a range that is asked each time is shorter than a chunk.
-	chunkSlots = 64
+	// How many slots a chunk has. What is asked each time, the end of a range, is less than a chunk and what still moves. 24 hours of the
+	// ledger are a day.
+	ledgerSlots, telemetrySlots = 24, 60
 	// Telemetry near its end is kept for a moment, as most late data are late by little; what is older for longer.
 	young, youngFor, oldFor = 2 * time.Hour, time.Minute, 10 * time.Minute
 	// The ledger's figures change with the number of batches, which is in the key; names of its racks and models with the inventory.

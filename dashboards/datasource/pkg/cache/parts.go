@@ -40,7 +40,7 @@ type about struct {
 
 // parts answers a question of chunks that are kept, chunks that are asked, and the end that moves.
 func (c *Cache) parts(ctx context.Context, p plan) ([]query.Frame, error) {
-	length := chunkSlots * p.step
+	length := p.slots * p.step
 	held := map[int64]part{}
 	var runs [][2]int64 // stretches of chunks that are missing
 	for at := p.first; at < p.beyond; at += length {
@@ -75,7 +75,7 @@ func (c *Cache) parts(ctx context.Context, p plan) ([]query.Frame, error) {
 	}
 	for i, run := range runs {
 		for at := run[0]; at < run[1]; at += length {
-			chunk := asked[i].cut(at, chunkSlots, p.step)
+			chunk := asked[i].cut(at, int(p.slots), p.step)
 			held[at] = chunk
 			c.store.put(p.key(at), entry{part: chunk, until: c.now().Add(p.keptFor(at + length))})
 		}

@@ -18,6 +18,7 @@ type plan struct {
 	q     query.Query
 	span  query.Span
 	step  int64
+	slots int64 // of a chunk
 	limit int
 	// from and to are the slots of the answer; first and beyond the chunks that do not move any more.
 	from, to      int64
@@ -66,9 +67,15 @@ func (c *Cache) plan(ctx context.Context, scope query.Scope, q query.Query, span
 		p.stable = complete(state, p.step)
 	}
 	p.from, p.to = floor(span.From.Unix(), p.step), ceil(span.To, p.step)
-	length := chunkSlots * p.step
+	if ledger {
+		p.slots = ledgerSlots
+	} else {
+		p.slots = telemetrySlots
+	}
+	length := p.slots * p.step
 	p.first = floor(p.from, length)
-	p.beyond = min(ceilTo(p.to, length), floor(p.stable, length))
+	// The slot that the range ends in is only whole where the range ends with it; so no chunk reaches beyond the range.
+	p.beyond = floor(min(span.To.Unix(), p.stable), length)
 	if p.beyond <= p.first || (p.to-p.first)/p.step > mostSlots {
 		return plan{}, false
 	}
