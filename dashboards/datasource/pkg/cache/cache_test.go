@@ -215,6 +215,10 @@ func TestKeptAnswersEqualFreshOnes(t *testing.T) {
 					From: from, To: from.Add(time.Duration(rapid.IntRange(1, 99*3600).Draw(t, "length")) * time.Second),
 					MaxPoints: rapid.IntRange(1, 3000).Draw(t, "points"),
 				}
+				if rapid.IntRange(0, 2).Draw(t, "moving") > 0 { // a dashboard that is open, and refreshes
+					span = query.Span{From: start.Add(time.Duration(rapid.IntRange(0, 60).Draw(t, "moved")) * time.Second), MaxPoints: 1000}
+					span.To = span.From.Add(99 * time.Hour)
+				}
 				want, err := w.Query(context.Background(), scope, q, span)
 				if err != nil {
 					t.Fatal(err)
