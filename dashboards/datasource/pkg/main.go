@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,7 +17,6 @@ import (
 	"github.com/wattledger/wattledger/dashboards/clickhouse"
 	"github.com/wattledger/wattledger/dashboards/datasource/pkg/plugin"
 	"github.com/wattledger/wattledger/dashboards/datasource/pkg/settings"
-	"github.com/wattledger/wattledger/dashboards/query"
 	"github.com/wattledger/wattledger/internal/chconn"
 )
 
@@ -44,12 +42,5 @@ func open(ctx context.Context, s settings.Settings) (plugin.Engine, io.Closer, e
 	o.Panel.Time = time.Duration(s.QueryTimeout) * time.Second
 	o.SQL = clickhouse.Limits{Time: time.Duration(s.SQL.Timeout) * time.Second, Memory: int64(s.SQL.MemoryMiB) << 20, Rows: s.SQL.MaxRows}
 	o.AllowSQL = s.AllowSQL
-	return waiting{clickhouse.New(conn, o)}, conn, nil
-}
-
-// waiting stands in until the store has values for variables.
-type waiting struct{ *clickhouse.Store }
-
-func (waiting) Values(context.Context, query.Scope, query.Dimension, []query.Filter, string, int) ([]query.Value, error) {
-	return nil, errors.New("values of variables are not there yet")
+	return clickhouse.New(conn, o), conn, nil
 }
