@@ -2,6 +2,8 @@ package cache
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -45,7 +47,7 @@ func (f *flights) do(ctx context.Context, k flightKey, ask func(context.Context)
 		f.open[k] = one
 		go func() {
 			defer cancel()
-			one.answer, one.err = ask(work)
+			one.answer, one.err = guarded(work, ask)
 			f.mu.Lock()
 			if f.open[k] == one {
 				delete(f.open, k)
@@ -70,4 +72,21 @@ func (f *flights) do(ctx context.Context, k flightKey, ask func(context.Context)
 		}
 		return nil, ctx.Err()
 	}
+}
+
+// Panic is a bug met while a question was asked. It is an error, so that one question does not end the process of all.
+type Panic struct {
+	Value any
+	Stack []byte
+}
+
+func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
+
+func guarded(ctx context.Context, ask func(context.Context) (any, error)) (answer any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Panic{p, debug.Stack()}
+		}
+	}()
+	return ask(ctx)
 }

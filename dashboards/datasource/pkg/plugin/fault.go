@@ -9,6 +9,7 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 
+	"github.com/wattledger/wattledger/dashboards/datasource/pkg/cache"
 	"github.com/wattledger/wattledger/dashboards/datasource/pkg/identity"
 	"github.com/wattledger/wattledger/dashboards/query"
 	"github.com/wattledger/wattledger/internal/chconn"
@@ -53,6 +54,10 @@ func failed(ctx context.Context, err error, kind query.Kind, all bool) *failure 
 	var already *failure
 	if errors.As(err, &already) {
 		return already
+	}
+	var bug *cache.Panic
+	if errors.As(err, &bug) {
+		return &failure{backend.StatusInternal, outcomeFault, "", "the plugin has a fault; the operator finds it in Grafana's log", backend.ErrorSourcePlugin, fmt.Errorf("%w at %s", err, bug.Stack)}
 	}
 	if reason, isRefusal := identity.ReasonOf(err); isRefusal {
 		status := backend.StatusForbidden
@@ -116,8 +121,8 @@ func explain(err error) string {
 
 func firstLine(err error) string {
 	text := strings.Join(strings.Fields(err.Error()), " ")
-	if len(text) > 600 {
-		text = text[:600] + "…"
+	if len(text) > 1000 {
+		text = strings.ToValidUTF8(text[:1000], "") + "…"
 	}
 	return text
 }

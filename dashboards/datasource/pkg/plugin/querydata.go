@@ -2,13 +2,13 @@ package plugin
 
 import (
 	"context"
-	"fmt"
 	"runtime/debug"
 	"sync"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wattledger/wattledger/dashboards/datasource/pkg/cache"
 	"github.com/wattledger/wattledger/dashboards/datasource/pkg/frames"
 	"github.com/wattledger/wattledger/dashboards/query"
 )
@@ -38,8 +38,7 @@ func (s *Source) answer(ctx context.Context, scope query.Scope, denied error, ra
 	q, span, noticed, err := decode(raw)
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("question not answered", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			f := &failure{backend.StatusInternal, outcomeFault, "", "the plugin has a fault; the operator finds it in Grafana's log", backend.ErrorSourcePlugin, fmt.Errorf("panic: %v", p)}
+			f := failed(ctx, &cache.Panic{Value: p, Stack: debug.Stack()}, q.Kind, false)
 			s.count(ctx, q.Kind, began, 0, f)
 			answer = f.response()
 		}
