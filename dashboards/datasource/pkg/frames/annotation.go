@@ -11,36 +11,28 @@ import (
 // between (https://grafana.com/developers/plugin-tools/how-to-guides/data-source-plugins/add-support-for-annotation-queries). Fields that
 // are there stay.
 func annotate(f *data.Frame) {
-	if at(f, "time") == nil {
-		for _, other := range f.Fields {
-			if other.Type() == data.FieldTypeNullableTime {
-				other.Name = "time"
-				break
-			}
-		}
-	}
-	rows := f.Rows()
-	if at(f, "timeEnd") == nil && at(f, "time") != nil {
-		ends := make([]*time.Time, rows)
+	begin, end := at(f, "time"), at(f, "time_end")
+	if begin != nil && at(f, "timeEnd") == nil {
+		ends := make([]*time.Time, f.Rows())
 		for i := range ends {
-			for _, from := range []*data.Field{at(f, "until"), at(f, "end"), at(f, "time")} {
-				if from == nil {
-					continue
-				}
-				if t, ok := from.At(i).(*time.Time); ok && t != nil {
-					ends[i] = t
-					break
-				}
+			ends[i] = moment(begin, i)
+			if t := moment(end, i); t != nil {
+				ends[i] = t
 			}
 		}
 		f.Fields = append(f.Fields, data.NewField("timeEnd", nil, ends))
 	}
-	add(f, "title", " ", "event", "reason")
-	add(f, "text", " · ", "reason", "site", "node", "device", "tenant", "amount")
+	add(f, "title", " ", "event", "site", "node", "device")
+	add(f, "text", " ", "event")
 	add(f, "tags", ",", "event", "site", "node")
-	if f.Meta.Type == data.FrameTypeTable {
-		f.Meta.DataTopic = "" // a panel may show it as a table; the annotation layer sets its topic itself
+}
+
+func moment(of *data.Field, row int) *time.Time {
+	if of == nil {
+		return nil
 	}
+	t, _ := of.At(row).(*time.Time)
+	return t
 }
 
 // add makes a text field of others, where it is not there yet.

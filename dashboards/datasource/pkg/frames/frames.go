@@ -58,6 +58,13 @@ func Of(answer []query.Frame, asked Asked) data.Frames {
 			notices(out[i], asked.Notices)
 		}
 	}
+	if asked.Form == query.FormTotal && len(out) > 1 { // the closed hours and the provisional ones
+		for _, f := range out {
+			if f.Meta.Type == data.FrameTypeNumericWide && len(f.Fields) == 1 {
+				f.Meta.Type = data.FrameTypeNumericMulti
+			}
+		}
+	}
 	if asked.Metric.Kind == query.KindEvents && asked.Form == query.FormTable {
 		for _, f := range out {
 			annotate(f)

@@ -26,7 +26,7 @@ func link(out *data.Frame, f query.Frame, asked Asked) {
 	for i, c := range f.Columns {
 		config := out.Fields[i].Config
 		switch {
-		case c.Type == query.Text && (c.Name == string(query.EntryID) || c.Name == "corrects"):
+		case c.Type == query.Text && asked.Metric.Kind != query.KindEvents && (c.Name == string(query.EntryID) || c.Name == "corrects"):
 			config.Links = append(config.Links, data.DataLink{Title: "How this entry came about", URL: address(asked.UID, "var-entry=${__value.raw}", "${__url_time_range}")})
 		case c.Type == query.Number && slices.Contains(booked, asked.Metric.Kind) && !c.Provisional && c.Labels["other"] == "":
 			config.Links = append(config.Links, data.DataLink{Title: "The entries behind it", URL: entries(c, f, asked)})
