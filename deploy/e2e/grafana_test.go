@@ -118,21 +118,30 @@ func (s *stage) check(t *testing.T, from host.Source, questions []question, line
 	return wrong
 }
 
-// everything asks each metric of the catalogue in each of its forms, as a whole and by each of its dimensions.
-func everything() []question {
+// everything asks each metric of the catalogue in each of its forms, and by each of its dimensions.
+func everything(entry string) []question {
 	var out []question
 	for _, m := range catalogue.Metrics {
+		add := func(form catalogue.Form, by ...catalogue.Dimension) {
+			q := catalogue.Query{Kind: m.Kind, Metric: m.Name, Form: form, By: by, Limit: 1000}
+			if m.Name == "explain" {
+				q.Filters = []catalogue.Filter{{Dimension: catalogue.EntryID, Values: []string{entry}}}
+			}
+			out = append(out, question{where: fmt.Sprintf("%s of %s as %s by %v", m.Name, m.Kind, form, by), q: q})
+		}
 		for _, form := range m.Forms {
-			add := func(by ...catalogue.Dimension) {
-				q := catalogue.Query{Kind: m.Kind, Metric: m.Name, Form: form, By: by, Limit: 1000}
-				out = append(out, question{where: strings.TrimSpace(fmt.Sprintf("%s of %s as %s by %v", m.Name, m.Kind, form, by)), q: q})
-			}
-			add()
-			if form == catalogue.FormTotal || m.Unit == "" {
-				continue
-			}
-			for _, d := range m.By {
-				add(d)
+			add(form)
+		}
+		if m.Unit == "" {
+			continue
+		}
+		// Series by the widest dimension, tables by each.
+		if slices.Contains(m.Forms, catalogue.FormSeries) && len(m.By) > 0 {
+			add(catalogue.FormSeries, m.By[0])
+		}
+		for _, d := range m.By {
+			if slices.Contains(m.Forms, catalogue.FormTable) {
+				add(catalogue.FormTable, d)
 			}
 		}
 	}
@@ -140,7 +149,7 @@ func everything() []question {
 }
 
 func everyMetric(t *testing.T, s *stage, lines []line) {
-	for _, wrong := range s.check(t, s.operator(t), everything(), lines) {
+	for _, wrong := range s.check(t, s.operator(t), everything(lines[0].ID), lines) {
 		t.Error(wrong)
 	}
 }
