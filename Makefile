@@ -191,7 +191,7 @@ truth: ## Play random fleets and hold their ledgers against the rules and agains
 ##### Check
 
 .PHONY: check
-check: check-generated check-format vet lint check-builds check-sim ## Generated code current, format, vet, lint, builds for both architectures
+check: check-generated check-format vet lint check-rules check-builds check-sim ## Generated code current, format, vet, lint, builds for both architectures
 	$(say) 'check: all is well'
 
 .PHONY: check-generated
@@ -219,6 +219,18 @@ lint:
 	$(say) 'check: golangci-lint (its first run builds it: minutes)'
 	@$(call tool,golangci-lint) run ./...
 	@cd schemas/wire && $(call tool,buf) lint
+
+# Prometheus' own promtool, without the clients of clouds that it finds targets by: they are half of its build, which takes minutes once.
+PROMTOOL := .cache/promtool/promtool
+$(PROMTOOL): internal/tools/promtool/go.mod internal/tools/promtool/go.sum
+	$(say) 'check: build promtool (its first build takes minutes)'
+	@$(GO) build -modfile=$(CURDIR)/$< -tags remove_all_sd -o $@ github.com/prometheus/prometheus/cmd/promtool && touch $@
+
+.PHONY: check-rules
+check-rules: $(PROMTOOL) ## Rules, their cases and the expressions of dashboards, by Prometheus' own parser
+	$(say) 'check: Prometheus rules and expressions'
+	@CGO_ENABLED=0 $(GO) test ./dashboards/grafana/...
+	@cd internal/tools/promtool && $(GO) run ./prometheusrule $(CURDIR)/dashboards/grafana/alerts/prometheusrule.yaml
 
 .PHONY: check-builds
 check-builds: $(QEMU)

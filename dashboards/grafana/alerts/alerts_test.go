@@ -99,6 +99,31 @@ func TestPrometheusRuleIsCurrent(t *testing.T) {
 	}
 }
 
+// The table in docs/sre.md lists every alert.
+func TestSREPageIsCurrent(t *testing.T) {
+	name := docs + "/sre.md"
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(text), "<!-- alerts -->\n")
+	_, after, closed := strings.Cut(rest, "<!-- /alerts -->")
+	if !ok || !closed {
+		t.Fatalf("%s has no place for the table of alerts", name)
+	}
+	var table strings.Builder
+	table.WriteString("\n| alert | severity | what it tells |\n| --- | --- | --- |\n")
+	for _, r := range rules(t).Alerts() {
+		fmt.Fprintf(&table, "| [%s](runbooks/%s.md) | %s | %s |\n", r.Alert, r.Alert, r.Labels["severity"], plain(r.Annotations["summary"]))
+	}
+	current(t, name, []byte(before+"<!-- alerts -->\n"+table.String()+"\n<!-- /alerts -->"+after))
+}
+
+var placeholder = regexp.MustCompile(`\{\{ \$(?:labels\.)?([A-Za-z_]+)[^}]*\}\}`)
+
+// plain is a summary with the names of its labels in the place of their values.
+func plain(summary string) string { return placeholder.ReplaceAllString(summary, "*$1*") }
+
 // Every alert has a page, every page an alert, and each page the sections that somebody looks for at night.
 func TestRunbooks(t *testing.T) {
 	pages := map[string]bool{}
