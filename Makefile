@@ -122,10 +122,12 @@ demo: setup build sim ## Play a simulated day of two sites through everything, t
 	@bin/wattledger demo $(ARGS)
 
 .PHONY: generate
-generate: ## Rebuild the generated code and pages
+generate: $(WEB) ## Rebuild the generated code, pages and dashboards
 	$(say) 'generate: protobuf, go generate'
 	@cd schemas/wire && $(call tool,buf) generate
 	@$(GO) generate ./...
+	$(say) 'generate: dashboards'
+	@npm run --silent generate --prefix dashboards -w wattledger-grafana
 
 .PHONY: fmt
 fmt: ## Format all Go files

@@ -83,7 +83,7 @@ export const pipeline = board({
         stat({
           title: 'How far behind are the rollups?',
           description:
-            'Now less the time of receipt of the latest message that the level of 10 s holds (wattledger_ingest_rollup_received_timestamp_seconds). What is newer, panels read row by row.',
+            'Now less the time of receipt of the latest message that the level of 10 s holds (wattledger_ingest_rollup_received_timestamp_seconds). What is newer, panels take out of single readings.',
           w: 4,
           prom: one('time() - max(wattledger_ingest_rollup_received_timestamp_seconds{level="10s"})', '10s', 's'),
           limits: rising(
