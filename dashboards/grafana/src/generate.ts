@@ -5,8 +5,7 @@
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
-
+import type { Model } from './board';
 import { energy } from './boards/energy';
 import { fleet } from './boards/fleet';
 import { gpu } from './boards/gpu';
@@ -17,7 +16,7 @@ import { site } from './boards/site';
 import { sovereignty } from './boards/sovereignty';
 import { tenant } from './boards/tenant';
 
-const boards: Dashboard[] = [fleet, site, node, gpu, tenant, energy, ledger, pipeline, sovereignty];
+const boards: Model[] = [fleet, site, node, gpu, tenant, energy, ledger, pipeline, sovereignty];
 
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) {

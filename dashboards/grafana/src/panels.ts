@@ -277,7 +277,7 @@ export interface Column {
 
 export interface Rows extends Common {
   /** Columns whose cells lead on. */
-  links: (keyof typeof columnLinks & string)[];
+  links: string[];
   columns?: Record<string, Column>;
   /** The column to sort by; a minus before it for the largest first. */
   sort?: string;
@@ -299,7 +299,7 @@ export function table(p: Rows): AnyPanel {
   delete built.fieldConfig?.defaults.unit;
   delete built.fieldConfig?.defaults.decimals;
   // Grafana 13 has footers by column, and the SDK still the one of before.
-  delete built.options.footer;
+  delete (built.options as { footer?: unknown }).footer;
   if (p.sort) {
     const desc = p.sort.startsWith('-');
     panel.sortBy([new TableSortByFieldStateBuilder().displayName(desc ? p.sort.slice(1) : p.sort).desc(desc)]);

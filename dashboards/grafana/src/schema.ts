@@ -2,10 +2,17 @@
  * Grafana's types of a dashboard, as JSON has them: with the words that its enumerations stand for, and the options of each kind of
  * panel that we use instead of any object.
  */
-import type { Dashboard, FieldConfigSource, GraphFieldConfig, Panel as AnyPanel, RowPanel, TableFieldOptions } from '@grafana/schema';
+import type {
+  Dashboard,
+  FieldConfigSource,
+  GraphFieldConfig,
+  Panel as AnyPanel,
+  RowPanel,
+  TableFieldOptions,
+  TableOptions,
+} from '@grafana/schema';
 import type { Options as BarGauge } from '@grafana/schema/dist/esm/raw/composable/bargauge/panelcfg/x/BarGaugePanelCfg_types.gen';
 import type { Options as Stat } from '@grafana/schema/dist/esm/raw/composable/stat/panelcfg/x/StatPanelCfg_types.gen';
-import type { Options as Table } from '@grafana/schema/dist/esm/raw/composable/table/panelcfg/x/TablePanelCfg_types.gen';
 import type { Options as TimeSeries } from '@grafana/schema/dist/esm/raw/composable/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen';
 
 import type { Query, Filter, Dimension } from '../../datasource/src/query.gen';
@@ -55,7 +62,7 @@ type Of<Type extends string, Options, Custom> = Plain<Omit<AnyPanel, 'type' | 'o
 type Panel =
   | Of<'stat', Stat, object>
   | Of<'timeseries', TimeSeries, GraphFieldConfig>
-  | Of<'table', Table, TableFieldOptions>
+  | Of<'table', TableOptions, TableFieldOptions>
   | Of<'bargauge', BarGauge, object>;
 
 type Row = Plain<Omit<RowPanel, 'type' | 'panels'>> & { type: 'row'; panels: never[] };
