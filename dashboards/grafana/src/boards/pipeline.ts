@@ -185,16 +185,14 @@ export const pipeline = board({
       title: 'Who is affected?',
       panels: [
         lines({
-          title: 'Do hours close?',
-          description: 'Site-hours closed within the hour, by how, and attempts that ended in an error and are made again.',
+          title: 'Which site waits for hours, and for how many?',
+          description:
+            'wattledger_aggregator_hours_open: hours of each site that are over, by its furthest node, and not closed. wattledger_aggregator_hour_waits_for: nodes and sources without which the next one does not close; wattledger status names them.',
           w: 12,
           prom: [
-            {
-              expr: 'sum by (closing) (increase(wattledger_aggregator_hours_closed_total[1h]))',
-              legend: 'closed: {{closing}}',
-              unit: 'none',
-            },
-            { expr: zero('sum(increase(wattledger_aggregator_closing_errors_total[1h]))'), legend: 'errors', unit: 'none' },
+            { expr: 'max by (site) (wattledger_aggregator_hours_open)', legend: '{{site}}: hours open', unit: 'none' },
+            { expr: 'max by (site) (wattledger_aggregator_hour_waits_for)', legend: '{{site}}: waited for', unit: 'none' },
+            { expr: zero('sum(increase(wattledger_aggregator_closing_errors_total[1h]))'), legend: 'errors within the hour', unit: 'none' },
           ],
           min: 0,
         }),
