@@ -1,6 +1,6 @@
 // Builds dist/ as Grafana loads it. The layout and the list of what Grafana itself brings follow @grafana/create-plugin 7
-// (https://grafana.com/developers/plugin-tools), with webpack called as a library: one program less to install.
-import { readFileSync } from 'node:fs';
+// (https://grafana.com/developers/plugin-tools), with webpack called as a library: one program less to install. node build.mjs [FOLDER]
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 
@@ -11,8 +11,20 @@ import webpack from 'webpack';
 const BUDGET = 64 * 1024;
 
 const here = import.meta.dirname;
-const dist = path.join(here, 'dist');
+const dist = path.resolve(process.argv[2] ?? path.join(here, 'dist'));
 const { id } = JSON.parse(readFileSync(path.join(here, 'src/plugin.json'), 'utf8'));
+
+// The dashboards come along: whoever adds the data source in Grafana finds them under its tab Dashboards.
+const boards = path.join(here, '../grafana/boards');
+const includes = readdirSync(boards)
+  .filter((name) => name.endsWith('.json'))
+  .sort()
+  .map((name) => ({
+    type: 'dashboard',
+    name: JSON.parse(readFileSync(path.join(boards, name), 'utf8')).title,
+    path: `dashboards/${name}`,
+  }));
+const withIncludes = (plugin) => JSON.stringify({ ...JSON.parse(plugin.toString()), includes }, null, 2) + '\n';
 
 const stats = await new Promise((resolve, reject) => {
   webpack(
@@ -53,7 +65,8 @@ const stats = await new Promise((resolve, reject) => {
       plugins: [
         new CopyWebpackPlugin({
           patterns: [
-            'plugin.json',
+            { from: 'plugin.json', transform: withIncludes },
+            { from: '../../grafana/boards/*.json', to: 'dashboards/[name][ext]' },
             'img/*.{svg,png}',
             { from: '../README.md', to: '[name][ext]' },
             { from: '../CHANGELOG.md', to: '[name][ext]' },
@@ -71,7 +84,7 @@ if (stats.hasErrors()) {
   process.exit(1);
 }
 const module = readFileSync(path.join(dist, 'module.js'));
-console.log(`dist/module.js: ${module.length} bytes, ${gzipSync(module).length} gzipped; at most ${BUDGET}`);
+console.log(`module.js: ${module.length} bytes, ${gzipSync(module).length} gzipped; at most ${BUDGET}`);
 if (module.length > BUDGET) {
   console.error('build: module.js is over its budget: see what was bundled that Grafana brings, or raise BUDGET in build.mjs and say why');
   process.exit(1);

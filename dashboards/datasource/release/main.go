@@ -1,0 +1,130 @@
+// Command release packs the Grafana data source and all that an operator puts beside it: make grafana runs it.
+//
+// It is handed the built front end with the backends in it (-dist) and the dashboards (-grafana), and fills a folder (-out): the zip
+// with its checksums, the plugin unpacked, provisioning that points at ClickHouse (-url), dashboards and alert rules. The same sources
+// give the same zip, byte for byte. What breaks a rule of Grafana's catalogue is not written.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+func main() {
+	err := run(os.Args[1:], os.Stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "release: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	dist, grafana, root, out string
+	target                   target
+}
+
+func run(args []string, stdout io.Writer) error {
+	var o options
+	f := flag.NewFlagSet("release", flag.ContinueOnError)
+	f.StringVar(&o.dist, "dist", "dashboards/datasource/dist", "folder of the built plugin, front end and backends")
+	f.StringVar(&o.grafana, "grafana", "dashboards/grafana", "folder of dashboards, provisioning and alert rules")
+	f.StringVar(&o.root, "root", ".", "root of the sources, of which the manifest speaks")
+	f.StringVar(&o.out, "out", "grafana-out", "folder to fill")
+	f.StringVar(&o.target.url, "url", "http://127.0.0.1:8123", "where the plugin finds ClickHouse: http, https, native or natives (TLS)")
+	f.StringVar(&o.target.username, "username", "wattledger_reader", "login that may read and nothing else")
+	f.StringVar(&o.target.passwordFile, "password-file", "/etc/grafana/secrets/wattledger_reader", "file, on Grafana's machine, that holds the login's password")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	return release(o, stdout)
+}
+
+func release(o options, stdout io.Writer) error {
+	out, err := filepath.Abs(o.out)
+	if err != nil {
+		return fmt.Errorf("output folder: %w", err)
+	}
+	files, err := readTree(o.dist)
+	if err != nil {
+		return fmt.Errorf("read the built plugin (make grafana builds it): %w", err)
+	}
+	manifest, err := buildManifest(o.root)
+	if err != nil {
+		return err
+	}
+	files["go_plugin_build_manifest"] = manifest
+	about, err := readMetadata(files["plugin.json"])
+	if err != nil {
+		return err
+	}
+	packed, err := pack(about, files)
+	if err != nil {
+		return err
+	}
+	name := about.ID + "-" + about.Info.Version + ".zip"
+	if faults := Check(name, packed); len(faults) > 0 {
+		return fmt.Errorf("%s breaks rules of Grafana's catalogue: %w", name, errors.Join(faults...))
+	}
+	// Made anew, so that nothing of an earlier version stays behind.
+	if err := os.RemoveAll(out); err != nil {
+		return fmt.Errorf("empty the output folder: %w", err)
+	}
+	for path, body := range files {
+		if err := write(filepath.Join(out, "plugins", about.ID, filepath.FromSlash(path)), body, mode(about, path)); err != nil {
+			return err
+		}
+	}
+	sums, err := checksums(out, name, packed)
+	if err != nil {
+		return err
+	}
+	provisioned, err := provision(o.grafana, out, o.target)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(stdout, howTo(out, about, sums, provisioned))
+	return nil
+}
+
+func write(path string, body []byte, perm os.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // G301: Grafana runs as another user, who reads it
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.WriteFile(path, body, perm); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// howTo says how to start Grafana with what was written. It stands in a file too.
+func howTo(out string, about metadata, sums string, provisioned []string) string {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `%s holds
+  %s-%s.zip   the plugin, for linux/amd64 and linux/arm64, and its checksums:
+%s  plugins/          the same, unpacked
+`, out, about.ID, about.Info.Version, sums)
+	for _, p := range provisioned {
+		fmt.Fprintf(&b, "  %s\n", p)
+	}
+	fmt.Fprintf(&b, `
+Start Grafana %s with them:
+
+  GF_PATHS_PLUGINS=%s/plugins \
+  GF_PATHS_PROVISIONING=%s/provisioning \
+  GF_PLUGINS_ALLOW_LOADING_UNSIGNED_PLUGINS=%s \
+  grafana server --homepath /usr/share/grafana
+
+The plugin is not signed: a signature needs a key of Grafana's catalogue, which Grafana gives to the owner of the name. Until then the last
+line but one is needed. See https://grafana.com/developers/plugin-tools/publish-a-plugin/sign-a-plugin
+Alert rules in prometheus/ belong to the Prometheus that scrapes Wattledger's processes: rule_files in its configuration.
+`, about.Dependencies.GrafanaDependency, out, out, about.ID)
+	return b.String()
+}
