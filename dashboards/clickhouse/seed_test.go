@@ -122,10 +122,14 @@ func seed(t testing.TB) *lake {
 		from, to                 int64
 	}
 	for _, h := range []hold{
-		{"a1", "s1", "GPU-a", "alpha", 1000, us(base.Add(-time.Hour)), us(at(21, 30))}, {"a2", "s1", "GPU-a", "beta", 1000, us(at(21, 30)), 0},
-		{"b1", "s1", "GPU-b", "alpha", 500, us(base.Add(-time.Hour)), 0}, {"b2", "s1", "GPU-b", "beta", 500, us(base.Add(-time.Hour)), 0},
-		{"c1", "s1", "MIG-c1", "alpha", 1000, us(base.Add(-time.Hour)), 0}, {"c2", "s1", "MIG-c2", "beta", 1000, us(base.Add(-time.Hour)), 0},
-		{"d1", "s1", "GPU-d", "beta", 1000, us(base.Add(-time.Hour)), 0}, {"e1", "s2", "GPU-e", "alpha", 1000, us(base.Add(-time.Hour)), 0},
+		{"a1", "s1", "GPU-a", "alpha", 1000, us(base.Add(-time.Hour)), us(at(21, 30))},
+		{"a2", "s1", "GPU-a", "beta", 1000, us(at(21, 30)), 0},
+		{"b1", "s1", "GPU-b", "alpha", 500, us(base.Add(-time.Hour)), 0},
+		{"b2", "s1", "GPU-b", "beta", 500, us(base.Add(-time.Hour)), 0},
+		{"c1", "s1", "MIG-c1", "alpha", 1000, us(base.Add(-time.Hour)), 0},
+		{"c2", "s1", "MIG-c2", "beta", 1000, us(base.Add(-time.Hour)), 0},
+		{"d1", "s1", "GPU-d", "beta", 1000, us(base.Add(-time.Hour)), 0},
+		{"e1", "s2", "GPU-e", "alpha", 1000, us(base.Add(-time.Hour)), 0},
 	} {
 		l.put("allocations (id, site, device, thousandths, start_us, end_us, tenant, project, workload, model_id, purpose, scheduler_ref, revision)", `'%s', '%s', '%s', %d, %d, %d, '%s', 'p-%s', 'w-%s', 'm-%[7]s', 'training', '', 1`, h.id, h.site, h.device, h.part, h.from, h.to, h.tenant, h.tenant, h.id)
 	}
@@ -135,8 +139,14 @@ func seed(t testing.TB) *lake {
 		mig            bool
 	}
 	for i, d := range []device{
-		{"GPU-a", "s1", "n1", "if(n < 540, 500, 700)", false}, {"GPU-b", "s1", "n1", "400", false}, {"GPU-c", "s1", "n2", "300", false}, {"MIG-c1", "s1", "n2", "300", true},
-		{"MIG-c2", "s1", "n2", "300", true}, {"GPU-d", "s1", "n2", "600", false}, {"GPU-e", "s2", "n3", "200", false}, {"GPU-f", "s2", "n3", "100", false},
+		{"GPU-a", "s1", "n1", "if(n < 540, 500, 700)", false},
+		{"GPU-b", "s1", "n1", "400", false},
+		{"GPU-c", "s1", "n2", "300", false},
+		{"MIG-c1", "s1", "n2", "300", true},
+		{"MIG-c2", "s1", "n2", "300", true},
+		{"GPU-d", "s1", "n2", "600", false},
+		{"GPU-e", "s2", "n3", "200", false},
+		{"GPU-f", "s2", "n3", "100", false},
 	} {
 		// Energy at tick n is that of n periods; GPU-a's power rises at 21:30, tick 540.
 		energy := "toUInt64(1000000000 + 10000 * n * " + d.watt + ")"
@@ -182,11 +192,14 @@ func (l *lake) ledger() {
 	for h := range 3 {
 		start := base.Add(time.Duration(h) * time.Hour)
 		lines := []line{
-			{"GPU-b", "n1", "s1", "tenant", "alpha", "b1", hour / 2, 720_000_001}, {"GPU-b", "n1", "s1", "tenant", "beta", "b2", hour / 2, 720_000_002},
-			{"MIG-c1", "n2", "s1", "tenant", "alpha", "c1", hour, 500_000_003}, {"MIG-c2", "n2", "s1", "held_idle", "beta", "c2", hour, 400_000_004},
+			{"GPU-b", "n1", "s1", "tenant", "alpha", "b1", hour / 2, 720_000_001},
+			{"GPU-b", "n1", "s1", "tenant", "beta", "b2", hour / 2, 720_000_002},
+			{"MIG-c1", "n2", "s1", "tenant", "alpha", "c1", hour, 500_000_003},
+			{"MIG-c2", "n2", "s1", "held_idle", "beta", "c2", hour, 400_000_004},
 			{"GPU-c", "n2", "s1", "unallocated", "", "", 0, 180_000_005},
 			{"GPU-d", "n2", "s1", "tenant", "beta", "d1", hour, 2_160_000_006},
-			{"GPU-e", "n3", "s2", "tenant", "alpha", "e1", hour, 720_000_007}, {"GPU-f", "n3", "s2", "unallocated", "", "", hour, 360_000_008},
+			{"GPU-e", "n3", "s2", "tenant", "alpha", "e1", hour, 720_000_007},
+			{"GPU-f", "n3", "s2", "unallocated", "", "", hour, 360_000_008},
 		}
 		switch h {
 		case 0:

@@ -182,27 +182,27 @@ func New(q Query, scope Scope, span Span, state State, opt Options) (Plan, error
 	}
 	if q.Kind == KindSQL {
 		err = b.sql()
-	} else if do, ok := special[string(q.Kind)+" "+q.Metric]; ok {
-		err = do(b)
 	} else {
-		err = kinds[q.Kind](b)
+		err = maker(q)(b)
 	}
 	return b.plan, err
 }
 
-// kinds are the makers of statements by kind, special those of metrics that are made another way.
-var (
-	kinds   map[Kind]func(*builder) error
-	special map[string]func(*builder) error
-)
-
-func init() { //nolint:gochecknoinits // the makers refer to New's tables, which a literal cannot
-	kinds = map[Kind]func(*builder) error{
+// maker is what makes the statement of a question: that of its metric, else that of its kind.
+func maker(q Query) func(*builder) error {
+	if do, ok := special()[string(q.Kind)+" "+q.Metric]; ok {
+		return do
+	}
+	return map[Kind]func(*builder) error{
 		KindFleet: (*builder).fleet, KindDevice: (*builder).device,
 		KindUsage: (*builder).accounts, KindEnergy: (*builder).accounts, KindCarbon: (*builder).accounts,
 		KindCoverage: (*builder).quality, KindPipeline: (*builder).pipeline,
-	}
-	special = map[string]func(*builder) error{
+	}[q.Kind]
+}
+
+// special are the makers of metrics that are made another way than their kind's.
+func special() map[string]func(*builder) error {
+	return map[string]func(*builder) error{
 		"usage summary":  (*builder).summary,
 		"carbon factors": (*builder).factors,
 		"device now":     (*builder).deviceNow,
