@@ -13,6 +13,7 @@ import (
 	"github.com/wattledger/wattledger/internal/chconn"
 	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
 	schema "github.com/wattledger/wattledger/schemas/clickhouse"
+	"github.com/wattledger/wattledger/schemas/record"
 )
 
 // The fleet of the tests: site s1 in DE with nodes n1 and n2, site s2 in US with n3. Ticks every 10 s from 20:00 to 23:10 on the evening
@@ -267,3 +268,44 @@ var (
 )
 
 func hours() query.Span { return query.Span{From: base, To: until, MaxPoints: 1000} }
+
+// rollups builds every level and its sums by node from the samples of messages up to an offset, as ingest does, and notes the progress.
+func (l *lake) rollups(offset int) {
+	for _, t := range schema.Tiers {
+		names := []string{"site", "node", "device", "run", "energy_epoch", "bucket", "ticks", "first_tick", "last_tick", "first_energy_ts", "last_energy_ts", "received"}
+		from := []string{"site", "any(node)", "device", "run", "energy_epoch", fmt.Sprintf("toDateTime(toStartOfInterval(tick, INTERVAL %d SECOND), 'UTC') AS slot", t.Seconds), "uniqExact(tick)", "min(tick)", "max(tick)", "min(energy_ts)", "max(energy_ts)", "max(received)"}
+		for _, m := range record.Counters {
+			names, from = append(names, m.Name+"_min", m.Name+"_max"), append(from, "min("+m.Name+")", "max("+m.Name+")")
+		}
+		for _, m := range record.Gauges {
+			names, from = append(names, m.Name+"_min", m.Name+"_max"), append(from, "min("+m.Name+")", "max("+m.Name+")")
+		}
+		for _, m := range (schema.Flavour{}).Rolled() {
+			names, from = append(names, m.Name), append(from, "max("+m.Name+")")
+		}
+		l.exec("INSERT INTO %s (%s) SELECT %s FROM samples WHERE kafka_offset <= %d GROUP BY site, device, run, energy_epoch, slot", t.Table, strings.Join(names, ", "), strings.Join(from, ", "), offset)
+		l.exec("INSERT INTO rollup_progress (tier, kafka_partition, kafka_offset, received, at) VALUES ('%s', 0, %d, fromUnixTimestamp64Micro(%d), now64(6))", strings.TrimPrefix(t.Table, "rollup_"), offset, us(base)+int64(offset)*10_000_000+1_000_000)
+	}
+	for _, s := range schema.Sums {
+		last := "lagInFrame(%[1]s, 1, %[1]s) OVER (PARTITION BY device ORDER BY tick ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)"
+		grew := func(c string) string { return "toInt64(" + c + " - " + fmt.Sprintf(last, c) + ") AS d_" + c }
+		counters := []string{"energy_mj", "sm_active_us", "tensor_active_us", "dram_active_us", "gr_engine_active_us", "nvlink_tx_bytes", "nvlink_rx_bytes", "pcie_tx_bytes", "pcie_rx_bytes", "power_violation_ns", "thermal_violation_ns", "ecc_sbe", "ticks_expected", "ticks_read"}
+		var diffs []string
+		for _, c := range counters {
+			diffs = append(diffs, grew(c))
+		}
+		rows := "(SELECT s.*, d.model AS model, toUnixTimestamp64Micro(tick) - toUnixTimestamp64Micro(" + fmt.Sprintf(last, "tick") + ") AS span, " + strings.Join(diffs, ", ") +
+			" FROM (SELECT * FROM samples WHERE kafka_offset <= " + fmt.Sprint(offset) + ") AS s INNER JOIN (SELECT uuid, model FROM devices FINAL WHERE kind = 'gpu') AS d ON d.uuid = s.device)"
+		device := fmt.Sprintf("(SELECT site, node, model, device, toDateTime(toStartOfInterval(tick, INTERVAL %d SECOND), 'UTC') AS slot, sum(span) AS span", s.Seconds)
+		for _, c := range counters {
+			device += ", sum(d_" + c + ") AS " + c
+		}
+		device += ", max(gpu_temp_c) AS t, max(memory_temp_c) AS mt, max(fb_used_mib) AS fb, max(power_limit_w) AS lim, max(received) AS rec, count() AS n FROM " + rows + " GROUP BY site, node, model, device, slot)"
+		l.exec("INSERT INTO %s (site, node, model, bucket, devices, power_mw, energy_mj, span_us, sm_active_us, tensor_active_us, dram_active_us, gr_engine_active_us, nvlink_bytes, pcie_bytes, power_violation_ns, thermal_violation_ns, ecc_sbe, ticks_expected, ticks_read, gpu_temp_c_max, memory_temp_c_max, fb_used_mib, power_limit_w, received, known) "+
+			"SELECT site, node, model, slot, count(), toInt64(sum(if(span > 0, energy_mj / span * 1000000, 0))), sum(energy_mj), sum(span), sum(sm_active_us), sum(tensor_active_us), sum(dram_active_us), sum(gr_engine_active_us), sum(nvlink_tx_bytes + nvlink_rx_bytes), sum(pcie_tx_bytes + pcie_rx_bytes), "+
+			"sum(power_violation_ns), sum(thermal_violation_ns), sum(ecc_sbe), sum(ticks_expected), sum(ticks_read), max(t), max(mt), sum(fb), sum(lim), max(rec), sum(n) FROM %s GROUP BY site, node, model, slot", s.Table, device)
+	}
+	if _, err := l.store.State(l.t.Context()); err != nil {
+		l.t.Fatal(err)
+	}
+}
