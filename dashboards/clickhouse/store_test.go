@@ -1,7 +1,6 @@
 package clickhouse_test
 
 import (
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -607,7 +606,12 @@ func (l *lake) sql(t *testing.T) {
 			t.Errorf("%s: %v, want an error of one line", bad, err)
 		}
 	}
-	if _, err := l.store.Query(t.Context(), alpha, query.Query{Kind: query.KindSQL, SQL: "SELECT 1"}, hours()); fmt.Sprint(query.ReasonOf(err)) != "sql_off true" {
+	if _, err := l.store.Query(t.Context(), alpha, query.Query{Kind: query.KindSQL, SQL: "SELECT 1"}, hours()); reason(err) != query.ReasonSQLOff {
 		t.Errorf("a tenant's SQL: %v", err)
 	}
+}
+
+func reason(err error) query.Reason {
+	r, _ := query.ReasonOf(err)
+	return r
 }

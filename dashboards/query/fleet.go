@@ -63,14 +63,14 @@ func (b *builder) fleet() error {
 	}
 	var parts []string
 	for _, seg := range b.state.segments(at, from, to) {
-		columns, item, w := "a, b", "", strconv.FormatInt(max(levels[seg.level].width, 10), 10)
+		columns, item, w := "toNullable(toFloat64("+inner+"(a))) AS a, toNullable(toFloat64(sum(b))) AS b", "", strconv.FormatInt(max(levels[seg.level].width, 10), 10)
 		if seg.level > 0 {
 			list := "site, node, toInt64(toUnixTimestamp(bucket)) AS at, model, " + m.a + " AS a, " + orOne(m.b) + " AS b"
 			item = s.nodeSums(seg, list, s.nodeFilters(true)...)
 		} else {
 			item = s.recent(m, seg)
 		}
-		parts = append(parts, "SELECT "+cols+", at, "+w+" AS w, "+strings.Replace(strings.Replace(columns, "a", inner+"(a) AS a", 1), ", b", ", sum(b) AS b", 1)+
+		parts = append(parts, "SELECT "+cols+", at, "+w+" AS w, "+columns+
 			" FROM "+item+" AS sums"+join+" GROUP BY "+names+", at")
 	}
 	rows := "(SELECT " + names + ", at, a, b, " + weight + " AS w FROM (" + strings.Join(parts, " UNION ALL ") + "))"
