@@ -18,7 +18,7 @@ import (
 // How much of a partition is looked at between two notes of progress: so many offsets, and messages until so many rows are reached.
 const (
 	stepOffsets = 20_000
-	stepRows    = 200_000
+	stepRows    = 1_000_000
 )
 
 // Rollups is the database as ingest/rollup needs it.

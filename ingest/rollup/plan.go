@@ -20,7 +20,7 @@ const (
 // cellOf is the length of a cell: of few nodes a longer one, which costs the same memory and fewer statements.
 func cellOf(width unit.Micros, nodes int) unit.Micros {
 	length := cell * width
-	for _, longer := range []unit.Micros{unit.Hour, 6 * unit.Hour, 24 * unit.Hour} {
+	for _, longer := range []unit.Micros{unit.Hour, 3 * unit.Hour, 6 * unit.Hour, 12 * unit.Hour, 24 * unit.Hour} {
 		if longer > length && int64(nodes)*int64(longer/width) <= cell*maxNodes {
 			length = longer
 		}
@@ -41,8 +41,8 @@ type Window struct {
 	From, To unit.Micros
 }
 
-// Plan covers what was touched with windows: every bucket of the width that holds one of the ticks, for its node. Windows of one node
-// do not overlap. The order of touched does not matter.
+// Plan covers what was touched with windows: every bucket of the width that holds one of the ticks, for its node, and others where that
+// makes fewer windows. Windows of one node do not overlap. The order of touched does not matter.
 func Plan(width unit.Micros, touched []Touched) []Window {
 	type place struct {
 		site, node string
@@ -64,6 +64,22 @@ func Plan(width unit.Micros, touched []Touched) []Window {
 				s = span{min(s.from, had.from), max(s.to, had.to)}
 			}
 			hulls[at] = s
+		}
+	}
+	if length > cell*width { // Where one statement can build a cell of all, it does: each more costs more than buckets that nothing touched.
+		type whole struct {
+			site string
+			cell unit.Micros
+		}
+		of := map[whole]span{}
+		for at, s := range hulls {
+			if had, ok := of[whole{at.site, at.cell}]; ok {
+				s = span{min(s.from, had.from), max(s.to, had.to)}
+			}
+			of[whole{at.site, at.cell}] = s
+		}
+		for at := range hulls {
+			hulls[at] = of[whole{at.site, at.cell}]
 		}
 	}
 	type key struct {

@@ -25,9 +25,10 @@ func TestPlan(t *testing.T) {
 	f(10*s, nil)
 	// Nodes that are up to date share a window.
 	f(10*s, []rollup.Touched{{"a", "n2", 61 * s, 70 * s}, {"a", "n1", 65 * s, 79 * s}}, rollup.Window{"a", []string{"n1", "n2"}, minute, minute + 20*s})
-	// A late one has its own, and costs the others nothing.
-	f(10*s, []rollup.Touched{{"a", "n1", 3601 * s, 3602 * s}, {"a", "n2", 5 * s, 5 * s}},
-		rollup.Window{"a", []string{"n2"}, 0, 10 * s}, rollup.Window{"a", []string{"n1"}, unit.Hour, unit.Hour + 10*s})
+	// A late one has its own, and costs the others nothing; but where one statement can build a cell of all, it builds what lies between, too.
+	f(10*s, []rollup.Touched{{"a", "n1", 49 * unit.Hour, 49 * unit.Hour}, {"a", "n2", 5 * s, 5 * s}},
+		rollup.Window{"a", []string{"n2"}, 0, 10 * s}, rollup.Window{"a", []string{"n1"}, 49 * unit.Hour, 49*unit.Hour + 10*s})
+	f(10*s, []rollup.Touched{{"a", "n1", 3601 * s, 3602 * s}, {"a", "n2", 5 * s, 5 * s}}, rollup.Window{"a", []string{"n1", "n2"}, 0, unit.Hour + 10*s})
 	// No window crosses the grid of cells, hence neither a day. Cells of few nodes are longer.
 	f(10*s, []rollup.Touched{{"a", "n1", 239 * s, 241 * s}}, rollup.Window{"a", []string{"n1"}, 230 * s, 250 * s})
 	f(10*s, []rollup.Touched{{"a", "n1", 24*unit.Hour - 1, 24 * unit.Hour}},
