@@ -152,9 +152,11 @@ func (s *Store) settings(own bool) clickhouse.Settings {
 		"max_memory_usage":   l.Memory,
 		"max_result_rows":    l.Rows,
 		// A grouping that is too large for memory goes to the disk before it fails.
-		"max_bytes_before_external_group_by":          l.Memory / 2,
-		"join_use_nulls":                              0,
-		"do_not_merge_across_partitions_select_final": 1,
+		"max_bytes_before_external_group_by": l.Memory / 2,
+		"join_use_nulls":                     0,
+		// Over HTTP a server goes on when a client has gone, unless it is told.
+		"cancel_http_readonly_queries_on_client_close": 1,
+		"do_not_merge_across_partitions_select_final":  1,
 	}
 	if s.opt.Threads > 0 {
 		out["max_threads"] = s.opt.Threads
