@@ -114,7 +114,7 @@ func explain(err error) string {
 	case strings.Contains(text, "malformed HTTP response") || strings.Contains(text, "server gave HTTP response to HTTPS") || strings.Contains(text, "unexpected packet"):
 		return "ClickHouse speaks another protocol on that port: check protocol, port and TLS of the data source (" + text + ")"
 	case chconn.Temporary(err) || strings.Contains(text, "no such host"):
-		return "ClickHouse cannot be reached: check host and port of the data source, and that the server runs (" + text + ")"
+		return "ClickHouse cannot be reached: check host, port and protocol of the data source, and that the server runs (" + text + ")"
 	}
 	return text
 }

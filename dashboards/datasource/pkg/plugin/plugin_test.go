@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/log"
 	"github.com/prometheus/client_golang/prometheus"
@@ -212,9 +214,32 @@ func TestErrorsOfTheEngineHaveTheirStatus(t *testing.T) {
 	}
 	f(context.DeadlineExceeded, 504, "timeout")
 	f(io.ErrUnexpectedEOF, 502, "engine")
+	exception := func(code int32) error {
+		return fmt.Errorf("ask: %w", &clickhouse.Exception{Code: code, Message: "said by the engine"})
+	}
+	f(exception(159), 504, "timeout")
+	f(exception(241), 400, "bad_question")
+	f(exception(396), 400, "bad_question")
+	f(exception(201), 429, "engine")
+	f(exception(497), 502, "engine")
+	f(exception(62), 502, "engine")
 	f(errors.New("of\nmany lines"), 502, "engine")
 	f(&query.Refusal{Reason: query.ReasonOperatorOnly, Text: "no"}, 403, "refused")
 	f(&query.Refusal{Reason: query.ReasonSpan, Text: "no"}, 400, "bad_question")
+}
+
+// A tenant's users read no words of the engine's, as those show statements; an operator does.
+func TestWhoReadsTheEnginesWords(t *testing.T) {
+	for source, reads := range map[string]bool{operatorSource: true, tenantSource: false} {
+		b := newBench(t, source)
+		b.engine.fail = &clickhouse.Exception{Code: 47, Message: "unknown identifier in SELECT secret FROM entries"}
+		if got := b.query(t, nil, power)["A"]; strings.Contains(got.Error.Error(), "SELECT secret") != reads {
+			t.Errorf("%s: %v", source, got.Error)
+		}
+		if !strings.Contains(b.logs.String(), "SELECT secret") {
+			t.Errorf("%s: the log does not say it: %s", source, b.logs)
+		}
+	}
 }
 
 // Whatever is sent, a tenant's data source asks for its tenant, and one that goes by identity for nobody whose identity is not verified.
