@@ -17,7 +17,8 @@ say  = @printf '\n== %s\n'
 # What decides about energy, time and money, or shares memory between goroutines to do so: tested with -race too.
 CORE := $(addprefix ./,$(addsuffix /...,$(wildcard schemas/unit schemas/record schemas/wire collector/meter collector/agent \
 	collector/watchdog collector/message collector/nodemeter collector/spool collector/workload collector/exposition ingest/pipeline ingest/rollup aggregator/window aggregator/attribution aggregator/closing aggregator/carbon \
-	aggregator/sovereignty aggregator/tariff aggregator/ledger aggregator/adjusting aggregator/series aggregator/closer)))
+	aggregator/sovereignty aggregator/tariff aggregator/ledger aggregator/adjusting aggregator/series aggregator/closer \
+	dashboards/datasource/pkg/cache dashboards/datasource/pkg/identity dashboards/datasource/pkg/plugin)))
 SIM  := $(wildcard collector/dcgm/sim/*)
 SIM_NVML := $(wildcard collector/nvml/sim/*)
 # The stamp carries the digest of the lock file, so a new lock fetches anew and an old checkout does not.
