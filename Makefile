@@ -122,6 +122,15 @@ bin/sim/libnvidia-ml.so.1: $(SIM_NVML)
 demo: setup build sim ## Play a simulated day of two sites through everything, then serve it (ARGS=--once ends by itself)
 	@bin/wattledger demo $(ARGS)
 
+# One archive for the same sources: no path, no time, no commit stands in the programs.
+.PHONY: grafana
+grafana: $(WEB) ## The Grafana plugin, dashboards and alerts, packed into grafana-out (ARGS='-url https://clickhouse:8443'; ARGS=-help lists more)
+	$(say) 'grafana: front end, and backends for linux/amd64 and linux/arm64'
+	@npm run --silent build --prefix dashboards/datasource
+	@for arch in amd64 arm64; do CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags '-s -w' \
+		-o dashboards/datasource/dist/gpx_wattledger_linux_$$arch ./dashboards/datasource/pkg; done
+	@$(GO) run ./dashboards/datasource/release $(ARGS)
+
 .PHONY: generate
 generate: $(WEB) ## Rebuild the generated code, pages and dashboards
 	$(say) 'generate: protobuf, go generate'
@@ -131,8 +140,9 @@ generate: $(WEB) ## Rebuild the generated code, pages and dashboards
 	@npm run --silent generate --prefix dashboards -w wattledger-grafana
 
 .PHONY: fmt
-fmt: ## Format all Go files
+fmt: $(WEB) ## Format all Go and TypeScript files
 	@$(call tool,gofumpt) -l -w .
+	@npm run --silent format --prefix dashboards
 
 ##### Test
 
@@ -141,8 +151,14 @@ test-kafka: setup kafka-jars ## The pipeline and its kill tests against Apache K
 	$(say) 'test-kafka: Apache Kafka'
 	@CGO_ENABLED=0 $(GO) test -json -count=1 -p 1 -timeout 10m ./internal/kafkacluster/... ./deploy/kafka | $(GO) run ./internal/testreport
 
+.PHONY: web
+web: $(WEB) ## Types and unit tests of the TypeScript (part of make test)
+	$(say) 'web: types and unit tests'
+	@npm run --silent typecheck --prefix dashboards
+	@npm run --silent test --prefix dashboards
+
 .PHONY: test
-test: setup $(HAVE_KAFKA) build sim ## Everything a user should run: all tests as shipped (no cgo), and the core ones with -race
+test: setup $(HAVE_KAFKA) build sim web ## Everything a user should run: all tests as shipped (no cgo), and the core ones with -race
 	@[ -n '$(HAVE_KAFKA)' ] || printf '\n== test: WITHOUT Apache Kafka: there is no java or no mvn here (apt-get install default-jre-headless maven); its tests are skipped\n'
 	$(say) 'test: all packages'
 	@CGO_ENABLED=0 $(GO) test -json -p 2 -timeout 14m ./... | $(GO) run ./internal/testreport
@@ -194,7 +210,7 @@ truth: ## Play random fleets and hold their ledgers against the rules and agains
 ##### Check
 
 .PHONY: check
-check: check-generated check-format vet lint check-rules check-builds check-sim ## Generated code current, format, vet, lint, builds for both architectures
+check: check-generated check-format vet lint check-web check-rules check-builds check-sim ## Generated code current, format, vet, lint, builds for both architectures
 	$(say) 'check: all is well'
 
 .PHONY: check-generated
@@ -235,6 +251,11 @@ check-rules: $(PROMTOOL) ## Rules, their cases and the expressions of dashboards
 	@CGO_ENABLED=0 $(GO) test ./dashboards/grafana/...
 	@cd internal/tools/promtool && $(GO) run ./prometheusrule $(CURDIR)/dashboards/grafana/alerts/prometheusrule.yaml
 
+.PHONY: check-web
+check-web: $(WEB)
+	$(say) 'check: eslint, prettier'
+	@npm run --silent lint --prefix dashboards
+
 .PHONY: check-builds
 check-builds: $(QEMU)
 	$(say) 'check: builds for linux/amd64 and linux/arm64; the arm64 programs start'
@@ -258,8 +279,8 @@ vuln: ## Known vulnerabilities in what we depend on (asks the Go vulnerability d
 
 .PHONY: clean
 clean: ## Remove what was built and what the demo wrote out
-	@rm -rf bin demo-out coverage.out
+	@rm -rf bin demo-out grafana-out dashboards/*/dist coverage.out
 
 .PHONY: clean-all
-clean-all: clean ## Remove the fetched engine and the demo's data directory as well
-	@rm -rf .cache .wattledger
+clean-all: clean ## Remove what was fetched and the demo's data directory as well
+	@rm -rf .cache .wattledger dashboards/node_modules dashboards/*/node_modules

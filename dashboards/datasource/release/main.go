@@ -11,8 +11,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 func main() {
@@ -73,9 +75,8 @@ func release(o options, stdout io.Writer) error {
 	if faults := Check(name, packed); len(faults) > 0 {
 		return fmt.Errorf("%s breaks rules of Grafana's catalogue: %w", name, errors.Join(faults...))
 	}
-	// Made anew, so that nothing of an earlier version stays behind.
-	if err := os.RemoveAll(out); err != nil {
-		return fmt.Errorf("empty the output folder: %w", err)
+	if err := empty(out); err != nil {
+		return err
 	}
 	for path, body := range files {
 		if err := write(filepath.Join(out, "plugins", about.ID, filepath.FromSlash(path)), body, mode(about, path)); err != nil {
@@ -94,6 +95,24 @@ func release(o options, stdout io.Writer) error {
 	return nil
 }
 
+// empty removes what an earlier run has written, so that nothing of an earlier version stays behind; and nothing else.
+func empty(out string) error {
+	found, err := os.ReadDir(out)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("output folder: %w", err)
+	}
+	if len(found) > 0 && !slices.ContainsFunc(found, func(e fs.DirEntry) bool { return e.Name() == sumsFile }) {
+		return fmt.Errorf("%s holds something and is not of make grafana: name another folder with -out, or empty it", out)
+	}
+	if err := os.RemoveAll(out); err != nil {
+		return fmt.Errorf("empty the output folder: %w", err)
+	}
+	return nil
+}
+
 func write(path string, body []byte, perm os.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // G301: Grafana runs as another user, who reads it
 		return fmt.Errorf("write %s: %w", path, err)
@@ -104,7 +123,7 @@ func write(path string, body []byte, perm os.FileMode) error {
 	return nil
 }
 
-// howTo says how to start Grafana with what was written. It stands in a file too.
+// howTo says how to start Grafana with what was written.
 func howTo(out string, about metadata, sums string, provisioned []string) string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `%s holds
@@ -122,8 +141,8 @@ Start Grafana %s with them:
   GF_PLUGINS_ALLOW_LOADING_UNSIGNED_PLUGINS=%s \
   grafana server --homepath /usr/share/grafana
 
-The plugin is not signed: a signature needs a key of Grafana's catalogue, which Grafana gives to the owner of the name. Until then the last
-line but one is needed. See https://grafana.com/developers/plugin-tools/publish-a-plugin/sign-a-plugin
+The plugin is not signed: a signature needs a key of Grafana's catalogue, which Grafana gives to the owner of the name. Until then
+GF_PLUGINS_ALLOW_LOADING_UNSIGNED_PLUGINS is needed. See https://grafana.com/developers/plugin-tools/publish-a-plugin/sign-a-plugin
 Alert rules in prometheus/ belong to the Prometheus that scrapes Wattledger's processes: rule_files in its configuration.
 `, about.Dependencies.GrafanaDependency, out, out, about.ID)
 	return b.String()

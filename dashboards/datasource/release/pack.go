@@ -67,13 +67,16 @@ func mode(about metadata, path string) fs.FileMode {
 	return 0o644
 }
 
+// sumsFile lists the digests; by it a folder is known to be of this program.
+const sumsFile = "SHA256SUMS"
+
 // checksums writes the zip and its digests, alone and as sha256sum checks them, and says them.
 func checksums(out, name string, packed []byte) (string, error) {
 	long, short := sha256.Sum256(packed), sha1.Sum(packed) //nolint:gosec // G401: the catalogue's form asks for it
 	sums := []struct{ file, text string }{
 		{name + ".sha256", hex.EncodeToString(long[:]) + "\n"},
 		{name + ".sha1", hex.EncodeToString(short[:]) + "\n"},
-		{"SHA256SUMS", hex.EncodeToString(long[:]) + "  " + name + "\n"},
+		{sumsFile, hex.EncodeToString(long[:]) + "  " + name + "\n"},
 	}
 	if err := write(filepath.Join(out, name), packed, 0o644); err != nil {
 		return "", err

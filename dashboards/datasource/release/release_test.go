@@ -215,6 +215,59 @@ func expect(t *testing.T, what, fault string, got []error) {
 	t.Errorf("a package %s passes; want a fault with %q, got %v", what, fault, got)
 }
 
+// The whole folder is written, again into the same place, and never over somebody's files.
+func TestTheFolderIsWritten(t *testing.T) {
+	dist, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
+	for path, body := range built(t) {
+		if err := write(filepath.Join(dist, path), body, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{"-dist", dist, "-grafana", "../../grafana", "-root", "../pkg", "-out", out, "-url", "https://clickhouse.example.org"}
+	var said, again bytes.Buffer
+	if err := run(args, &said); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(filepath.Join(out, "plugins/left-behind"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(args, &again); err != nil {
+		t.Fatal(err)
+	}
+	if said.String() != again.String() {
+		t.Errorf("the same sources give another package:\n%s\n%s", said.String(), again.String())
+	}
+	if _, err := os.Stat(filepath.Join(out, "plugins/left-behind")); err == nil {
+		t.Error("what an earlier run has left is still there")
+	}
+	for _, want := range []string{"GF_PATHS_PLUGINS=" + out + "/plugins", "GF_PATHS_PROVISIONING=" + out + "/provisioning", "GF_PLUGINS_ALLOW_LOADING_UNSIGNED_PLUGINS=wattledger-wattledger-datasource"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("nobody is told %s:\n%s", want, said.String())
+		}
+	}
+	sum := exec.CommandContext(t.Context(), "sha256sum", "--check", "--strict", sumsFile)
+	sum.Dir = out
+	if text, err := sum.CombinedOutput(); err != nil {
+		t.Errorf("the checksums do not hold: %v: %s", err, text)
+	}
+	info, err := os.Stat(filepath.Join(out, "plugins/wattledger-wattledger-datasource/gpx_wattledger_linux_amd64"))
+	if err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("the unpacked backend cannot be run: %v, %v", info, err)
+	}
+
+	theirs := t.TempDir()
+	if err := write(filepath.Join(theirs, "thesis.txt"), []byte("years of work"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	args[len(args)-3] = theirs
+	if err := run(args, &said); err == nil || !strings.Contains(err.Error(), "is not of make grafana") {
+		t.Errorf("somebody's folder is emptied: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(theirs, "thesis.txt")); err != nil {
+		t.Error(err)
+	}
+}
+
 // plugin.json, package.json and the changelog speak of one version.
 func TestOneVersion(t *testing.T) {
 	body, err := os.ReadFile("../src/plugin.json")
