@@ -17,6 +17,7 @@ const esModules = readdirSync(modules)
 
 export default {
   roots: ['<rootDir>/src'],
+  testTimeout: 60_000, // much, for a machine that does other things too
   testEnvironment: 'jest-environment-jsdom',
   setupFiles: ['<rootDir>/jest-setup.mjs'],
   setupFilesAfterEnv: ['@testing-library/jest-dom'],

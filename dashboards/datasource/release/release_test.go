@@ -7,12 +7,14 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/goccy/go-yaml"
@@ -26,22 +28,29 @@ func built(t *testing.T) map[string][]byte {
 	if _, err := os.Stat("../../node_modules/webpack"); errors.Is(err, fs.ErrNotExist) {
 		t.Skip("dashboards/node_modules is not there, which the front end is built with: npm ci --prefix dashboards")
 	}
-	dist := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "node", "../build.mjs", dist)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the front end: %v: %s", err, out)
-	} else {
-		t.Logf("%s", out)
-	}
-	files, err := readTree(dist)
+	files, err := frontEnd()
 	if err != nil {
 		t.Fatal(err)
 	}
+	files = maps.Clone(files)
 	files["gpx_wattledger_linux_amd64"] = program(elf.EM_X86_64)
 	files["gpx_wattledger_linux_arm64"] = program(elf.EM_AARCH64)
 	files["go_plugin_build_manifest"] = []byte("00:pkg/main.go\n")
 	return files
 }
+
+// frontEnd is built once for all tests.
+var frontEnd = sync.OnceValues(func() (map[string][]byte, error) {
+	dist, err := os.MkdirTemp("", "front-end")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dist) //nolint:errcheck // a folder of the system's for temporary files
+	if out, err := exec.Command("node", "../build.mjs", dist).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the front end: %w: %s", err, out)
+	}
+	return readTree(dist)
+})
 
 // program is the head of a static program.
 func program(m elf.Machine) []byte {

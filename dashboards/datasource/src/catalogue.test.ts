@@ -60,6 +60,7 @@ it('has units that Grafana knows', () => {
     expect([unit, unitName(unit)]).not.toEqual([unit, unit || 'none']);
   }
   expect(unitName('watth')).toBe('Watt-hour (Wh)');
+  expect(unitName('suffix:GPU-h')).toBe('GPU-h');
 });
 
 it('says what each kind and form is', () => {

@@ -100,6 +100,9 @@ export function unitName(id: string): string {
   if (id === '' || id === 'none') {
     return '';
   }
+  if (id.startsWith('suffix:')) {
+    return id.slice('suffix:'.length); // a unit of ours, written behind the number
+  }
   for (const category of getValueFormats()) {
     const found = category.submenu.find((unit) => unit.value === id);
     if (found) {

@@ -8,6 +8,9 @@ import { ConfigEditor } from './ConfigEditor';
 
 type Options = DataSourceSettings<Settings, Secrets>;
 
+// Nobody waits between two keys.
+const user = userEvent.setup({ delay: null });
+
 /** The editor in a page that keeps what it says, as Grafana does. */
 function show(jsonData: Settings, more: Partial<Options> = {}) {
   const said = { options: { jsonData, secureJsonFields: {}, readOnly: false, ...more } as Options };
@@ -30,14 +33,14 @@ function show(jsonData: Settings, more: Partial<Options> = {}) {
 it('says that nothing is answered before a scope is chosen', async () => {
   const said = show({});
   expect(screen.getByRole('alert')).toHaveTextContent('nothing is answered');
-  await userEvent.click(screen.getByLabelText(/^One tenant/));
+  await user.click(screen.getByLabelText(/^One tenant/));
   expect(said.options.jsonData.scope).toBe('tenant');
   expect(screen.getByText(/sees this one tenant/)).toBeVisible();
 });
 
 it('takes a tenant', async () => {
   const said = show({ scope: 'tenant' });
-  await userEvent.type(screen.getByLabelText(/^Tenant/), 'fictional-bank');
+  await user.type(screen.getByLabelText(/^Tenant/), 'fictional-bank');
   expect(said.options.jsonData.tenant).toBe('fictional-bank');
 });
 
@@ -45,15 +48,15 @@ it('takes whole numbers, and nothing for the default', async () => {
   const said = show({ scope: 'operator' });
   const port = screen.getByLabelText('Port');
   expect(port).toHaveAttribute('placeholder', '8123');
-  await userEvent.type(port, '9000');
+  await user.type(port, '9000');
   expect(said.options.jsonData.port).toBe(9000);
-  await userEvent.clear(port);
+  await user.clear(port);
   expect(said.options.jsonData.port).toBeUndefined();
 });
 
 it('shows the port that stands behind protocol and TLS', async () => {
   const said = show({ scope: 'operator', protocol: 'native' });
-  await userEvent.click(screen.getByLabelText(/^TLS/));
+  await user.click(screen.getByLabelText(/^TLS/));
   expect(said.options.jsonData.tls).toBe(true);
   expect(screen.getByLabelText('Port')).toHaveAttribute('placeholder', '9440');
 });
@@ -61,8 +64,8 @@ it('shows the port that stands behind protocol and TLS', async () => {
 it('sends secrets apart, and never shows one that is kept', async () => {
   const said = show({ scope: 'operator' }, { secureJsonFields: { password: true } });
   expect(screen.getByLabelText('Password')).toBeDisabled();
-  await userEvent.click(screen.getByRole('button', { name: /reset/i }));
-  await userEvent.type(screen.getByLabelText('Password'), 'secret');
+  await user.click(screen.getByRole('button', { name: /reset/i }));
+  await user.type(screen.getByLabelText('Password'), 'secret');
   expect(said.options.secureJsonData).toEqual({ password: 'secret' });
   expect(JSON.stringify(said.options.jsonData)).not.toContain('secret');
 });
@@ -70,20 +73,20 @@ it('sends secrets apart, and never shows one that is kept', async () => {
 it('offers SQL to operators only, with its limits', async () => {
   const said = show({ scope: 'operator' });
   expect(screen.queryByLabelText('Rows of an answer')).not.toBeInTheDocument();
-  await userEvent.click(screen.getByLabelText(/^Allow SQL/));
-  await userEvent.type(screen.getByLabelText('Rows of an answer'), '500');
+  await user.click(screen.getByLabelText(/^Allow SQL/));
+  await user.type(screen.getByLabelText('Rows of an answer'), '500');
   expect(said.options.jsonData).toMatchObject({ allowSQL: true, sql: { maxRows: 500 } });
-  await userEvent.click(screen.getByLabelText(/^By identity/));
+  await user.click(screen.getByLabelText(/^By identity/));
   expect(screen.queryByLabelText(/^Allow SQL/)).not.toBeInTheDocument();
   expect(said.options.jsonData.allowSQL).toBeUndefined();
 });
 
 it('maps persons to tenants', async () => {
   const said = show({ scope: 'identity', identity: { source: 'grafana' } });
-  await userEvent.type(screen.getByLabelText(/^Grafana’s address/), 'http://localhost:3000/');
-  await userEvent.click(screen.getByRole('button', { name: 'Add line' }));
-  await userEvent.type(screen.getByLabelText('Line 1: value'), 'ada');
-  await userEvent.type(screen.getByLabelText('Line 1: tenant'), 'fictional-bank');
+  await user.type(screen.getByLabelText(/^Grafana’s address/), 'http://localhost:3000/');
+  await user.click(screen.getByRole('button', { name: 'Add line' }));
+  await user.type(screen.getByLabelText('Line 1: value'), 'ada');
+  await user.type(screen.getByLabelText('Line 1: tenant'), 'fictional-bank');
   expect(said.options.jsonData.identity).toEqual({
     source: 'grafana',
     grafanaURL: 'http://localhost:3000/',

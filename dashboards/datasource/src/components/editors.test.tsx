@@ -11,6 +11,9 @@ import { VariableQueryEditor } from './VariableQueryEditor';
 
 const power: WattledgerQuery = { refId: 'A', kind: 'fleet', metric: 'power', form: 'series' };
 
+// Nobody waits between two keys.
+const user = userEvent.setup({ delay: null });
+
 /** The editor in a page that keeps what it says, as Grafana does. */
 function show(first: WattledgerQuery, source = new FakeSource()) {
   const said = { query: first, runs: 0, source };
@@ -33,8 +36,8 @@ function show(first: WattledgerQuery, source = new FakeSource()) {
 }
 
 async function choose(label: string, option: string) {
-  await userEvent.click(screen.getByLabelText(label));
-  await userEvent.click(await screen.findByRole('option', { name: new RegExp(`^${option}`) }));
+  await user.click(screen.getByLabelText(label));
+  await user.click(await screen.findByRole('option', { name: new RegExp(`^${option}`) }));
 }
 
 describe('the query editor', () => {
@@ -54,7 +57,7 @@ describe('the query editor', () => {
 
   it('changes the form', async () => {
     const said = show(power);
-    await userEvent.click(screen.getByLabelText('Table'));
+    await user.click(screen.getByLabelText('Table'));
     expect(said.query.form).toBe('table');
   });
 
@@ -63,18 +66,18 @@ describe('the query editor', () => {
     await choose('Group by', 'Site');
     expect(said.query.by).toEqual(['site']);
 
-    await userEvent.type(screen.getByLabelText('Limit'), '7');
-    await userEvent.tab();
+    await user.type(screen.getByLabelText('Limit'), '7');
+    await user.tab();
     expect(said.query.limit).toBe(7);
 
-    await userEvent.click(screen.getByRole('button', { name: 'Add filter' }));
+    await user.click(screen.getByRole('button', { name: 'Add filter' }));
     expect(said.query.filters).toEqual([{ dimension: 'site', values: [] }]);
     await choose('Dimension of filter 1', 'Node');
     await choose('Values of node', 'fr-b200-02');
     expect(said.query.filters).toEqual([{ dimension: 'node', values: ['fr-b200-02'] }]);
     expect(said.source.asked[0]).toMatchObject({ dimension: 'node', filters: [] });
 
-    await userEvent.click(screen.getByRole('button', { name: 'Remove the filter by node' }));
+    await user.click(screen.getByRole('button', { name: 'Remove the filter by node' }));
     expect(said.query.filters).toBeUndefined();
   });
 
@@ -86,7 +89,7 @@ describe('the query editor', () => {
 
   it('leaves provisional hours out where there are some', async () => {
     const said = show({ ...power, kind: 'energy', metric: 'total' });
-    await userEvent.click(screen.getByLabelText('Closed hours only'));
+    await user.click(screen.getByLabelText('Closed hours only'));
     expect(said.query.closedOnly).toBe(true);
   });
 
@@ -106,7 +109,7 @@ describe('SQL', () => {
 
   it('is not offered where it is not allowed', async () => {
     show(power);
-    await userEvent.click(screen.getByLabelText('What the question is about'));
+    await user.click(screen.getByLabelText('What the question is about'));
     expect(await screen.findByRole('option', { name: /^Fleet/ })).toBeVisible();
     expect(screen.queryByRole('option', { name: /^SQL/ })).not.toBeInTheDocument();
   });
@@ -119,15 +122,15 @@ describe('SQL', () => {
 
   it('is run when the field is left, not at each key', async () => {
     const said = show(sql, new FakeSource({ scope: 'operator', allowSQL: true }));
-    await userEvent.type(screen.getByLabelText('SQL statement'), ' + 1');
+    await user.type(screen.getByLabelText('SQL statement'), ' + 1');
     expect(said.runs).toBe(0);
-    await userEvent.tab();
+    await user.tab();
     expect([said.query.sql, said.runs]).toEqual(['SELECT 1 + 1', 1]);
   });
 
   it('is run by Ctrl+Enter', async () => {
     const said = show(sql, new FakeSource({ scope: 'operator', allowSQL: true }));
-    await userEvent.type(screen.getByLabelText('SQL statement'), '1{Control>}{Enter}{/Control}');
+    await user.type(screen.getByLabelText('SQL statement'), '1{Control>}{Enter}{/Control}');
     expect([said.query.sql, said.runs]).toEqual(['SELECT 11', 1]);
   });
 });
@@ -153,7 +156,7 @@ describe('the variable editor', () => {
     expect(screen.getByText(/^Every site that the data source may see/)).toBeVisible();
     await choose('Dimension', 'Node');
     expect(said).toMatchObject({ dimension: 'node', refId: 'values' });
-    await userEvent.click(screen.getByRole('button', { name: 'Add filter' }));
+    await user.click(screen.getByRole('button', { name: 'Add filter' }));
     await choose('Values of site', 'se-demo');
     expect(said.filters).toEqual([{ dimension: 'site', values: ['se-demo'] }]);
   });
@@ -164,7 +167,7 @@ describe('the help', () => {
     const taken: unknown[] = [];
     render(<QueryEditorHelp datasource={new FakeSource() as never} query={power} onClickExample={(query) => taken.push(query)} />);
     const first = EXAMPLES[0];
-    await userEvent.click(screen.getByText(first?.title ?? ''));
+    await user.click(screen.getByText(first?.title ?? ''));
     await waitFor(() => expect(taken).toEqual([{ refId: 'A', ...first?.query }]));
     expect(within(document.body).getAllByRole('button')).toHaveLength(EXAMPLES.length);
   });
