@@ -18,16 +18,12 @@ import (
 
 // readTree reads the files below a folder, by their paths with slashes.
 func readTree(dir string) (map[string][]byte, error) {
-	files := map[string][]byte{}
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	tree, files := os.DirFS(dir), map[string][]byte{}
+	err := fs.WalkDir(tree, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		files[filepath.ToSlash(name)], err = os.ReadFile(path)
+		files[path], err = fs.ReadFile(tree, path)
 		return err
 	})
 	return files, err
@@ -92,27 +88,24 @@ func checksums(out, name string, packed []byte) (string, error) {
 // buildManifest lists the Go files that the backends were built of, with their digests, as the SDK's own build does: the catalogue's
 // validator holds it against the sources (go-manifest in https://github.com/grafana/plugin-validator).
 func buildManifest(root string) ([]byte, error) {
+	tree := os.DirFS(root)
 	var b bytes.Buffer
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(tree, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && path != root && (strings.HasPrefix(d.Name(), ".") || slices.Contains([]string{"node_modules", "bin", "dist"}, d.Name())) {
-			return filepath.SkipDir
+		if d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || slices.Contains([]string{"node_modules", "bin", "dist"}, d.Name())) {
+			return fs.SkipDir
 		}
-		if d.IsDir() || filepath.Ext(path) != ".go" {
+		if d.IsDir() || !strings.HasSuffix(path, ".go") {
 			return nil
 		}
-		body, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(root, path)
+		body, err := fs.ReadFile(tree, path)
 		if err != nil {
 			return err
 		}
 		sum := sha256.Sum256(body)
-		fmt.Fprintf(&b, "%s:%s\n", hex.EncodeToString(sum[:]), filepath.ToSlash(name))
+		fmt.Fprintf(&b, "%s:%s\n", hex.EncodeToString(sum[:]), path)
 		return nil
 	})
 	if err != nil {

@@ -50,32 +50,28 @@ func provision(from, out string, to target) ([]string, error) {
 
 // copyTree copies files with a suffix. What replaced says is put in their place, once each, and struck off the list.
 func copyTree(from, to, suffix, part string, replaced map[string]map[string]string) (int, error) {
-	copied := 0
-	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, suffix) {
-			return err
-		}
-		name, err := filepath.Rel(from, path)
-		if err != nil {
+	tree, copied := os.DirFS(from), 0
+	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, suffix) {
 			return err
 		}
 		if d.Name() != name && part == "alerts" {
 			return nil // its test data
 		}
-		body, err := os.ReadFile(path)
+		body, err := fs.ReadFile(tree, name)
 		if err != nil {
 			return err
 		}
-		key := part + "/" + filepath.ToSlash(name)
+		key := part + "/" + name
 		for before, after := range replaced[key] {
 			if strings.Count(string(body), before) != 1 {
-				return fmt.Errorf("%s: %q must stand there once, to be pointed at the target", path, before)
+				return fmt.Errorf("%s: %q must stand there once, to be pointed at the target", filepath.Join(from, name), before)
 			}
 			body = []byte(strings.Replace(string(body), before, after, 1))
 		}
 		delete(replaced, key)
 		copied++
-		return write(filepath.Join(to, name), body, 0o644)
+		return write(filepath.Join(to, filepath.FromSlash(name)), body, 0o644)
 	})
 	return copied, err
 }

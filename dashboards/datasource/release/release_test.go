@@ -45,7 +45,7 @@ var frontEnd = sync.OnceValues(func() (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dist) //nolint:errcheck // a folder of the system's for temporary files
+	defer os.RemoveAll(dist)
 	if out, err := exec.Command("node", "../build.mjs", dist).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the front end: %w: %s", err, out)
 	}

@@ -157,7 +157,7 @@ func (c *checker) read(path string) []byte {
 		c.fault(packaging, "%s cannot be read: %v", path, err)
 		return nil
 	}
-	defer r.Close() //nolint:errcheck // read only
+	defer r.Close()
 	body, err := io.ReadAll(io.LimitReader(r, 200<<20))
 	if err != nil {
 		c.fault(packaging, "%s cannot be read: %v", path, err)

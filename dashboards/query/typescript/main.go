@@ -37,7 +37,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(args[1], text, 0o644); err != nil { //nolint:gosec // G306: source code, which everybody may read
+	if err := os.WriteFile(args[1], text, 0o644); err != nil {
 		return fmt.Errorf("write the types: %w", err)
 	}
 	return nil
