@@ -80,10 +80,10 @@ func TestMistakesAreFound(t *testing.T) {
 		d.titled("Did the load change").sub("fieldConfig").sub("defaults").sub("custom")["stacking"] = map[string]any{"group": "A", "mode": "normal"}
 	}, "do not add up")
 	f("open hours that look closed", tenant, func(d tree) { d.titled("Device-hours by").sub("fieldConfig")["overrides"] = []any{} }, "look like closed ones")
-	f("a threshold that nobody explains", fleet, func(d tree) { d.titled("How old is").replace("description", "Yellow", "Somewhat") }, "does not say why")
+	f("a threshold that nobody explains", fleet, func(d tree) { d.titled("How fresh is").replace("description", "Yellow", "Somewhat") }, "does not say why")
 	f("a threshold of a column that nobody explains", fleet, func(d tree) { d.titled("Which site").replace("description", "Red", "Bad") }, "turns red and does not say why")
 	f("thresholds that fall", fleet, func(d tree) {
-		d.titled("How old is").sub("fieldConfig").sub("defaults").sub("thresholds")["steps"].([]any)[2].(map[string]any)["value"] = 1
+		d.titled("How fresh is").sub("fieldConfig").sub("defaults").sub("thresholds")["steps"].([]any)[2].(map[string]any)["value"] = 1
 	}, "do not rise")
 	f("a colour of one's own", fleet, func(d tree) {
 		d.titled("How many GPUs").sub("fieldConfig").sub("defaults").sub("thresholds")["steps"].([]any)[0].(map[string]any)["color"] = "hotpink"

@@ -2,6 +2,7 @@
  * Columns of tables that several dashboards show.
  */
 import * as limit from './limits';
+import { eventKind } from './palette';
 import type { Column } from './panels';
 
 const hours: Column = { unit: 'suffix:GPU-h', show: true };
@@ -9,27 +10,11 @@ const hours: Column = { unit: 'suffix:GPU-h', show: true };
 /** Of usage.summary, beside the share of held time that was idle. */
 export const summary: Record<string, Column> = {
   device_time: hours,
-  held_idle: hours,
   held_idle_share: { limits: limit.heldIdle, unit: 'percentunit' },
-  energy: {},
-  gpu: {},
-  carbon_location: {},
-  carbon_market: {},
-  carbon_embodied: {},
-  water: {},
-  sm_active: { gauge: 1 },
-  unmeasured: {},
 };
 
 /** Of tables of single lines of the ledger. */
-export const lines: Record<string, Column> = {
-  device_time: hours,
-  energy: {},
-  gpu: {},
-  carbon_location: {},
-  carbon_market: {},
-  account: {},
-};
+export const lines: Record<string, Column> = { device_time: hours, device: { width: 150 }, entry: { width: 120 } };
 
 /** Of tables about what is where. */
 export const sites: Record<string, Column> = {
@@ -37,5 +22,11 @@ export const sites: Record<string, Column> = {
   throttled_thermal: { limits: limit.thermal, unit: 'percentunit' },
   coverage: { limits: limit.coverage, unit: 'percentunit' },
 };
+
+/** Ids are long, and their beginning tells them apart. */
+export const ids: Record<string, Column> = { device: { width: 150 }, entry: { width: 120 }, text: { width: 250 } };
+
+/** Of the list of what happened. */
+export const happened: Record<string, Column> = { event: { colours: eventKind }, ...ids };
 
 export { hours };

@@ -189,9 +189,9 @@ export interface Lines extends Common {
 /** Values over time. Gaps stay gaps. */
 export function lines(p: Lines): AnyPanel {
   const panel = fill(new timeseries.PanelBuilder(), p, 8, false)
-    .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.PaletteClassicByName))
+    .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.PaletteClassic))
     .drawStyle(p.bars ? GraphDrawStyle.Bars : p.dots ? GraphDrawStyle.Points : GraphDrawStyle.Line)
-    .lineInterpolation(LineInterpolation.Linear)
+    .lineInterpolation((p.asks ?? []).every(hourly) && p.asks ? LineInterpolation.StepAfter : LineInterpolation.Linear)
     .lineWidth(1)
     .fillOpacity(p.bars ? 70 : p.stack ? 40 : 8)
     .showPoints(p.dots ? VisibilityMode.Always : p.bars ? VisibilityMode.Never : VisibilityMode.Auto)
@@ -265,6 +265,11 @@ function ledger(a: Ask): boolean {
   return ['usage', 'energy', 'carbon'].includes(a.query.kind);
 }
 
+/** Whether what is asked comes by the hour, and holds from its begin to its end. */
+function hourly(a: Ask): boolean {
+  return ['usage', 'energy', 'carbon', 'coverage', 'sovereignty'].includes(a.query.kind);
+}
+
 export interface Column {
   limits?: Limits;
   /** Draws the value as a bar within the cell, from 0 to max. */
@@ -273,17 +278,20 @@ export interface Column {
   /** What the unit is for the explanation of limits; where set by `show`, for the cells as well. */
   unit?: string;
   show?: boolean;
+  /** In pixels, for what is long and of which the beginning is enough; the cell tells the rest. */
+  width?: number;
 }
 
 export interface Rows extends Common {
-  /** Columns whose cells lead on. */
-  links: string[];
+  /** Columns whose cells lead on; of those that are shown, each that leads anywhere. */
+  links?: string[];
   columns?: Record<string, Column>;
   /** The column to sort by; a minus before it for the largest first. */
   sort?: string;
   /** Tables of several questions become one, by the columns that they share. */
   merge?: boolean;
-  hide?: string[];
+  /** The columns to show, in this order; without it all of them, in the order of the answer. */
+  show?: string[];
 }
 
 /** Rows to look through. Columns have the units that the backend gives them. */
@@ -307,7 +315,8 @@ export function table(p: Rows): AnyPanel {
   if (p.merge) {
     panel.withTransformation({ id: 'merge', options: {} });
   }
-  for (const name of p.links) {
+  const leading = p.links ?? (p.show ?? []).filter((name) => columnLinks[name]);
+  for (const name of leading) {
     const link = columnLinks[name];
     if (!link) {
       throw new Error(`the column ${name} leads nowhere: links.ts says where columns lead`);
@@ -317,14 +326,18 @@ export function table(p: Rows): AnyPanel {
   for (const [name, c] of Object.entries(p.columns ?? {})) {
     panel.overrideByName(name, [...headed(name), ...columnProperties(c)]);
   }
-  const named = new Set<string>([...p.links, ...Object.keys(p.columns ?? {})]);
-  for (const name of new Set((p.asks ?? []).map((a) => a.query.metric))) {
-    if (p.merge && !named.has(name)) {
+  if (p.show) {
+    panel.withTransformation({ id: 'filterFieldsByName', options: { include: { names: p.show } } });
+    const indexByName = Object.fromEntries(p.show.map((name, i) => [name, i]));
+    panel.withTransformation({ id: 'organize', options: { excludeByName: {}, indexByName, renameByName: {} } });
+  }
+  // A second is as fine as events and edges have to be told apart; Grafana's own format has milliseconds.
+  panel.overrideByFieldType('time', [{ id: 'unit', value: 'time:YYYY-MM-DD HH:mm:ss' }]);
+  const named = new Set<string>([...leading, ...Object.keys(p.columns ?? {})]);
+  for (const name of p.show ?? []) {
+    if (!named.has(name) && heading[name]) {
       panel.overrideByName(name, headed(name));
     }
-  }
-  for (const name of p.hide ?? []) {
-    panel.overrideByName(name, [{ id: 'custom.hidden', value: true }]);
   }
   return panel;
 }
@@ -361,6 +374,9 @@ function columnProperties(c: Column): DynamicConfigValue[] {
         value: { type: TableCellDisplayMode.Gauge, mode: BarGaugeDisplayMode.Basic, valueDisplayMode: BarGaugeValueMode.Text },
       }
     );
+  }
+  if (c.width !== undefined) {
+    properties.push({ id: 'custom.width', value: c.width });
   }
   if (c.unit && c.show) {
     properties.push({ id: 'unit', value: c.unit });

@@ -24,35 +24,35 @@ export const energy = board({
       title: 'How much is it, and is it measured?',
       panels: [
         stat({
-          title: 'How much energy was it?',
+          title: 'How much energy?',
           description:
             'All components of all entries, closed hours of the range: GPUs, CPUs, the rest of the nodes, shared IT and facility.',
           w: 4,
           asks: [total('energy', 'total', { where: [...where], closedOnly: true })],
         }),
         stat({
-          title: 'How much of it is not measured?',
+          title: 'How much is unmeasured?',
           description: 'Share of energy that is estimated (no counter saw it) or modelled (no meter is there).',
           w: 4,
           asks: [total('energy', 'unmeasured_share', { where: [...where], closedOnly: true })],
           limits: limit.unmeasured,
         }),
         stat({
-          title: 'How much CO₂e, by the grid?',
+          title: 'CO₂e by the grid',
           description:
             'Location-based (GHG Protocol, Scope 2): energy of each hour × intensity of the grid in that hour. Never added to market-based.',
           w: 4,
           asks: [total('carbon', 'location', { where: [...where], closedOnly: true })],
         }),
         stat({
-          title: 'How much CO₂e, by contracts?',
+          title: 'CO₂e by contracts',
           description:
             'Market-based (GHG Protocol, Scope 2): instruments matched by hour or year, the rest at the residual mix. Never added to location-based.',
           w: 4,
           asks: [total('carbon', 'market', { where: [...where], closedOnly: true })],
         }),
         stat({
-          title: 'What is the PUE of each site?',
+          title: 'PUE by site',
           description: 'All energy of the closed hours over that of IT (ISO/IEC 30134-2). Over less than a year it is an interim value.',
           w: 4,
           asks: [rows('energy', 'pue', { by: ['site'], where: ['site'], closedOnly: true })],
@@ -125,7 +125,7 @@ export const energy = board({
         lines({
           title: 'The grid moves: intensity by site',
           description: 'Grams of CO₂e per kWh, location-based, of each hour. Work that can wait belongs into the valleys.',
-          w: 12,
+          w: 8,
           asks: [series('carbon', 'intensity_location', { by: ['site'], where: ['site'] })],
           axis: 'location-based',
           min: 0,
@@ -133,7 +133,7 @@ export const energy = board({
         lines({
           title: 'What the contracts leave: intensity by site',
           description: 'Grams of CO₂e per kWh, market-based. A site with a power purchase agreement lies below its residual mix.',
-          w: 12,
+          w: 8,
           asks: [series('carbon', 'intensity_market', { by: ['site'], where: ['site'] })],
           axis: 'market-based',
           min: 0,
@@ -142,7 +142,7 @@ export const energy = board({
           title: 'CO₂e, counted in both ways',
           description:
             'Location-based and market-based count the same electricity and are never added. Embodied is the hardware’s, spread over its life by device time.',
-          w: 12,
+          w: 8,
           asks: [
             series('carbon', 'location', { where: [...where] }),
             series('carbon', 'market', { where: [...where] }),
@@ -155,9 +155,10 @@ export const energy = board({
           title: 'On which factors does it rest?',
           description:
             'Source, edition and boundary of each factor, and the energy under it. “fallback” says that a finer value was missing for some hours.',
-          w: 12,
+          w: 24,
           asks: [rows('carbon', 'factors', { where: ['site'] })],
-          links: ['site'],
+          show: ['site', 'figure', 'factor', 'from', 'to', 'energy'],
+          columns: { factor: { width: 620 } },
         }),
       ],
     },
@@ -166,9 +167,17 @@ export const energy = board({
       panels: [
         bars({
           title: 'CO₂e by tenant',
-          description: 'Location-based, closed hours of the range, the largest fifteen. Click a bar for the tenant.',
+          description: 'Location-based, of what tenants held, closed hours of the range, the largest fifteen. Click a bar for the tenant.',
           w: 12,
-          asks: [rows('carbon', 'location', { by: ['tenant'], where: [...where], limit: 15, closedOnly: true })],
+          asks: [
+            rows('carbon', 'location', {
+              by: ['tenant'],
+              where: [...where],
+              only: { account: ['tenant', 'held_idle'] },
+              limit: 15,
+              closedOnly: true,
+            }),
+          ],
           links: [dataLink('Tenant', 'tenant', { tenant: column('tenant') })],
         }),
         bars({

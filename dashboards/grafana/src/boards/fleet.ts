@@ -42,13 +42,13 @@ export const fleet = board({
           asks: [series('fleet', 'devices', { where: [...where] })],
         }),
         stat({
-          title: 'What does the fleet draw?',
+          title: 'What does it draw?',
           description: 'Power of all devices together, mean of each step, from the sums per node beside the rollups.',
           w: 4,
           asks: [series('fleet', 'power', { where: [...where] })],
         }),
         stat({
-          title: 'How old is the last sample?',
+          title: 'How fresh is it?',
           description: 'Now less the latest tick stored, of the site that is freshest. The pipeline dashboard says who is behind.',
           w: 4,
           asks: [total('pipeline', 'age', { where: ['site'] })],
@@ -96,7 +96,7 @@ export const fleet = board({
             rows('fleet', 'coverage', { by: ['site'], where: [...where] }),
           ],
           merge: true,
-          links: ['site'],
+          show: ['site', 'devices', 'power', 'gpu_temp', 'throttled_thermal', 'coverage'],
           columns: columns.sites,
         }),
         bars({
@@ -144,7 +144,7 @@ export const fleet = board({
         lines({
           title: 'Heat, or the power cap?',
           description: 'Share of time below requested clocks, by cause. The cap is a choice of the operator; heat is a fault of cooling.',
-          w: 8,
+          w: 6,
           asks: [series('fleet', 'throttled_power', { where: [...where] }), series('fleet', 'throttled_thermal', { where: [...where] })],
           min: 0,
         }),
@@ -152,7 +152,7 @@ export const fleet = board({
           title: 'How often does something happen?',
           description:
             'XIDs, incidents that nodes state, violations and adjustments, counted by kind. Closings are left out, as they come every hour.',
-          w: 8,
+          w: 6,
           asks: [series('events', 'count', { by: ['event'], where: ['site'], only: { event: noteworthy } })],
           bars: true,
           stack: true,
@@ -163,10 +163,10 @@ export const fleet = board({
           title: 'What happened last?',
           description:
             'Newest first: XIDs, incidents and violations. An incident is what a node says of itself; its kinds are explained in docs/sre.md.',
-          w: 8,
+          w: 12,
           asks: [rows('events', 'all', { where: ['site'], only: { event: noteworthy }, limit: 50 })],
-          links: ['site', 'node', 'device', 'tenant'],
-          columns: { event: { colours: eventKind } },
+          show: ['time', 'event', 'site', 'node', 'text'],
+          columns: columns.happened,
         }),
       ],
     },
@@ -183,7 +183,7 @@ export const fleet = board({
             rows('usage', 'held_idle_share', { by: ['tenant'], where: [...where], closedOnly: true, limit: 50 }),
           ],
           merge: true,
-          links: ['tenant'],
+          show: ['tenant', 'device_time', 'held_idle_share', 'sm_active', 'energy', 'carbon_location', 'carbon_market', 'unmeasured'],
           columns: columns.summary,
         }),
         lines({

@@ -4,7 +4,6 @@ import { board } from '../board';
 import * as columns from '../columns';
 import * as limit from '../limits';
 import { dataLink, headLink, label } from '../links';
-import { eventKind } from '../palette';
 import { lines, stat, table } from '../panels';
 import { falling, rising } from '../thresholds';
 import { many, one, source } from '../variables';
@@ -37,7 +36,7 @@ export const ledger = board({
       title: 'Can the figures be trusted now?',
       panels: [
         stat({
-          title: 'Hours waiting, by site',
+          title: 'Hours not closed',
           description: 'Hours that are over and have no seal.',
           w: 4,
           asks: [rows('ledger', 'open_hours', { by: ['site'], where: ['site'] })],
@@ -52,7 +51,7 @@ export const ledger = board({
           decimals: 2,
         }),
         stat({
-          title: 'How much did no counter see?',
+          title: 'How much is estimated?',
           description: 'Share of energy that is estimated from power, as a counter fell or stood still.',
           w: 4,
           asks: [total('coverage', 'estimated_share', { where: ['site', 'node'], closedOnly: true })],
@@ -63,7 +62,7 @@ export const ledger = board({
           decimals: 3,
         }),
         stat({
-          title: 'How much is out of place in time?',
+          title: 'Out of place in time',
           description:
             'Share of energy that is measured and whose place in time is interpolated, as readings around an edge lie more than three periods apart.',
           w: 4,
@@ -76,7 +75,7 @@ export const ledger = board({
           decimals: 3,
         }),
         stat({
-          title: 'Do counter and power agree?',
+          title: 'Counter against power',
           description: 'The energy counters against the integral of power, difference over the counters.',
           w: 4,
           asks: [total('coverage', 'second_opinion', { where: ['site', 'node'], closedOnly: true })],
@@ -101,8 +100,8 @@ export const ledger = board({
           w: 14,
           h: 9,
           asks: [rows('ledger', 'hours', { where: ['site'], limit: 500 })],
-          links: ['site'],
-          columns: { closing: { colours: { complete: 'green', lateness: 'orange' } } },
+          show: ['site', 'hour', 'state', 'closing', 'entries', 'adjusting_batches', 'energy', 'closing_delay', 'seal'],
+          columns: { closing: { colours: { complete: 'green', lateness: 'orange' } }, seal: { width: 110 } },
         }),
         lines({
           title: 'How long after its end was an hour sealed?',
@@ -150,15 +149,16 @@ export const ledger = board({
           description: 'What is wrong with which device-hour, in the words of docs/accounting.md.',
           w: 12,
           asks: [rows('coverage', 'lines', { where: ['site', 'node'], limit: 200 })],
-          links: ['site', 'node', 'device'],
+          show: ['hour', 'node', 'device', 'flags', 'coverage'],
+          columns: { ...columns.ids, flags: { width: 240 } },
         }),
         table({
           title: 'What closed, what was corrected?',
           description: 'Newest first: closings and adjustments, each with its batch.',
           w: 12,
           asks: [rows('events', 'all', { where: ['site'], only: { event: ['closing', 'adjustment'] }, limit: 100 })],
-          links: ['site', 'entry'],
-          columns: { event: { colours: eventKind } },
+          show: ['time', 'event', 'site', 'text'],
+          columns: columns.happened,
         }),
       ],
     },
@@ -171,7 +171,7 @@ export const ledger = board({
           w: 12,
           h: 12,
           asks: [rows('ledger', 'entries', { where: ['site', 'node', 'tenant'], limit: 200 })],
-          links: ['entry', 'device', 'tenant'],
+          show: ['hour', 'node', 'account', 'tenant', 'energy', 'entry'],
           columns: columns.lines,
         }),
         table({
@@ -182,6 +182,7 @@ export const ledger = board({
           h: 12,
           asks: [rows('ledger', 'explain', { where: ['entry'] })],
           links: [],
+          columns: { exact: { width: 130 }, source: { width: 220 } },
         }),
       ],
     },

@@ -1,9 +1,10 @@
 import { happenings } from '../annotations';
 import { rows, series, total } from '../ask';
 import { board } from '../board';
+import * as columns from '../columns';
 import * as limit from '../limits';
 import { dataLink, headLink, label } from '../links';
-import { component, eventKind, limit as against } from '../palette';
+import { component, limit as against } from '../palette';
 import { lines, stat, table } from '../panels';
 import { many, one, source } from '../variables';
 
@@ -36,13 +37,13 @@ export const node = board({
           asks: [series('fleet', 'devices', { where: ['node'] })],
         }),
         stat({
-          title: 'What do its GPUs draw?',
+          title: 'What does it draw?',
           description: 'Power of the node’s devices together, mean of each step.',
           w: 4,
           asks: [series('fleet', 'power', { where: ['node'] })],
         }),
         stat({
-          title: 'How hot is the hottest GPU?',
+          title: 'How hot is the hottest?',
           description: 'The highest GPU temperature of each step.',
           w: 4,
           asks: [series('fleet', 'gpu_temp', { where: ['node'] })],
@@ -83,7 +84,20 @@ export const node = board({
           w: 24,
           h: 9,
           asks: [rows('device', 'now', { where: ['node'] })],
-          links: ['device', 'tenant'],
+          show: [
+            'index',
+            'device',
+            'model',
+            'tenant',
+            'power',
+            'power_limit',
+            'gpu_temp',
+            'memory_temp',
+            'sm_active',
+            'tensor_active',
+            'memory_used',
+            'last_tick',
+          ],
           columns: {
             gpu_temp: { limits: limit.gpuTemp, unit: 'celsius' },
             memory_temp: { limits: limit.memoryTemp, unit: 'celsius' },
@@ -147,8 +161,8 @@ export const node = board({
           description: 'Newest first: XIDs, incidents and what the ledger booked about this node.',
           w: 12,
           asks: [rows('events', 'all', { where: ['node'], limit: 50 })],
-          links: ['device', 'tenant'],
-          columns: { event: { colours: eventKind } },
+          show: ['time', 'event', 'device', 'text'],
+          columns: columns.happened,
         }),
         lines({
           title: 'Where does its energy go?',
@@ -171,7 +185,8 @@ export const node = board({
           description: 'Allocations that overlap the range, as the scheduler stated them.',
           w: 24,
           asks: [rows('inventory', 'allocations', { where: ['node'], limit: 200 })],
-          links: ['device', 'tenant'],
+          show: ['device', 'share', 'tenant', 'project', 'workload', 'model_id', 'purpose', 'from', 'to'],
+          columns: columns.ids,
         }),
       ],
     },

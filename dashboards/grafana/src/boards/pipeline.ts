@@ -30,14 +30,14 @@ export const pipeline = board({
       title: 'Do data arrive?',
       panels: [
         stat({
-          title: 'How old is the last sample?',
+          title: 'How fresh is it?',
           description: 'Now less the latest tick stored, of the node that is freshest.',
           w: 4,
           asks: [total('pipeline', 'age', { where: ['site', 'node'] })],
           limits: limit.age,
         }),
         stat({
-          title: 'How many messages wait in Kafka?',
+          title: 'What waits in Kafka?',
           description: 'wattledger_ingest_lag_messages, all topics and partitions.',
           w: 4,
           prom: one(zero('sum(wattledger_ingest_lag_messages)'), 'lag', 'none'),
@@ -51,7 +51,7 @@ export const pipeline = board({
           ),
         }),
         stat({
-          title: 'How many were refused within the hour?',
+          title: 'Refused in the hour',
           description:
             'wattledger_ingest_refused_total: messages put aside in wl.refused.v1 with reason and origin. wattledger quarantine lists them.',
           w: 4,
@@ -71,7 +71,7 @@ export const pipeline = board({
           limits: rising({ at: 1, level: 'broken', why: 'the label reason, and /readyz of ingest, say what is waited for' }),
         }),
         stat({
-          title: 'How long has a spool waited?',
+          title: 'What waits on nodes?',
           description: 'wattledger_collector_spool_oldest_seconds: age of the oldest message on any node’s disk that Kafka has not taken.',
           w: 4,
           prom: one(zero('max(wattledger_collector_spool_oldest_seconds)'), 'oldest', 's'),
@@ -81,7 +81,7 @@ export const pipeline = board({
           ),
         }),
         stat({
-          title: 'How far behind are the rollups?',
+          title: 'Rollups behind by',
           description:
             'Now less the time of receipt of the latest message that the level of 10 s holds (wattledger_ingest_rollup_received_timestamp_seconds). What is newer, panels take out of single readings.',
           w: 4,
@@ -102,8 +102,8 @@ export const pipeline = board({
           w: 16,
           h: 9,
           asks: [rows('pipeline', 'nodes', { where: ['site', 'node'], limit: 500 })],
-          links: ['site', 'rack', 'node'],
-          columns: { age: { limits: limit.age, unit: 's' } },
+          show: ['site', 'rack', 'node', 'gpus', 'last_tick', 'age', 'complete_up_to', 'run'],
+          columns: { age: { limits: limit.age, unit: 's' }, run: { width: 110 } },
         }),
         table({
           title: 'How far is each level of rollups?',
@@ -111,7 +111,7 @@ export const pipeline = board({
           w: 8,
           h: 9,
           asks: [rows('pipeline', 'rollups')],
-          links: [],
+          show: ['level', 'complete_up_to', 'received'],
         }),
       ],
     },

@@ -4,7 +4,7 @@ import { board } from '../board';
 import * as columns from '../columns';
 import * as limit from '../limits';
 import { column, dataLink, headLink, label } from '../links';
-import { account, component, eventKind, limit as against } from '../palette';
+import { account, component, limit as against } from '../palette';
 import { bars, lines, stat, table } from '../panels';
 import { many, one, source } from '../variables';
 
@@ -40,28 +40,28 @@ export const site = board({
           asks: [series('fleet', 'devices', { where: [...where] })],
         }),
         stat({
-          title: 'What does the site draw?',
+          title: 'What does it draw?',
           description:
             'Power of its devices together, mean of each step. CPUs, fans, network and cooling come on top: the panel of components has them as energy.',
           w: 4,
           asks: [series('fleet', 'power', { where: [...where] })],
         }),
         stat({
-          title: 'How old is the last sample?',
+          title: 'How fresh is it?',
           description: 'Now less the latest tick stored of this site.',
           w: 4,
           asks: [total('pipeline', 'age', { where: ['site'] })],
           limits: limit.age,
         }),
         stat({
-          title: 'How hot is the hottest GPU?',
+          title: 'How hot is the hottest?',
           description: 'The highest temperature of any GPU of the site, by step.',
           w: 4,
           asks: [series('fleet', 'gpu_temp', { where: [...where] })],
           limits: limit.gpuTemp,
         }),
         stat({
-          title: 'How many hours wait to be closed?',
+          title: 'Hours not closed',
           description:
             'Hours that are over and have no seal. An hour closes when every node of the inventory, and the sources of allocations and readings, say that they are complete; wattledger status names who is waited for.',
           w: 4,
@@ -96,7 +96,7 @@ export const site = board({
             rows('fleet', 'coverage', { by: ['node'], where: [...where], limit: 200 }),
           ],
           merge: true,
-          links: ['node'],
+          show: ['node', 'devices', 'power', 'gpu_temp', 'throttled_thermal', 'coverage'],
           columns: columns.sites,
         }),
         bars({
@@ -139,14 +139,14 @@ export const site = board({
         lines({
           title: 'Heat, or the power cap?',
           description: 'Share of time below requested clocks, by cause, mean over the site’s devices.',
-          w: 8,
+          w: 6,
           asks: [series('fleet', 'throttled_power', { where: [...where] }), series('fleet', 'throttled_thermal', { where: [...where] })],
           min: 0,
         }),
         lines({
           title: 'Did the load change?',
           description: 'Shares of time with work on an SM, on a tensor pipe and on device memory, mean over the site’s devices.',
-          w: 8,
+          w: 6,
           asks: [
             series('fleet', 'sm_active', { where: [...where] }),
             series('fleet', 'tensor_active', { where: [...where] }),
@@ -158,10 +158,10 @@ export const site = board({
         table({
           title: 'What happened last?',
           description: 'Newest first: XIDs, incidents, violations, closings and adjustments of the site.',
-          w: 8,
+          w: 12,
           asks: [rows('events', 'all', { where: ['site'], limit: 50 })],
-          links: ['node', 'device', 'tenant'],
-          columns: { event: { colours: eventKind } },
+          show: ['time', 'event', 'node', 'text'],
+          columns: columns.happened,
         }),
       ],
     },
@@ -177,7 +177,7 @@ export const site = board({
             rows('usage', 'held_idle_share', { by: ['tenant'], where: ['site', 'model'], closedOnly: true, limit: 50 }),
           ],
           merge: true,
-          links: ['tenant'],
+          show: ['tenant', 'device_time', 'held_idle_share', 'sm_active', 'energy', 'carbon_location'],
           columns: columns.summary,
         }),
         lines({

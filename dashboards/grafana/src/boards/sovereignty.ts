@@ -1,6 +1,7 @@
 import { happenings } from '../annotations';
 import { rows, series, total } from '../ask';
 import { board } from '../board';
+import * as columns from '../columns';
 import { headLink } from '../links';
 import { verdict } from '../palette';
 import { lines, stat, table } from '../panels';
@@ -86,7 +87,20 @@ export const sovereignty = board({
           description: 'Allocations that ran where their tenant does not allow it, with their device-hours and energy.',
           w: 24,
           asks: [rows('sovereignty', 'violations', { where: [...where], limit: 200 })],
-          links: ['site', 'tenant', 'node', 'device'],
+          show: [
+            'tenant',
+            'site',
+            'country',
+            'allowed_countries',
+            'allocation',
+            'workload',
+            'from',
+            'to',
+            'device_time',
+            'energy',
+            'entry',
+          ],
+          columns: { device_time: columns.hours, ...columns.ids },
         }),
       ],
     },
@@ -100,22 +114,33 @@ export const sovereignty = board({
           w: 24,
           h: 10,
           asks: [rows('sovereignty', 'matrix', { where: [...where], limit: 500 })],
-          links: ['site', 'tenant'],
-          columns: { verdict: { colours: verdict } },
+          show: [
+            'tenant',
+            'site',
+            'country',
+            'operator',
+            'operator_country',
+            'allowed_countries',
+            'verdict',
+            'entries',
+            'device_time',
+            'energy',
+          ],
+          columns: { verdict: { colours: verdict }, device_time: columns.hours },
         }),
         table({
           title: 'Who operates the sites?',
           description: 'From the inventory: country, grid zone, operator and the operator’s country, nodes and devices.',
           w: 12,
           asks: [rows('inventory', 'sites', { where: ['site'] })],
-          links: ['site'],
+          show: ['site', 'country', 'zone', 'operator', 'operator_country', 'nodes', 'gpus'],
         }),
         table({
           title: 'What do the tenants allow?',
           description: 'From the inventory: sector, size class, and allowed countries; none stated allows any.',
           w: 12,
           asks: [rows('inventory', 'tenants', { where: ['tenant'], limit: 200 })],
-          links: ['tenant'],
+          show: ['tenant', 'sector', 'size_class', 'country', 'allowed_countries'],
         }),
       ],
     },
