@@ -16,13 +16,16 @@ var fixed = map[Dimension][]string{
 	Provenance: {"measured", "estimated", "modelled"},
 }
 
+// newestEntries is how many lines of the ledger a variable offers; any other is found by its id.
+const newestEntries = 500
+
 // Choices plans the list of values that a variable offers: the statement has two text columns, what to show and what to filter by.
 func Choices(scope Scope, d Dimension, filters []Filter, match string, limit int) (Statement, error) {
 	if err := scope.Check(); err != nil {
 		return Statement{}, refuse(ReasonNoScope, "%s", err)
 	}
-	if !slices.Contains(Dimensions, d) || d == EntryID {
-		return Statement{}, refuse(ReasonDimension, "dimension %s has no list of values: ask for %s", quoted(d), list(slices.DeleteFunc(slices.Clone(Dimensions), func(d Dimension) bool { return d == EntryID })))
+	if !slices.Contains(Dimensions, d) {
+		return Statement{}, refuse(ReasonDimension, "dimension %s has no list of values: ask for %s", quoted(d), list(Dimensions))
 	}
 	m := Metric{Name: "values", By: Dimensions, Forms: []Form{FormTable}}
 	q := Query{Filters: filters, Limit: min(max(limit, 0), mostRows), Form: FormTable}
@@ -34,8 +37,16 @@ func Choices(scope Scope, d Dimension, filters []Filter, match string, limit int
 	}
 	b := &builder{q: q, m: m, form: FormTable, scope: scope}
 	s := b.begin()
-	text, value, from := "value", "", ""
+	text, value, from, order, n := "value", "", "", "text, value", s.limit()
 	switch d {
+	case EntryID:
+		// Of the ledger's lines, which are without number, the newest: those of the last batches of each site.
+		conds := []string{"(site, batch) IN (SELECT site, batch FROM " + s.seals(s.key(Site, "site")) + " ORDER BY batch DESC LIMIT 3 BY site)"}
+		for _, f := range []Dimension{Site, Node, DeviceID, Model, Account, Tenant, Project, Workload, Allocation, ModelID, Purpose} {
+			conds = append(conds, s.key(f, bookColumns[f].column))
+		}
+		text = "any(formatDateTime(hour, '%F %R', 'UTC') || ' ' || site || ' ' || node || ' ' || if(tenant = '', toString(account), toString(tenant)))"
+		value, from, order, n = "id", s.lines(entries, "id, hour, site, node, account, tenant", conds...), "text DESC, value", min(n, newestEntries)
 	case Site:
 		value, from = "site", s.sites(s.key(Site, "id"))
 	case Rack, Node:
@@ -65,8 +76,7 @@ func Choices(scope Scope, d Dimension, filters []Filter, match string, limit int
 	if text == "value" {
 		text = "any(value)"
 	}
-	n := s.limit()
-	s.end("SELECT text, value FROM (SELECT value, "+text+" AS text FROM (SELECT *, toString("+value+") AS value FROM "+from+") GROUP BY value) WHERE value != ''"+look+" ORDER BY text, value LIMIT "+s.args.whole(int64(n)),
+	s.end("SELECT text, value FROM (SELECT value, "+text+" AS text FROM (SELECT *, toString("+value+") AS value FROM "+from+") GROUP BY value) WHERE value != ''"+look+" ORDER BY "+order+" LIMIT "+s.args.whole(int64(n)),
 		Result{Name: string(d), Table: columnsOf("text text, text value"), Limit: n, Source: "inventory"})
 	return b.plan.Statements[0], nil
 }
