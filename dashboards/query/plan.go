@@ -346,7 +346,12 @@ func (s statement) rank(p points, r Result, grid Grid) {
 		switch {
 		case s.form == FormTotal || len(s.by) == 0:
 			r.Limit, r.Other, r.Ranked = 0, false, false
-			s.end("SELECT v FROM "+p.total, r)
+			// One number over the range, also where there is no row: of what is booked or happened that is none, of what is read it is unknown.
+			none := "NULL"
+			if s.m.Sums && s.form == FormTotal && !slices.Contains([]Kind{KindFleet, KindDevice, KindPipeline}, s.q.Kind) {
+				none = "0"
+			}
+			s.end("SELECT if(count() = 0, "+none+", anyOrNull(toNullable(v))) FROM "+p.total, r)
 		case r.Other:
 			s.end("SELECT toUInt64(least(place, "+beyond+")) AS rank, max(of) AS amount, "+strings.Join(shown, ", ")+
 				", sumOrNull(v) AS total FROM ("+ranked+") GROUP BY rank, "+strings.Join(same, ", ")+" ORDER BY rank", r)
