@@ -53,7 +53,7 @@ func (b *builder) summary() error {
 		value(KindEnergy, "gpu"), value(KindCarbon, "location"), value(KindCarbon, "market"), value(KindCarbon, "embodied"), value(KindCarbon, "water"),
 		value(KindUsage, "sm_active"), value(KindEnergy, "unmeasured_share"),
 	}, ", "), from+" GROUP BY "+names, "energy DESC, "+names,
-		strings.Join(columns, ", ")+", number device_time h, number held_idle h, number energy watth, number gpu watth, number carbon_location massg, number carbon_market massg, "+
+		strings.Join(columns, ", ")+", number device_time suffix:GPU-h, number held_idle suffix:GPU-h, number energy watth, number gpu watth, number carbon_location massg, number carbon_market massg, "+
 			"number carbon_embodied massg, number water litre, number sm_active percentunit, number unmeasured percentunit", chosen.String())
 	return nil
 }
@@ -114,7 +114,7 @@ func (b *builder) ledgerHours() error {
 		"h.batch, h.closing, h.reason, e.lines, if(h.at > 0 AND e.batches > 1, e.batches - 1, 0) AS adjusted, if(h.at > 0, toFloat64(e.mj) / "+mjPerWh+", NULL) AS energy, "+
 		"if(h.at > 0, toFloat64(e.held) / "+timePerHour+", NULL) AS device_hours, "+moment("h.at")+" AS sealed, if(h.at > 0, h.at / 1e6 - (h.hour + 3600), NULL) AS delay, h.root",
 		s.hoursOf(b.span.From, to)+" AS h LEFT JOIN "+sums+" AS e ON e.site = h.site AND e.sum_hour = h.hour", "h.hour DESC, h.site",
-		"text site, time hour, text state, number batch, text closing, text reason, number entries, number adjusting_batches, number energy watth, number device_time h, time sealed, number closing_delay s, text seal",
+		"text site, time hour, text state, number batch, text closing, text reason, number entries, number adjusting_batches, number energy watth, number device_time suffix:GPU-h, time sealed, number closing_delay s, text seal",
 		"seals")
 	return nil
 }
@@ -152,7 +152,7 @@ func (b *builder) lineList(kind, extra, columns string) error {
 		", toFloat64(device_time) / "+timePerHour+", toFloat64(mj) / "+mjPerWh+", toFloat64(gpu_mj) / "+mjPerWh+", toFloat64(carbon_ug) / "+ugPerGram+", toFloat64(carbon_market_ug) / "+ugPerGram+
 		", arrayStringConcat(flags, ', '), batch, id"+extra, rows, order,
 		"time hour, text site, text node, text device, text model, text account, text kind, text tenant, text project, text workload, text allocation, text model_id, text purpose, time from, time to, "+
-			"number device_time h, number energy watth, number gpu watth, number carbon_location massg, number carbon_market massg, text flags, number batch, text entry"+columns, "entry")
+			"number device_time suffix:GPU-h, number energy watth, number gpu watth, number carbon_location massg, number carbon_market massg, text flags, number batch, text entry"+columns, "entry")
 	return nil
 }
 

@@ -166,7 +166,7 @@ func (b *builder) matrix() error {
 	s := b.begin()
 	s.table("tenant, site, any(country), any(operator), any(operator_country), arrayStringConcat(arraySort(any(allowed)), ', '), any(verdict), sum(entries), "+
 		scaled("device_time", timePerHour)+", "+scaled(total, mjPerWh)+" AS energy", s.judged(subtotals, judgedColumns, s.hours())+" GROUP BY tenant, site", "tenant, site",
-		"text tenant, text site, text country, text operator, text operator_country, text allowed_countries, text verdict, number entries, number device_time h, number energy watth", "subtotal")
+		"text tenant, text site, text country, text operator, text operator_country, text allowed_countries, text verdict, number entries, number device_time suffix:GPU-h, number energy watth", "subtotal")
 	return nil
 }
 
@@ -180,7 +180,7 @@ func (b *builder) violations() error {
 	s.table("tenant, site, any(country), arrayStringConcat(arraySort(any(allowed)), ', '), allocation, any(project), any(workload), "+moment("min(from_us)")+", "+moment("max(to_us)")+" AS till, uniqExact(hour), "+
 		scaled("device_time", timePerHour)+", "+scaled(total, mjPerWh)+", any(id)",
 		s.judged(entries, "id, site, hour, tenant, allocation, project, workload, from_us, to_us, device_time, gpu_mj, cpu_mj, node_rest_mj, it_shared_mj, facility_mj", s.hours(), "(site, tenant) IN "+s.failing())+" GROUP BY tenant, site, allocation", "till DESC, tenant, site, allocation",
-		"text tenant, text site, text country, text allowed_countries, text allocation, text project, text workload, time from, time to, number hours, number device_time h, number energy watth, text entry", "entry")
+		"text tenant, text site, text country, text allowed_countries, text allocation, text project, text workload, time from, time to, number hours, number device_time suffix:GPU-h, number energy watth, text entry", "entry")
 	return nil
 }
 
