@@ -5,16 +5,13 @@ import * as limit from './limits';
 import { eventKind } from './palette';
 import type { Column } from './panels';
 
-const hours: Column = { unit: 'suffix:GPU-h', show: true };
-
 /** Of usage.summary, beside the share of held time that was idle. */
 export const summary: Record<string, Column> = {
-  device_time: hours,
   held_idle_share: { limits: limit.heldIdle, unit: 'percentunit' },
 };
 
 /** Of tables of single lines of the ledger. */
-export const lines: Record<string, Column> = { device_time: hours, device: { width: 150 }, entry: { width: 120 } };
+export const lines: Record<string, Column> = { device: { width: 150 }, entry: { width: 120 } };
 
 /** Of tables about what is where. */
 export const sites: Record<string, Column> = {
@@ -28,5 +25,3 @@ export const ids: Record<string, Column> = { device: { width: 150 }, entry: { wi
 
 /** Of the list of what happened. */
 export const happened: Record<string, Column> = { event: { colours: eventKind }, ...ids };
-
-export { hours };

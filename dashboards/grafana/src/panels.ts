@@ -225,8 +225,10 @@ export function lines(p: Lines): AnyPanel {
   if (p.max !== undefined) {
     panel.max(p.max);
   }
-  if (p.softMax !== undefined) {
-    panel.axisSoftMax(p.softMax);
+  // Of few things that are counted, an axis of 0 to 1 would show one number at several places.
+  const softMax = p.softMax ?? (unit(p) === 'none' ? 5 : undefined);
+  if (softMax !== undefined) {
+    panel.axisSoftMax(softMax);
   }
   if (p.links) {
     panel.dataLinks(p.links.map(asLink));
@@ -275,9 +277,8 @@ export interface Column {
   /** Draws the value as a bar within the cell, from 0 to max. */
   gauge?: number;
   colours?: Record<string, string>;
-  /** What the unit is for the explanation of limits; where set by `show`, for the cells as well. */
+  /** What the unit is, for the explanation of limits. */
   unit?: string;
-  show?: boolean;
   /** In pixels, for what is long and of which the beginning is enough; the cell tells the rest. */
   width?: number;
 }
@@ -377,9 +378,6 @@ function columnProperties(c: Column): DynamicConfigValue[] {
   }
   if (c.width !== undefined) {
     properties.push({ id: 'custom.width', value: c.width });
-  }
-  if (c.unit && c.show) {
-    properties.push({ id: 'unit', value: c.unit });
   }
   return properties;
 }

@@ -184,6 +184,7 @@ export const gpu = board({
           asks: [rows('ledger', 'entries', { where: [...where], limit: 100 })],
           show: [
             'hour',
+            'entry',
             'account',
             'tenant',
             'workload',
@@ -193,7 +194,6 @@ export const gpu = board({
             'carbon_location',
             'carbon_market',
             'flags',
-            'entry',
           ],
           columns: columns.lines,
         }),

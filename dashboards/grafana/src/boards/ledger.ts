@@ -100,7 +100,7 @@ export const ledger = board({
           w: 14,
           h: 9,
           asks: [rows('ledger', 'hours', { where: ['site'], limit: 500 })],
-          show: ['site', 'hour', 'state', 'closing', 'entries', 'adjusting_batches', 'energy', 'closing_delay', 'seal'],
+          show: ['site', 'hour', 'seal', 'state', 'closing', 'entries', 'adjusting_batches', 'energy', 'closing_delay'],
           columns: { closing: { colours: { complete: 'green', lateness: 'orange' } }, seal: { width: 110 } },
         }),
         lines({
@@ -171,7 +171,7 @@ export const ledger = board({
           w: 12,
           h: 12,
           asks: [rows('ledger', 'entries', { where: ['site', 'node', 'tenant'], limit: 200 })],
-          show: ['hour', 'node', 'account', 'tenant', 'energy', 'entry'],
+          show: ['hour', 'entry', 'node', 'account', 'tenant', 'energy'],
           columns: columns.lines,
         }),
         table({

@@ -89,6 +89,7 @@ export const sovereignty = board({
           asks: [rows('sovereignty', 'violations', { where: [...where], limit: 200 })],
           show: [
             'tenant',
+            'entry',
             'site',
             'country',
             'allowed_countries',
@@ -98,9 +99,8 @@ export const sovereignty = board({
             'to',
             'device_time',
             'energy',
-            'entry',
           ],
-          columns: { device_time: columns.hours, ...columns.ids },
+          columns: columns.ids,
         }),
       ],
     },
@@ -126,7 +126,7 @@ export const sovereignty = board({
             'device_time',
             'energy',
           ],
-          columns: { verdict: { colours: verdict }, device_time: columns.hours },
+          columns: { verdict: { colours: verdict } },
         }),
         table({
           title: 'Who operates the sites?',
