@@ -1,6 +1,7 @@
 package grafana
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -8,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/wattledger/wattledger/dashboards/datasource/pkg/settings"
 )
 
 // provisioned is a file that Grafana reads at its start; fields as its documentation has them.
@@ -45,6 +48,22 @@ type provisioned struct {
 // secret is a value that names where a secret is, instead of the secret.
 var secret = regexp.MustCompile(`^(\$__file\{/[^}]+\}|\$\{[A-Z0-9_]+\})$`)
 
+// settle reads a data source as the plugin does, which names what it does not know and what contradicts itself.
+func settle(t *testing.T, file string, fields map[string]any, secrets map[string]string) {
+	t.Helper()
+	body, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := settings.Parse(body, secrets)
+	if err != nil {
+		t.Errorf("%s: the plugin says %v", file, err)
+	}
+	if len(s.Unknown) > 0 {
+		t.Errorf("%s: the plugin does not know %v", file, s.Unknown)
+	}
+}
+
 func TestProvisioning(t *testing.T) {
 	scopes := map[any]bool{}
 	files, err := filepath.Glob("provisioning/*/*")
@@ -74,6 +93,7 @@ func TestProvisioning(t *testing.T) {
 				}
 			}
 			if d.Type == Wattledger {
+				settle(t, file, d.JSONData, d.SecureJSONData)
 				scopes[d.JSONData["scope"]] = true
 				active := strings.HasSuffix(file, ".yaml")
 				if active != (d.JSONData["scope"] == "operator") {
