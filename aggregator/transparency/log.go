@@ -45,7 +45,6 @@ type Log struct {
 
 	size     prometheus.Gauge
 	proved   prometheus.Gauge
-	at       prometheus.Gauge
 	signed   prometheus.Counter
 	refusals prometheus.Counter
 }
@@ -63,16 +62,12 @@ func New(store Store, signer note.Signer, key note.Verifier, log *slog.Logger, r
 		proved: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "wattledger", Subsystem: "aggregator", Name: "log_checkpoint_records", Help: "Records of the transparency log that the last kept checkpoint covers.",
 		}),
-		at: prometheus.NewGauge(prometheus.GaugeOpts{
-			Namespace: "wattledger", Subsystem: "aggregator", Name: "log_checkpoint_timestamp_seconds",
-			Help: "When this process last signed a checkpoint or found the kept one to cover the log; seconds since 1970, 0 before the first time.",
-		}),
 		refusals: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "wattledger", Subsystem: "aggregator", Name: "log_inconsistent_total",
 			Help: "Times that a checkpoint was not signed because the log does not go on from what was signed or sealed before.",
 		}),
 	}
-	for _, m := range []prometheus.Collector{l.size, l.proved, l.at, l.signed, l.refusals} {
+	for _, m := range []prometheus.Collector{l.size, l.proved, l.signed, l.refusals} {
 		if err := reg.Register(m); err != nil {
 			return nil, fmt.Errorf("register metrics of the log: %w", err)
 		}
@@ -182,7 +177,7 @@ func (l *Log) sign(ctx context.Context) error {
 		}
 	}
 	if l.tree.Size() == last.Size {
-		l.covered(last.Size)
+		l.proved.Set(float64(last.Size))
 		return nil
 	}
 	now, err := l.tree.checkpoint(l.signer.Name())
@@ -206,19 +201,13 @@ func (l *Log) sign(ctx context.Context) error {
 			l.refusals.Inc()
 			return fmt.Errorf("%w: a checkpoint of %d records was signed and another one is kept (%w)", ErrInconsistent, now.Size, cmp.Or(err, errAnother))
 		}
-		l.covered(c.Size)
+		l.proved.Set(float64(c.Size))
 		return nil
 	}
 	l.signed.Inc()
-	l.covered(now.Size)
+	l.proved.Set(float64(now.Size))
 	l.log.Debug("checkpoint signed", "origin", now.Origin, "size", now.Size, "root", now.Root.String())
 	return nil
-}
-
-// covered shows that a kept checkpoint covers so many records. The clock is for whoever watches: no signed byte knows it.
-func (l *Log) covered(size int64) {
-	l.proved.Set(float64(size))
-	l.at.SetToCurrentTime()
 }
 
 var errAnother = errors.New("of another root or size")

@@ -162,7 +162,7 @@ func TestSealsGoIntoTheLogInOrderAndOnce(t *testing.T) {
 			}
 		}
 	}
-	if len(m.records) != 12 || len(m.checkpoints) != 3 || testutil.ToFloat64(l.signed) != 3 || testutil.ToFloat64(l.size) != 12 {
+	if len(m.records) != 12 || len(m.checkpoints) != 3 || testutil.ToFloat64(l.signed) != 3 || testutil.ToFloat64(l.size) != 12 || testutil.ToFloat64(l.proved) != 12 {
 		t.Errorf("%d records, %d checkpoints", len(m.records), len(m.checkpoints))
 	}
 	if !bytes.Contains(m.records[0], []byte(`"site":"a"`)) || !bytes.Contains(m.records[1], []byte(`"site":"b"`)) {
