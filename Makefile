@@ -249,6 +249,7 @@ $(PROMTOOL): internal/tools/promtool/go.mod internal/tools/promtool/go.sum
 check-rules: $(PROMTOOL) ## Rules, their cases and the expressions of dashboards, by Prometheus' own parser
 	$(say) 'check: Prometheus rules and expressions'
 	@CGO_ENABLED=0 $(GO) test ./dashboards/grafana/...
+	@cd dashboards/grafana/alerts && $(CURDIR)/$(PROMTOOL) test rules wattledger.test.yaml wattledger.slow.test.yaml
 	@cd internal/tools/promtool && $(GO) run ./prometheusrule $(CURDIR)/dashboards/grafana/alerts/prometheusrule.yaml
 
 .PHONY: check-web
