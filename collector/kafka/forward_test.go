@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
 	kafkago "github.com/segmentio/kafka-go"
 
@@ -378,5 +379,16 @@ func TestWhatIsTooLargeTogetherGoesInParts(t *testing.T) {
 func TestAForwarderWithoutRoomForRefusalsIsNotMade(t *testing.T) {
 	if _, err := kafka.NewForwarder(kafka.ForwarderConfig{RetryMin: 2, RetryMax: 1, StopTimeout: -1}, nil, nil, quiet, nil); err == nil {
 		t.Error("made")
+	}
+}
+
+// A rate knows no increase from nothing to one: what an alert reads is there before the first refusal.
+func TestRefusalsAreThereBeforeTheFirst(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	if _, err := kafka.NewForwarder(kafka.DefaultForwarderConfig(), nil, nil, quiet, reg); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := testutil.GatherAndCount(reg, "wattledger_collector_forward_refused_total"); n != 4 || err != nil {
+		t.Errorf("%d series, want one for each reason: %v", n, err)
 	}
 }

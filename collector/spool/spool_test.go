@@ -377,6 +377,15 @@ func TestWhatWaitsIsMeasured(t *testing.T) {
 	if len(families) < 9 {
 		t.Errorf("%d metrics", len(families))
 	}
+	limits := map[string]float64{"wattledger_collector_spool_limit_bytes": float64(small().MaxBytes), "wattledger_collector_spool_limit_seconds": small().MaxAge.Seconds()}
+	for _, f := range families {
+		if want, ok := limits[f.GetName()]; ok && f.GetMetric()[0].GetGauge().GetValue() == want {
+			delete(limits, f.GetName())
+		}
+	}
+	if len(limits) > 0 {
+		t.Errorf("limits that are not shown: %v", limits)
+	}
 	for _, f := range families {
 		if !strings.HasPrefix(f.GetName(), "wattledger_collector_spool_") {
 			t.Errorf("a metric is called %s", f.GetName())

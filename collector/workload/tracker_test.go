@@ -252,3 +252,15 @@ func TestRegistriesAreUsedAgainAfterAReload(t *testing.T) {
 		t.Error("two trackers of a node count apart")
 	}
 }
+
+// A rate knows no increase from nothing to one: what alerts read is there before the first hold is refused.
+func TestRefusalsAreThereBeforeTheFirst(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	newMetrics(reg, "n").expect([]Source{&scheduler{}})
+	if n, err := testutil.GatherAndCount(reg, "wattledger_collector_allocations_refused_total"); n != 6 || err != nil {
+		t.Errorf("%d series, want one for each reason: %v", n, err)
+	}
+	if n, err := testutil.GatherAndCount(reg, "wattledger_collector_allocation_source_errors_total"); n != 1 || err != nil {
+		t.Errorf("%d series of errors: %v", n, err)
+	}
+}

@@ -64,6 +64,9 @@ func TestRefusedAreCountedOnce(t *testing.T) {
 	if err := k.Keep(t.Context(), refused); err != nil {
 		t.Fatal(err)
 	}
+	if n := testutil.CollectAndCount(k.refused); n != len(wire.Reasons) { // a rate knows no increase from nothing to one
+		t.Errorf("%d series, want one for each reason", n)
+	}
 	if got := testutil.ToFloat64(k.refused.WithLabelValues("shape")); got != 2 {
 		t.Errorf("%v counted as shape, want 2", got)
 	}
