@@ -385,7 +385,9 @@ func TestAForwarderWithoutRoomForRefusalsIsNotMade(t *testing.T) {
 // A rate knows no increase from nothing to one: what an alert reads is there before the first refusal.
 func TestRefusalsAreThereBeforeTheFirst(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	if _, err := kafka.NewForwarder(kafka.DefaultForwarderConfig(), nil, nil, quiet, reg); err != nil {
+	cfg := kafka.DefaultForwarderConfig()
+	cfg.Quarantine = t.TempDir()
+	if _, err := kafka.NewForwarder(cfg, nil, nil, quiet, reg); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := testutil.GatherAndCount(reg, "wattledger_collector_forward_refused_total"); n != 4 || err != nil {

@@ -126,7 +126,7 @@ func plain(summary string) string { return placeholder.ReplaceAllString(summary,
 
 // Every alert has a page, every page an alert, and each page the sections that somebody looks for at night.
 func TestRunbooks(t *testing.T) {
-	pages := map[string]bool{}
+	pages, known := map[string]bool{}, registry(t)
 	list, err := filepath.Glob(runbooks + "/*.md")
 	if err != nil {
 		t.Fatal(err)
@@ -156,6 +156,11 @@ func TestRunbooks(t *testing.T) {
 			}
 			at = max(at, i)
 		}
+		for _, name := range spoken.FindAllString(text, -1) {
+			if !known.has(name) {
+				t.Errorf("the page of %s names %s, which nobody has", r.Alert, name)
+			}
+		}
 		if !strings.Contains(text, "severity "+r.Labels["severity"]) {
 			t.Errorf("the page of %s does not say that its severity is %s", r.Alert, r.Labels["severity"])
 		}
@@ -163,6 +168,24 @@ func TestRunbooks(t *testing.T) {
 	for p := range pages {
 		t.Errorf("docs/runbooks/%s.md is of no alert", p)
 	}
+}
+
+// spoken are metrics in a page, those with a shortened beginning included.
+var spoken = regexp.MustCompile(`(?:(?:site|node|topic):)?wattledger_[a-z0-9_]+(?::[a-z0-9_]+)?|…_[a-z0-9_]+`)
+
+// has says that there is a metric, or one that ends like a shortened name.
+func (m metrics) has(name string) bool {
+	end, short := strings.CutPrefix(name, "…")
+	if !short {
+		_, ok := m[name]
+		return ok
+	}
+	for full := range m {
+		if strings.HasSuffix(full, end) {
+			return true
+		}
+	}
+	return false
 }
 
 var template = regexp.MustCompile(`\$labels\.([A-Za-z_]+)`)
