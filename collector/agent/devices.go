@@ -82,7 +82,7 @@ func (a *Agent) rediscover() {
 	}
 	a.current.reset(a.layout)
 	a.met.devices.Set(float64(n))
-	a.met.health.devices(n)
+	a.met.health.devices(a.devices)
 	if a.cfg.Announce != nil {
 		a.cfg.Announce(slices.Clone(a.devices))
 	}

@@ -18,6 +18,10 @@ type health struct {
 	xids   map[Action]prometheus.Counter
 	// last is, per device, what its counters showed; absent before the first reading.
 	last [][len(watched)]uint64
+	// gpus are the devices that throttle and err; readable how many devices have anything to read.
+	gpus     prometheus.Gauge
+	expected prometheus.Counter
+	readable int
 	// watts is what each kind of device draws at this tick.
 	watts map[record.DeviceKind]float64
 }
@@ -54,8 +58,12 @@ func newHealth(reg prometheus.Registerer, node string) *health {
 	xids := register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "wattledger_collector_xids_by_action_total", Help: "XID events that devices reported, by what NVIDIA's catalogue says is to be done at once: reset, reboot, fabric, support, restart_app, none, unknown.",
 	}, []string{"node", "action"}))
+	gpus := register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "wattledger_collector_gpus", Help: "GPUs of the node, MIG instances apart."}, []string{"node"}))
+	expected := register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "wattledger_collector_samples_expected_total", Help: "Samples that should have been read: one per tick, missed ones included, and device that has anything to read.",
+	}, []string{"node"}))
 	// Every series is there from the start: a rate knows no increase from nothing to one.
-	h := &health{power: map[record.DeviceKind]prometheus.Gauge{}, xids: map[Action]prometheus.Counter{}, watts: map[record.DeviceKind]float64{}}
+	h := &health{gpus: gpus.WithLabelValues(node), expected: expected.WithLabelValues(node), power: map[record.DeviceKind]prometheus.Gauge{}, xids: map[Action]prometheus.Counter{}, watts: map[record.DeviceKind]float64{}}
 	for i, w := range watched {
 		if w.metric == "ecc" {
 			h.counts[i] = ecc.WithLabelValues(node, w.kind)
@@ -72,9 +80,20 @@ func newHealth(reg prometheus.Registerer, node string) *health {
 	return h
 }
 
-// devices says that these many are read from now on. Their next readings are where counting goes on from.
-func (h *health) devices(n int) {
-	h.last = make([][len(watched)]uint64, n)
+// devices says what is read from now on. The next readings are where counting goes on from.
+func (h *health) devices(list []Device) {
+	h.last = make([][len(watched)]uint64, len(list))
+	gpus := 0
+	h.readable = 0
+	for i := range list {
+		if list[i].Kind == record.KindGPU {
+			gpus++
+		}
+		if list[i].Slots&^meter.Set(0).With(meter.SlotXID) != 0 {
+			h.readable++
+		}
+	}
+	h.gpus.Set(float64(gpus))
 	for i := range h.last {
 		for c := range h.last[i] {
 			h.last[i][c] = record.AbsentCounter

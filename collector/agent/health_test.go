@@ -30,7 +30,8 @@ func TestHealthOfANode(t *testing.T) {
 	cpu := devices[0]
 	cpu.UUID, cpu.Kind, cpu.Energy = "CPU-a", record.KindCPU, record.EnergyIntegrated
 	cpu.Slots = meter.Set(0).With(power)
-	s := &script{devices: append(devices, cpu)}
+	silent := Device{Device: record.Device{UUID: "MIG-a", Kind: record.KindMIG, Energy: record.EnergyNone}} // has nothing to read: it is not missed
+	s := &script{devices: append(devices, cpu, silent)}
 	s.at = func(tick unit.Micros, r *meter.Readings) error {
 		n := int64(tick-start) / int64(second)
 		if n == 30 {
@@ -58,10 +59,19 @@ func TestHealthOfANode(t *testing.T) {
 # TYPE wattledger_collector_ecc_errors_total counter
 wattledger_collector_ecc_errors_total{kind="corrected",node="n1"} 0
 wattledger_collector_ecc_errors_total{kind="uncorrected",node="n1"} 2
+# HELP wattledger_collector_gpus GPUs of the node, MIG instances apart.
+# TYPE wattledger_collector_gpus gauge
+wattledger_collector_gpus{node="n1"} 2
 # HELP wattledger_collector_power_watts Power that the node's devices drew at the last tick, summed over those that said it, by kind: gpu, cpu.
 # TYPE wattledger_collector_power_watts gauge
 wattledger_collector_power_watts{kind="cpu",node="n1"} 500
 wattledger_collector_power_watts{kind="gpu",node="n1"} 1000
+# HELP wattledger_collector_samples_expected_total Samples that should have been read: one per tick, missed ones included, and device that has anything to read.
+# TYPE wattledger_collector_samples_expected_total counter
+wattledger_collector_samples_expected_total{node="n1"} 183
+# HELP wattledger_collector_samples_read_total Samples with at least one new value: one per device and tick.
+# TYPE wattledger_collector_samples_read_total counter
+wattledger_collector_samples_read_total{node="n1"} 180
 # HELP wattledger_collector_throttled_seconds_total Time for which GPUs of the node ran below the clocks asked for, summed over them, by cause: power, thermal.
 # TYPE wattledger_collector_throttled_seconds_total counter
 wattledger_collector_throttled_seconds_total{cause="power",node="n1"} 24.5
@@ -77,7 +87,8 @@ wattledger_collector_xids_by_action_total{action="support",node="n1"} 0
 wattledger_collector_xids_by_action_total{action="unknown",node="n1"} 1
 `
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "wattledger_collector_ecc_errors_total", "wattledger_collector_power_watts",
-		"wattledger_collector_throttled_seconds_total", "wattledger_collector_xids_by_action_total"); err != nil {
+		"wattledger_collector_throttled_seconds_total", "wattledger_collector_xids_by_action_total",
+		"wattledger_collector_gpus", "wattledger_collector_samples_expected_total", "wattledger_collector_samples_read_total"); err != nil {
 		t.Error(err)
 	}
 	// A rate needs the series before the first event.

@@ -105,6 +105,7 @@ func (a *Agent) read(ctx context.Context, at unit.Micros) error {
 
 func (a *Agent) expect(ticks uint64) {
 	a.expected += ticks
+	a.met.health.expected.Add(float64(ticks) * float64(a.met.health.readable))
 	for _, m := range a.meters {
 		m.Expect(ticks)
 	}
