@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"context"
 	"encoding/csv"
 	"fmt"
 	"os"
@@ -21,18 +22,21 @@ import (
 
 const hour0 = 1_790_000_000_000_000 / unit.Hour * unit.Hour
 
+// migrated brings a database to our schema.
+func migrated(ctx context.Context, cfg chconn.Config) error {
+	db, err := chconn.OpenDB(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = schema.Migrate(ctx, db, schema.Flavour{})
+	return err
+}
+
 // open is a store on a fresh, migrated database.
 func open(t *testing.T) (*Store, driver.Conn) {
 	t.Helper()
-	cfg := chtest.Start(t)
-	db, err := chconn.OpenDB(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := schema.Migrate(t.Context(), db, schema.Flavour{}); err != nil {
-		t.Fatal(err)
-	}
+	cfg := chtest.StartLike(t, migrated)
 	conn, err := chconn.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package clickhouse_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -42,6 +43,60 @@ func TestMigrate(t *testing.T) {
 		if n != 2 {
 			t.Errorf("metric %s is in %d of the table and its view", m.Name, n)
 		}
+	}
+}
+
+// What tests start from is what migrations leave: the same tables, views and settings, and the same version.
+func TestADatabaseLikeAMigratedOneIsTheSame(t *testing.T) {
+	migrate := func(ctx context.Context, cfg chconn.Config) error {
+		db, err := chconn.OpenDB(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		_, err = clickhouse.Migrate(ctx, db, clickhouse.Flavour{})
+		return err
+	}
+	read := func(cfg chconn.Config) map[string]string {
+		t.Helper()
+		db, err := chconn.OpenDB(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if have, want, err := clickhouse.Version(t.Context(), db, clickhouse.Flavour{}); err != nil || have != want {
+			t.Errorf("version %d of %d, %v", have, want, err)
+		}
+		rows, err := db.QueryContext(t.Context(), "SELECT name, replaceAll(create_table_query, database || '.', '') FROM system.tables WHERE database = currentDatabase()")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		made := map[string]string{}
+		for rows.Next() {
+			var name, create string
+			if err := rows.Scan(&name, &create); err != nil {
+				t.Fatal(err)
+			}
+			made[name] = create
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return made
+	}
+	plain := chtest.Start(t)
+	if err := migrate(t.Context(), plain); err != nil {
+		t.Fatal(err)
+	}
+	want, got := read(plain), read(chtest.StartLike(t, migrate))
+	if len(want) < 20 || !maps.Equal(want, got) {
+		for name := range want {
+			if got[name] != want[name] {
+				t.Errorf("%s is\n%s\nwant\n%s", name, got[name], want[name])
+			}
+		}
+		t.Errorf("%d tables and views, want %d", len(got), len(want))
 	}
 }
 
