@@ -21,6 +21,7 @@ import (
 	"github.com/wattledger/wattledger/ingest"
 	"github.com/wattledger/wattledger/ingest/kafka"
 	"github.com/wattledger/wattledger/internal/chconn"
+	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
 	broker "github.com/wattledger/wattledger/internal/embedded/kafka"
 	"github.com/wattledger/wattledger/internal/embedded/kafka/kafkatest"
 	"github.com/wattledger/wattledger/internal/kafkaconn"
@@ -50,14 +51,25 @@ func startKafka(t testing.TB, partitions int) kafkaconn.Config {
 
 func migrate(t testing.TB, cfg chconn.Config) {
 	t.Helper()
-	db, err := chconn.OpenDB(t.Context(), cfg)
-	if err != nil {
+	if err := migrated(t.Context(), cfg); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func migrated(ctx context.Context, cfg chconn.Config) error {
+	db, err := chconn.OpenDB(ctx, cfg)
+	if err != nil {
+		return err
 	}
 	defer func(db *sql.DB) { _ = db.Close() }(db)
-	if _, err := clickhouse.Migrate(t.Context(), db, clickhouse.Flavour{}); err != nil {
-		t.Fatal(err)
-	}
+	_, err = clickhouse.Migrate(ctx, db, clickhouse.Flavour{})
+	return err
+}
+
+// startDatabase is a fresh database with our schema.
+func startDatabase(t testing.TB) chconn.Config {
+	t.Helper()
+	return chtest.StartLike(t, migrated)
 }
 
 // quick is the default with short waits.

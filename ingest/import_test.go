@@ -8,13 +8,11 @@ import (
 	"github.com/wattledger/wattledger/ingest/allocations"
 	"github.com/wattledger/wattledger/ingest/inventory"
 	"github.com/wattledger/wattledger/ingest/kafka"
-	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
 	"github.com/wattledger/wattledger/schemas/wire"
 )
 
 func TestAFileImportedTwiceAddsNothing(t *testing.T) {
-	conn, db := startKafka(t, 1), chtest.Start(t)
-	migrate(t, db)
+	conn, db := startKafka(t, 1), startDatabase(t)
 	publisher := func(topic string) *kafka.Publisher {
 		p, err := kafka.NewPublisher(conn, topic, nil)
 		if err != nil {

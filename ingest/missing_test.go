@@ -10,15 +10,13 @@ import (
 
 	"github.com/wattledger/wattledger/ingest/clickhouse"
 	"github.com/wattledger/wattledger/ingest/pipeline"
-	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
 	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
 )
 
 // Holes become gap records with bounds; what fills one later is counted when they are read, and a repeat fills nothing.
 func TestHolesBecomeGapRecords(t *testing.T) {
-	conn, db := startKafka(t, 1), chtest.Start(t)
-	migrate(t, db)
+	conn, db := startKafka(t, 1), startDatabase(t)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(31, 32))
 	send := func(seqs ...uint64) {
 		for _, seq := range seqs {
@@ -61,8 +59,7 @@ func TestHolesBecomeGapRecords(t *testing.T) {
 
 // What the store refuses is a gap until it is mended and sent again.
 func TestARefusedMessageIsMissingUntilItIsSentAgain(t *testing.T) {
-	conn, db := startKafka(t, 1), chtest.Start(t)
-	migrate(t, db)
+	conn, db := startKafka(t, 1), startDatabase(t)
 	ch := open(t, db)
 	if err := ch.Exec(t.Context(), "ALTER TABLE samples ADD CONSTRAINT test CHECK driver != 'poison'"); err != nil {
 		t.Fatal(err)
@@ -90,8 +87,7 @@ func TestARefusedMessageIsMissingUntilItIsSentAgain(t *testing.T) {
 
 // Crashes between the steps of batches, on the engine: the view says what is not stored, and nothing else.
 func TestTheViewOfWhatIsMissingIsExact(t *testing.T) {
-	db := chtest.Start(t)
-	migrate(t, db)
+	db := startDatabase(t)
 	ch := open(t, db)
 	store := clickhouse.New(fixed(db), 1, nil)
 	defer store.Close()

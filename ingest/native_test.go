@@ -38,8 +38,7 @@ func TestOverNativeTCP(t *testing.T) {
 
 // The answer to an insert is lost on the way: what is sent again is what was sent, under the same token, and stands once.
 func TestLostAnswersOverNativeTCP(t *testing.T) {
-	conn, engine := startKafka(t, 1), chtest.Start(t)
-	migrate(t, engine)
+	conn, engine := startKafka(t, 1), startDatabase(t)
 	server, db := nativetest.Start(t, engine)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(7, 8))
 	for seq := range uint64(5) {

@@ -8,15 +8,13 @@ import (
 	"time"
 
 	"github.com/wattledger/wattledger/internal/chconn"
-	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
 	"github.com/wattledger/wattledger/schemas/wire"
 )
 
 // While the engine takes nothing, nothing more is read than what was fetched already; readiness and a gauge say why; afterwards
 // all is stored.
 func TestAnEngineThatTakesNothingHoldsTheConsumerBack(t *testing.T) {
-	conn, db := startKafka(t, 1), chtest.Start(t)
-	migrate(t, db)
+	conn, db := startKafka(t, 1), startDatabase(t)
 	ch := open(t, db)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(61, 62))
 	cfg := quick()
@@ -65,8 +63,7 @@ func TestAnEngineThatTakesNothingHoldsTheConsumerBack(t *testing.T) {
 }
 
 func TestADatabaseThatIsAwayIsNamed(t *testing.T) {
-	conn, db := startKafka(t, 1), chtest.Start(t)
-	migrate(t, db)
+	conn, db := startKafka(t, 1), startDatabase(t)
 	up := make(chan struct{})
 	in := start(t, quick(), conn, func() (chconn.Config, error) {
 		select {

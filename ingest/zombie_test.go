@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/wattledger/wattledger/internal/chconn"
-	"github.com/wattledger/wattledger/internal/embedded/clickhouse/chtest"
 	"github.com/wattledger/wattledger/schemas/wire"
 )
 
@@ -70,8 +69,7 @@ func (s *slow) start(t *testing.T, table string, to chconn.Config) chconn.Config
 func TestAnInsertThatArrivesAfterItsProcessHasGone(t *testing.T) {
 	for _, table := range []string{"samples", "messages"} {
 		t.Run(table, func(t *testing.T) {
-			conn, db := startKafka(t, 1), chtest.Start(t)
-			migrate(t, db)
+			conn, db := startKafka(t, 1), startDatabase(t)
 			s, r := newSender(t, conn), rand.New(rand.NewPCG(51, 52))
 			for seq := range uint64(6) {
 				s.send(wire.TopicSample, "node-a", sampleBatch(r, "node-a", seq, 2, 3))
