@@ -329,8 +329,10 @@ func (s statement) rank(p points, r Result, grid Grid) {
 		r.Series = &Series{Metric: s.m.Name, Unit: s.m.Unit, By: s.by, Grid: grid}
 		r.Step = grid.Step
 		if r.Other {
+			// sumMap leaves out what is zero in all its sums: the count keeps the slots in which nothing was drawn.
+			const sums = "sumMap(ts, vs, arrayMap(v -> 1, vs))"
 			s.end("SELECT toUInt64(least(place, "+beyond+")) AS rank, max(of) AS amount, "+strings.Join(shown, ", ")+
-				", sumMap(ts, vs).1 AS times, sumMap(ts, vs).2 AS numbers FROM ("+ranked+") GROUP BY rank, "+strings.Join(same, ", ")+" ORDER BY rank", r)
+				", "+sums+".1 AS times, "+sums+".2 AS numbers FROM ("+ranked+") GROUP BY rank, "+strings.Join(same, ", ")+" ORDER BY rank", r)
 			return
 		}
 		s.end("SELECT place, of, "+p.names+", ts, vs FROM ("+ranked+") WHERE place <= "+limit+" ORDER BY place", r)
