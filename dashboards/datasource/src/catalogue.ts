@@ -23,6 +23,11 @@ export function metricOf(query: Pick<Query, 'kind' | 'metric'>): Metric | undefi
   return METRICS.find((m) => m.kind === query.kind && m.name === query.metric);
 }
 
+/** The form that is answered: the one asked for, or the metric's first where none is named that it has. */
+export function formOf(query: Partial<Pick<Query, 'form'>>, metric: Metric): Form {
+  return metric.forms.find((form) => form === query.form) ?? metric.forms[0] ?? 'table';
+}
+
 /**
  * The question with another kind or metric, and what cannot be asked of it any more left out: the form, the dimensions to group by
  * and the filters stay where the new metric knows them.
@@ -39,7 +44,7 @@ export function withMetric<Q extends Query>(query: Q, kind: Kind, name?: string)
     ...query,
     kind,
     metric: metric.name,
-    form: metric.forms.includes(query.form) ? query.form : (metric.forms[0] ?? 'table'),
+    form: formOf(query, metric),
     by: orAbsent(query.by?.filter((d) => metric.by.includes(d))),
     filters: orAbsent(query.filters?.filter((f) => metric.by.includes(f.dimension))),
     closedOnly: hasProvisional(kind) ? query.closedOnly : undefined,

@@ -6,7 +6,7 @@ import {
   MetricFindValue,
   ScopedVars,
 } from '@grafana/data';
-import { DataSourceWithBackend, getTemplateSrv } from '@grafana/runtime';
+import { config, DataSourceWithBackend, getTemplateSrv } from '@grafana/runtime';
 import { from, merge, Observable, switchMap } from 'rxjs';
 
 import { DEFAULT_ANNOTATION, DEFAULT_QUERY, dimensionLabel } from './catalogue';
@@ -51,9 +51,11 @@ export class WattledgerDataSource extends DataSourceWithBackend<WattledgerQuery,
   /** Live questions are listened to, all others asked, with the time zone that the dashboard shows. */
   override query(request: DataQueryRequest<WattledgerQuery>): Observable<DataQueryResponse> {
     const timezone = zoneName(request.timezone);
+    // Who looks at a public dashboard is nobody, and has no channels.
+    const nobody = Boolean(config.publicDashboardAccessToken);
     const live = request.targets.flatMap((query) => {
       const channels =
-        query.live || request.liveStreaming
+        !nobody && (query.live || request.liveStreaming)
           ? channelsOf(this.applyTemplateVariables(query, request.scopedVars, request.filters))
           : undefined;
       return channels ? [{ query, channels }] : [];

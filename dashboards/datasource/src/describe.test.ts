@@ -31,6 +31,10 @@ it('leaves out a filter that keeps everything, and counts long ones', () => {
   );
 });
 
+it('takes the metric’s first form where a dashboard names none', () => {
+  f({ kind: 'ledger', metric: 'hours' } as Query, says({ kind: 'ledger', metric: 'hours', form: 'table' }));
+});
+
 it('says what is missing', () => {
   f({ kind: 'fleet', metric: 'no_such', form: 'series' }, 'Nothing: there is no no_such of fleet.');
   f({ kind: 'sql', metric: '', form: 'table' }, 'Nothing yet: write a statement.');

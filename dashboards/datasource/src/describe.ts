@@ -1,5 +1,5 @@
-import { activeFilters, dimensionName, hasProvisional, metricOf } from './catalogue';
-import { Query } from './query.gen';
+import { activeFilters, dimensionName, formOf, hasProvisional, metricOf } from './catalogue';
+import { Metric, Query } from './query.gen';
 
 /** What is asked, in one sentence of plain English. */
 export function describe(query: Query): string {
@@ -10,13 +10,13 @@ export function describe(query: Query): string {
   if (!metric) {
     return `Nothing: there is no ${query.metric || 'metric'} of ${query.kind}.`;
   }
-  const parts = [what(query, metric.help)];
+  const parts = [what(query, metric)];
   const filters = activeFilters(query.filters).map((f) => `${dimensionName(f.dimension)} is ${or(f.values)}`);
   if (filters.length > 0) {
     parts.push(`where ${and(filters)}`);
   }
   if (query.limit) {
-    parts.push(query.form === 'series' ? `the ${query.limit} largest lines` : `at most ${query.limit} rows`);
+    parts.push(formOf(query, metric) === 'series' ? `the ${query.limit} largest lines` : `at most ${query.limit} rows`);
   }
   if (hasProvisional(query.kind)) {
     parts.push(query.closedOnly ? 'closed hours only' : 'hours not yet closed apart, as provisional');
@@ -24,10 +24,11 @@ export function describe(query: Query): string {
   return sentence(parts.join(', '));
 }
 
-function what(query: Query, help: string): string {
+function what(query: Query, metric: Metric): string {
+  const { help } = metric;
   const by = (query.by ?? []).map(dimensionName);
   const each = by.length > 0 ? ` for each ${and(by)}` : '';
-  switch (query.form) {
+  switch (formOf(query, metric)) {
     case 'series':
       return `${help}: ${by.length > 0 ? `a line over time${each}` : 'one line over time for all'}`;
     case 'total':

@@ -1,5 +1,5 @@
 import { DataQueryRequest, dateTime, LoadingState } from '@grafana/data';
-import { DataSourceWithBackend, LiveDataStreamOptions, setGrafanaLiveSrv } from '@grafana/runtime';
+import { config, DataSourceWithBackend, LiveDataStreamOptions, setGrafanaLiveSrv } from '@grafana/runtime';
 import { firstValueFrom, lastValueFrom, of, toArray } from 'rxjs';
 
 import { channelsOf } from './live';
@@ -95,6 +95,13 @@ describe('a question', () => {
       ['A-device/GPU-2/power', LoadingState.Streaming],
     ]);
     expect(asked).toEqual([]);
+  });
+
+  it('of a public dashboard is asked, as nobody is there to have channels', async () => {
+    config.publicDashboardAccessToken = 'token';
+    await firstValueFrom(new LiveSource({ channels: true, prefix: '' }).query(request({ ...device, live: true })));
+    config.publicDashboardAccessToken = undefined;
+    expect([asked.length, heard.length]).toEqual([1, 0]);
   });
 
   it('that cannot be live is asked', async () => {

@@ -75,7 +75,7 @@ export function ConfigEditor({ options, onOptionsChange }: Props) {
     <Stack direction="column" gap={0}>
       <Section
         title="ClickHouse"
-        text="Where Wattledger’s tables are. Use a login that may only read: docs/sre.md of Wattledger has its SQL."
+        text="Where Wattledger’s tables are. Use a login that may only read: Wattledger brings the SQL that makes one."
       >
         <Field label="Host" noMargin htmlFor={`${id}-host`} disabled={readOnly}>
           <Input {...text('host', DEFAULTS.host)} />

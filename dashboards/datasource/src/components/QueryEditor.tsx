@@ -14,7 +14,18 @@ import {
 } from '@grafana/ui';
 import { useId } from 'react';
 
-import { dimensionLabel, FORM_LABELS, hasProvisional, metricOf, metricsOf, orAbsent, spell, unitName, withMetric } from '../catalogue';
+import {
+  dimensionLabel,
+  FORM_LABELS,
+  formOf,
+  hasProvisional,
+  metricOf,
+  metricsOf,
+  orAbsent,
+  spell,
+  unitName,
+  withMetric,
+} from '../catalogue';
 import type { WattledgerDataSource } from '../datasource';
 import { describe } from '../describe';
 import { canBeLive, channelsOf, liveDimension, MOST_CHANNELS } from '../live';
@@ -74,7 +85,7 @@ export function QueryEditor({ datasource, query, onChange, onRunQuery, app }: Pr
               <InlineField label="As">
                 <RadioButtonGroup
                   aria-label="Shape of the answer"
-                  value={query.form}
+                  value={formOf(query, metric)}
                   options={metric.forms.map((value) => ({ value, label: FORM_LABELS[value] }))}
                   onChange={(form) => change({ form })}
                 />
