@@ -128,6 +128,7 @@ func TestThePackageKeepsTheRulesOfTheCatalogue(t *testing.T) {
 		files["gpx_wattledger_linux_arm64"] = files["gpx_wattledger_linux_amd64"]
 	})
 	breaks("with module.js as another kind of module", "no AMD module", add("module.js", "export const plugin = 1"))
+	breaks("with a module that nobody hands it", "asks for left-pad", edit("module.js", `define(["`, `define(["left-pad","`))
 	breaks("with npm's packages in the source map", "not ours", add("module.js.map", `{"sources":["webpack://x/../node_modules/react/index.js"]}`))
 	breaks("with this machine's folders in the source map", "names a machine's folder", add("module.js.map", `{"sources":["/home/somebody/src/module.ts"]}`))
 	breaks("with a short page", "says little", add("README.md", "# Plugin"))

@@ -295,9 +295,29 @@ func (c *checker) backends() {
 	}
 }
 
+// shared are the modules that Grafana hands to plugins; what a plugin asks for beside them it does not get.
+var shared = []string{
+	"lodash", "moment", "react", "react/jsx-runtime", "react-dom", "react-redux", "redux", "rxjs", "i18next", "react-router", "d3", "module",
+	"@emotion/css", "@emotion/react", "@grafana/data", "@grafana/runtime", "@grafana/ui",
+}
+
+// amd is the head of a module, with the modules it asks for.
+var amd = regexp.MustCompile(`^define\(\s*(?:"[^"]*",\s*)?(\[[^\]]*\])`)
+
 func (c *checker) frontEnd() {
-	if !bytes.HasPrefix(bytes.TrimSpace(c.read("module.js")), []byte("define(")) {
+	head := amd.FindSubmatch(bytes.TrimSpace(c.read("module.js")))
+	if head == nil {
 		c.fault(validator, "module.js is not there, or no AMD module")
+	} else {
+		var asked []string
+		if err := json.Unmarshal(head[1], &asked); err != nil {
+			c.fault(validator, "module.js asks for modules in no list: %v", err)
+		}
+		for _, name := range asked {
+			if !slices.Contains(shared, name) {
+				c.fault(practices, "module.js asks for %s, which Grafana does not hand to plugins", name)
+			}
+		}
 	}
 	var sources struct {
 		Sources []string `json:"sources"`
