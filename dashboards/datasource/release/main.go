@@ -1,7 +1,7 @@
 // Command release packs the Grafana data source and all that an operator puts beside it: make grafana runs it.
 //
 // It is handed the built front end with the backends in it (-dist) and the dashboards (-grafana), and fills a folder (-out): the zip
-// with its checksums, the plugin unpacked, provisioning that points at ClickHouse (-url), dashboards and alert rules. The same sources
+// with its checksums, the plugin unpacked, provisioning that points at ClickHouse (-url), dashboards, alert rules and logins. The same sources
 // give the same zip, byte for byte. What breaks a rule of Grafana's catalogue is not written.
 package main
 
@@ -38,7 +38,7 @@ func run(args []string, stdout io.Writer) error {
 	f := flag.NewFlagSet("release", flag.ContinueOnError)
 	f.StringVar(&o.dist, "dist", "dashboards/datasource/dist", "folder of the built plugin, front end and backends")
 	f.StringVar(&o.grafana, "grafana", "dashboards/grafana", "folder of dashboards, provisioning and alert rules")
-	f.StringVar(&o.root, "root", ".", "root of the sources, of which the manifest speaks")
+	f.StringVar(&o.root, "root", ".", "root of the sources")
 	f.StringVar(&o.out, "out", "grafana-out", "folder to fill")
 	f.StringVar(&o.target.url, "url", "http://127.0.0.1:8123", "where the plugin finds ClickHouse: http, https, native or natives (TLS)")
 	f.StringVar(&o.target.username, "username", "wattledger_reader", "login that may read and nothing else")
@@ -91,6 +91,15 @@ func release(o options, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	// Logins that may only read, for who keeps ClickHouse.
+	users, err := os.ReadFile(filepath.Join(o.root, "deploy/clickhouse/grafana-users.sql"))
+	if err != nil {
+		return fmt.Errorf("read the logins of ClickHouse: %w", err)
+	}
+	if err := write(filepath.Join(out, "clickhouse", "grafana-users.sql"), users, 0o644); err != nil {
+		return err
+	}
+	provisioned = append(provisioned, "clickhouse/       logins that may only read, as SQL: look at it before you run it")
 	fmt.Fprint(stdout, howTo(out, about, sums, provisioned))
 	return nil
 }

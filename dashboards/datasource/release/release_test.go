@@ -233,7 +233,7 @@ func TestTheFolderIsWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	args := []string{"-dist", dist, "-grafana", "../../grafana", "-root", "../pkg", "-out", out, "-url", "https://clickhouse.example.org"}
+	args := []string{"-dist", dist, "-grafana", "../../grafana", "-root", "../../..", "-out", out, "-url", "https://clickhouse.example.org"}
 	var said, again bytes.Buffer
 	if err := run(args, &said); err != nil {
 		t.Fatal(err)
@@ -263,6 +263,14 @@ func TestTheFolderIsWritten(t *testing.T) {
 	info, err := os.Stat(filepath.Join(out, "plugins/wattledger-wattledger-datasource/gpx_wattledger_linux_amd64"))
 	if err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("the unpacked backend cannot be run: %v, %v", info, err)
+	}
+
+	if _, err := os.Stat(filepath.Join(out, "clickhouse/grafana-users.sql")); err != nil {
+		t.Error(err)
+	}
+	manifest, err := os.ReadFile(filepath.Join(out, "plugins/wattledger-wattledger-datasource/go_plugin_build_manifest"))
+	if err != nil || !strings.Contains(string(manifest), ":dashboards/datasource/pkg/main.go\n") || strings.Contains(string(manifest), "node_modules") {
+		t.Errorf("the manifest does not list the sources, and them alone: %v", err)
 	}
 
 	theirs := t.TempDir()
