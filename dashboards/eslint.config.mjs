@@ -6,13 +6,13 @@ export default tseslint.config(
   { ignores: ['**/node_modules/', '**/dist/', '**/*.gen.ts'] },
   eslint.configs.recommended,
   {
-    // What makes or draws dashboards reads their JSON, which has no type: the compiler's own strictness, and the rules that need none.
-    files: ['grafana/**/*.ts', 'render/**/*.{ts,tsx}'],
+    // What draws dashboards reads their JSON, which has no type: the compiler's own strictness, and the rules that need none.
+    files: ['render/**/*.{ts,tsx}'],
     extends: [tseslint.configs.recommended],
   },
   {
-    // What runs in somebody's Grafana.
-    files: ['datasource/**/*.{ts,tsx}'],
+    // What runs in somebody's Grafana, and what makes the dashboards there.
+    files: ['datasource/**/*.{ts,tsx}', 'grafana/**/*.ts'],
     extends: [tseslint.configs.strictTypeChecked, reactHooks.configs.flat.recommended],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
