@@ -109,6 +109,11 @@ func (s *Store) Query(ctx context.Context, scope query.Scope, q query.Query, spa
 	if err != nil {
 		return nil, err
 	}
+	if !scope.All && holds[q.Kind] {
+		if state.Held, err = s.holdings(ctx, scope, span); err != nil {
+			return nil, err
+		}
+	}
 	plan, err := query.New(q, scope, span, state, s.options())
 	if err != nil {
 		return nil, err
@@ -125,6 +130,36 @@ func (s *Store) Query(ctx context.Context, scope query.Scope, q query.Query, spa
 		out = append(out, f...)
 	}
 	return out, nil
+}
+
+// holds are the kinds of question that are about what devices did while a tenant held them.
+var holds = map[query.Kind]bool{
+	query.KindFleet: true, query.KindDevice: true, query.KindUsage: true, query.KindEnergy: true, query.KindCarbon: true, query.KindEvents: true,
+	query.KindCoverage: true,
+}
+
+// holdings are a tenant's, or nil where they are too many to carry.
+func (s *Store) holdings(ctx context.Context, scope query.Scope, span query.Span) (*query.Holdings, error) {
+	st, h := query.HoldingsOf(scope, span)
+	err := s.rows(ctx, st.SQL, st.Args, false, func(rows driver.Rows) error {
+		for rows.Next() {
+			var site, device string
+			var begin, end, instance int64
+			if err := rows.Scan(&site, &device, &begin, &end, &instance); err != nil {
+				return err
+			}
+			h.Sites, h.Devices = append(h.Sites, site), append(h.Devices, device)
+			h.Begins, h.Ends, h.Instances = append(h.Begins, begin), append(h.Ends, end), append(h.Instances, instance)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what the tenant held: %w", err)
+	}
+	if len(h.Devices) > query.MostHoldings {
+		return nil, nil //nolint:nilnil // the plan finds them itself
+	}
+	return h, nil
 }
 
 // each runs n tasks side by side and waits for all.

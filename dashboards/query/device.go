@@ -106,11 +106,10 @@ func (b *builder) ofDevices(m reading) error {
 		step = b.span.step(time.Duration(levels[at].width) * time.Second)
 	}
 	grid := b.span.grid(step)
-	keep := s.deviceFilters()
-	if slices.Contains(b.grouping(), DeviceID) && b.scope.All { // a tenant's devices are not so many
-		keep = append(keep, s.largest(m))
+	if slices.Contains(b.grouping(), DeviceID) && b.scope.All && !b.filtered(DeviceID) { // a tenant's devices are not so many
+		s.top = s.largest(m)
 	}
-	p := s.devicePoints(m, grid, at, keep)
+	p := s.devicePoints(m, grid, at, s.deviceFilters())
 	result := Result{Source: levels[at].name}
 	if slices.Contains(b.grouping(), DeviceID) {
 		s.m.Sums = false // the others are not read
@@ -136,27 +135,37 @@ func (s statement) counterDiffs(m reading, slot func(seconds string) string, ste
 	counters := append(slices.Clone(m.num), m.den...)
 	var parts []string
 	for _, seg := range s.state.segments(at, from-lookback(at), to) {
-		columns := "site, node, device, run, epoch, held, " + slot("at") + " AS slot, min(ft) AS first, max(lt) AS last, " +
-			"min(" + plus("_lo", m.num) + ") AS n_lo, max(" + plus("_hi", m.num) + ") AS n_hi"
+		columns := "site, node, device, run, epoch, held, " + slot("at") + " AS slot, assumeNotNull(min(ft)) AS first, assumeNotNull(max(lt)) AS last, " +
+			"assumeNotNull(min(" + plus("_lo", m.num) + ")) AS n_lo, assumeNotNull(max(" + plus("_hi", m.num) + ")) AS n_hi"
+		known := "isNotNull(" + plus("_lo", m.num) + ") AND isNotNull(ft)"
 		if m.den != nil {
-			columns += ", min(" + plus("_lo", m.den) + ") AS e_lo, max(" + plus("_hi", m.den) + ") AS e_hi"
+			columns += ", assumeNotNull(min(" + plus("_lo", m.den) + ")) AS e_lo, assumeNotNull(max(" + plus("_hi", m.den) + ")) AS e_hi"
+			known += " AND isNotNull(" + plus("_lo", m.den) + ")"
 		} else {
 			columns += ", first AS e_lo, last AS e_hi"
 		}
 		parts = append(parts, "SELECT "+columns+" FROM "+s.telemetry(seg, m.energy, counters, nil, nil, keep...)+
-			" WHERE isNotNull("+plus("_lo", m.num)+") AND isNotNull(ft) GROUP BY site, node, device, run, epoch, held, slot")
+			" WHERE "+known+" GROUP BY site, node, device, run, epoch, held, slot")
 	}
-	const over = " OVER (PARTITION BY site, device, run, epoch, held ORDER BY last, slot ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)"
-	const lag = "lagInFrame(toNullable("
-	rows := "(SELECT site, node, device, slot, first, last, n_lo, n_hi, e_lo, e_hi, " + lag + "slot), 1)" + over + " AS p_slot, " + lag + "last), 1)" + over + " AS p_last, " +
-		lag + "n_hi), 1)" + over + " AS p_n, " + lag + "e_hi), 1)" + over + " AS p_e FROM (" + strings.Join(parts, " UNION ALL ") + "))"
-	near := "(slot - p_slot <= " + s.args.whole(step) + " OR (first = last AND last - p_last <= 120000000))"
+	// One window function for all four: the row before, or zeros.
+	rows := "(SELECT site, node, device, slot, first, last, n_lo, n_hi, e_lo, e_hi, lagInFrame((slot, last, n_hi, e_hi), 1) " +
+		"OVER (PARTITION BY site, device, run, epoch, held ORDER BY last, slot ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS p FROM " + s.kept(parts) + ")"
+	near := "(slot - p.1 <= " + s.args.whole(step) + " OR (first = last AND last - p.2 <= 120000000))"
 	if m.fold == foldCount {
 		near = "1" // what came in a gap came
 	}
-	follows := "isNotNull(p_slot) AND n_hi >= p_n AND e_hi >= p_e AND " + near
-	return "(SELECT site, node, device, slot, if(" + follows + ", n_hi - p_n, n_hi - n_lo) AS d, if(" + follows + ", e_hi - p_e, e_hi - e_lo) AS e FROM " + rows +
+	follows := "p.1 != 0 AND n_hi >= p.3 AND e_hi >= p.4 AND " + near
+	return "(SELECT site, node, device, slot, if(" + follows + ", n_hi - p.3, n_hi - n_lo) AS d, if(" + follows + ", e_hi - p.4, e_hi - e_lo) AS e FROM " + rows +
 		" WHERE slot >= " + s.args.whole(from) + " AND n_hi >= n_lo)"
+}
+
+// kept is a FROM item of all parts, but for devices that do not come among the first.
+func (s statement) kept(parts []string) string {
+	rows := "(" + strings.Join(parts, " UNION ALL ") + ")"
+	if s.top == "" {
+		return rows
+	}
+	return "(SELECT * FROM " + rows + " WHERE " + s.top + ")"
 }
 
 // devicePoints are the points of what devices read.
@@ -217,7 +226,7 @@ func (s statement) byDevice(m reading, slot func(string) string, step int64, at 
 	if merge == "" {
 		merge = "max"
 	}
-	rows := "(SELECT site, node, device, slot, " + merge + "(v) AS v FROM (" + strings.Join(parts, " UNION ALL ") + ") GROUP BY site, node, device, slot)"
+	rows := "(SELECT site, node, device, slot, " + merge + "(v) AS v FROM " + s.kept(parts) + " GROUP BY site, node, device, slot)"
 	if m.fold == foldSeen {
 		return rows, valueOf{"toFloat64(sum(v))", "1.0", "max(v)"}
 	}
@@ -254,7 +263,11 @@ func (s statement) largest(m reading) string {
 	from, to := s.span.From.Unix(), ceil(s.span.To)
 	var parts []string
 	filters := s.deviceFilters()
-	for _, seg := range s.state.segments(at, floor(from, levels[at].width), to) {
+	segs := s.state.segments(at, floor(from, levels[at].width), to)
+	if len(segs) > 1 && segs[0].to-segs[0].from >= (to-from)/2 {
+		segs = segs[:1] // who comes first in most of the range comes first
+	}
+	for _, seg := range segs {
 		if m.ofGauge() {
 			name, gauges, codes := m.gauge, []string{m.gauge}, []string(nil)
 			if m.code != "" {

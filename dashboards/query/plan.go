@@ -150,6 +150,8 @@ type builder struct {
 type statement struct {
 	*builder
 	reader
+	// top is the condition for the devices that come first; empty keeps all.
+	top string
 }
 
 func (b *builder) begin() statement {
@@ -157,7 +159,8 @@ func (b *builder) begin() statement {
 	if !b.span.From.IsZero() {
 		r.from, r.to = b.span.From.Add(-day).UnixMicro(), b.span.To.Add(day).UnixMicro()
 	}
-	return statement{b, r}
+	r.known = b.state.Held
+	return statement{b, r, ""}
 }
 
 func (s statement) end(sql string, result Result) {

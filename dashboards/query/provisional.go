@@ -94,7 +94,7 @@ func (b *builder) provisional() {
 		slot := func(seconds string) string { return "intDiv(" + seconds + ", 3600) * 3600" }
 		m := readingsOf["power"]
 		energy := "(SELECT site, node, device, slot AS hour, toFloat64(sum(d)) AS amount FROM " +
-			s.counterDiffs(m, slot, 3600, 3, from.Unix(), ceil(to), []string{s.key(Site, "site"), s.key(Node, "node")}) + " GROUP BY site, node, device, hour)"
+			s.counterDiffs(m, slot, 3600, 2, from.Unix(), ceil(to), []string{s.key(Site, "site"), s.key(Node, "node")}) + " GROUP BY site, node, device, hour)"
 		rows = s.shared(energy, held)
 	}
 	var conds []string

@@ -12,6 +12,8 @@ type State struct {
 	Sites map[string]SiteState
 	// Levels by name: 10s, 1m, 1h. One that is missing has no row.
 	Levels map[string]LevelState
+	// Held is what a tenant who asks held, where that is known: see HoldingsOf.
+	Held *Holdings
 }
 
 // SiteState is how far a site's ledger is.
