@@ -454,7 +454,7 @@ func (l *lake) tenants(t *testing.T) {
 				words := append(slices.Collect(maps.Values(c.Labels)), f.Name)
 				for _, text := range append(words, c.Texts...) {
 					for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == ',' }) {
-						if base := word[strings.LastIndexAny(word, "'")+1:]; slices.ContainsFunc(foreign[scope.Tenant], func(w string) bool { return base == w || base == "p-"+w || base == "w-"+w || base == "m-"+w }) && c.Name != "parent" {
+						if base := word[strings.LastIndexAny(word, "'")+1:]; slices.ContainsFunc(foreign[scope.Tenant], func(w string) bool { return base == w || base == "p-"+w || base == "w-"+w || base == "m-"+w }) && c.Name != "parent" && c.Name != "driver" {
 							t.Errorf("%s asks for %s %s as %s and is told of %q in %s", scope.Tenant, m.Kind, m.Name, form, text, c.Name)
 						}
 					}
