@@ -18,7 +18,7 @@ say  = @printf '\n== %s\n'
 CORE := $(addprefix ./,$(addsuffix /...,$(wildcard schemas/unit schemas/record schemas/wire collector/meter collector/agent \
 	collector/watchdog collector/message collector/nodemeter collector/spool collector/workload collector/exposition ingest/pipeline ingest/rollup aggregator/window aggregator/attribution aggregator/closing aggregator/carbon \
 	aggregator/sovereignty aggregator/tariff aggregator/ledger aggregator/adjusting aggregator/series aggregator/closer \
-	dashboards/datasource/pkg/cache dashboards/datasource/pkg/identity dashboards/datasource/pkg/plugin)))
+	dashboards/datasource/pkg/cache dashboards/datasource/pkg/identity)))
 SIM  := $(wildcard collector/dcgm/sim/*)
 SIM_NVML := $(wildcard collector/nvml/sim/*)
 # The stamp carries the digest of the lock file, so a new lock fetches anew and an old checkout does not.
