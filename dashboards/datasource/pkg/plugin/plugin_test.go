@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -411,6 +412,45 @@ func TestDisposeClosesConnections(t *testing.T) {
 	}
 	if got := b.query(t, nil, power)["A"]; got.Error == nil || !strings.Contains(got.Error.Error(), "ask again") {
 		t.Errorf("a disposed source answers: %+v", got)
+	}
+}
+
+// More questions than connections wait in line, and none fails for it.
+func TestQuestionsWaitInLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, `{"scope":"operator","maxConnections":4,"maxParallel":64,"cacheOff":true}`)
+		b.engine.wait = make(chan struct{})
+		targets := make([]string, 20)
+		for i := range targets {
+			targets[i] = power
+		}
+		done := make(chan backend.Responses)
+		go func() { done <- b.query(t, nil, targets...) }()
+		synctest.Wait()
+		g, ok := b.Source.engine.(*gate)
+		if !ok || len(g.slots) != 2 {
+			t.Errorf("%T lets %d through at a time, want 2", b.Source.engine, len(g.slots))
+		}
+		close(b.engine.wait)
+		for ref, r := range <-done {
+			if r.Error != nil {
+				t.Errorf("%s: %v", ref, r.Error)
+			}
+		}
+	})
+}
+
+// A panel that fails with each refresh fills no log.
+func TestALineIsNotWrittenAgainAtOnce(t *testing.T) {
+	b := newBench(t, identitySource)
+	for range 50 {
+		b.query(t, nil, power)
+	}
+	if n := strings.Count(b.logs.String(), "question refused"); n != 1 {
+		t.Errorf("%d lines", n)
+	}
+	if n := testutil.ToFloat64(b.metrics.refused.WithLabelValues("no_identity")); n != 50 {
+		t.Errorf("counted %v times", n)
 	}
 }
 

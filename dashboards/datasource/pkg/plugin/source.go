@@ -48,6 +48,7 @@ type Source struct {
 	log      log.Logger
 	open     Open
 	now      func() time.Time
+	quiet    quiet
 
 	life context.Context // ends with Dispose
 	end  context.CancelFunc
@@ -120,6 +121,7 @@ func (s *Source) reach(ctx context.Context) (Engine, cache.Engine, error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		e = newGate(e, s.settings.MaxConnections)
 		s.engine, s.closer = e, closer
 		if !s.settings.CacheOff {
 			s.cached = cache.New(e, int64(s.settings.CacheMiB)<<20, s.metrics.Cache)
@@ -159,11 +161,13 @@ func (s *Source) count(ctx context.Context, kind query.Kind, began time.Time, ro
 		if f.reason != "" {
 			s.metrics.refused.WithLabelValues(f.reason).Inc()
 		}
-		switch f.outcome {
-		case outcomeEngine, outcomeTimeout, outcomeFault:
-			s.log.FromContext(ctx).Error("question not answered", "kind", label(kind), "outcome", outcome, "error", firstLine(f.err))
-		case outcomeRefused:
-			s.log.FromContext(ctx).Info("question refused", "kind", label(kind), "reason", f.reason)
+		if yes, skipped := s.quiet.may(label(kind)+outcome+f.reason, s.now()); yes {
+			switch f.outcome {
+			case outcomeEngine, outcomeTimeout, outcomeFault:
+				s.log.FromContext(ctx).Error("question not answered", "kind", label(kind), "outcome", outcome, "error", firstLine(f.err), "skipped", skipped)
+			case outcomeRefused:
+				s.log.FromContext(ctx).Info("question refused", "kind", label(kind), "reason", f.reason, "skipped", skipped)
+			}
 		}
 	}
 	s.metrics.queries.WithLabelValues(label(kind), outcome).Inc()

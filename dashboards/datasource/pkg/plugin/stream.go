@@ -69,7 +69,9 @@ func (s *Source) PublishStream(ctx context.Context, _ *backend.PublishStreamRequ
 
 func (s *Source) refuse(ctx context.Context, f *failure) {
 	s.metrics.refused.WithLabelValues(f.reason).Inc()
-	s.log.FromContext(ctx).Info("live channel refused", "reason", f.reason)
+	if yes, skipped := s.quiet.may("channel"+f.reason, s.now()); yes {
+		s.log.FromContext(ctx).Info("live channel refused", "reason", f.reason, "skipped", skipped)
+	}
 }
 
 // RunStream sends what a channel's device or site reads, until nobody listens any more. The scope is the data source's, or the one

@@ -22,6 +22,7 @@ type target struct {
 var theirs = []string{
 	"refId", "hide", "key", "queryType", "datasource", "datasourceId", "datasourceUid", "intervalMs", "maxDataPoints", "queryCachingTTL",
 	"timeRange", "range", "from", "to", "requestId", "panelId", "scopes", "scopedVars", "legendFormat",
+	"live", // the browser's own, which an alert rule made from a panel brings along
 }
 
 // decode reads a question, with its range. Notices say what of it was not understood and does no harm.
