@@ -16,6 +16,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/instancemgmt"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/log"
+	"github.com/grafana/grafana-plugin-sdk-go/config"
 
 	"github.com/wattledger/wattledger/dashboards/datasource/pkg/cache"
 	"github.com/wattledger/wattledger/dashboards/datasource/pkg/channel"
@@ -64,7 +65,7 @@ type Source struct {
 // Factory makes data sources for Grafana's instance manager.
 func Factory(open Open, m *Metrics, logger log.Logger) func(context.Context, backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
 	return func(ctx context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
-		appURL, _ := backend.GrafanaConfigFromContext(ctx).AppURL() // an old Grafana says none; the resolver says what then
+		appURL, _ := config.GrafanaConfigFromContext(ctx).AppURL() // an old Grafana says none; the resolver says what then
 		return New(s, appURL, open, m, logger), nil
 	}
 }
