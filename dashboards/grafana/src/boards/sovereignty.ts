@@ -75,6 +75,8 @@ export const sovereignty = board({
           ],
           bars: true,
           stack: true,
+          // Whoever it is, it is red; the legend and the tooltip tell them apart.
+          colours: { '.+': verdict.fail },
           min: 0,
         }),
       ],
