@@ -100,6 +100,10 @@ export const legend: Record<string, string> = {
   ecc_sbe: 'corrected',
   ecc_dbe: 'uncorrected',
   pcie_replays: 'PCIe replays',
+  held_idle_share: 'held idle',
+  location: 'by the grid',
+  market: 'by contracts',
+  embodied: 'of the hardware',
   resets: 'counters that began anew',
   clock_steps: 'clocks that were set',
 };

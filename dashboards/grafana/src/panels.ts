@@ -236,10 +236,15 @@ export function lines(p: Lines): AnyPanel {
   for (const [name, colour] of Object.entries(p.colours ?? {})) {
     panel.overrideByRegexp(`/\\b${name}\\b/`, [fixed(colour)]);
   }
-  // Ledger figures keep their names: the backend ends those of hours that are not closed with a word of its own.
+  // Of ledger figures those of closed hours alone: the backend ends the names of the others with a word of its own.
   (p.asks ?? []).forEach((a, i) => {
     const name = legend[a.query.metric];
-    if (name && (p.asks ?? []).length > 1 && !a.query.by && !ledger(a)) {
+    if (!name || (p.asks ?? []).length < 2 || a.query.by) {
+      return;
+    }
+    if (ledger(a)) {
+      panel.overrideByRegexp(`/^${a.query.metric}$/`, [{ id: 'displayName', value: name }]);
+    } else {
       panel.overrideByQuery(refId(i), [{ id: 'displayName', value: name }]);
     }
   });

@@ -5,7 +5,7 @@ import * as columns from '../columns';
 import * as limit from '../limits';
 import { dataLink, headLink, label } from '../links';
 import { lines, stat, table } from '../panels';
-import { falling, rising } from '../thresholds';
+import { rising } from '../thresholds';
 import { many, one, source } from '../variables';
 
 const toNode = [dataLink('Node ${__field.labels.node}', 'node', { node: label('node') })];
@@ -118,21 +118,22 @@ export const ledger = board({
       title: 'What is missing, and where?',
       panels: [
         lines({
-          title: 'Coverage of the worst nodes',
-          description: 'Time between two readings over time expected, by hour, the ten nodes with the least. Click a point for the node.',
+          title: 'How much time is covered?',
+          description: 'Time between two readings over time expected, by hour and site.',
           w: 8,
-          asks: [series('coverage', 'coverage', { by: ['node'], where: ['site', 'node'], limit: 10 })],
-          limits: falling(...limit.coverage.steps),
-          links: toNode,
+          asks: [series('coverage', 'coverage', { by: ['site'], where: ['site', 'node'] })],
+          limits: limit.coverage,
           max: 1,
         }),
         lines({
-          title: 'Ticks that were not read',
-          description: 'Ticks expected and not read, by hour and site.',
+          title: 'Which nodes miss ticks?',
+          description:
+            'Ticks expected and not read, by hour, the ten nodes with the most; the others are summed. Click a bar for the node.',
           w: 8,
-          asks: [series('coverage', 'ticks_missing', { by: ['site'], where: ['site', 'node'] })],
+          asks: [series('coverage', 'ticks_missing', { by: ['node'], where: ['site', 'node'], limit: 10 })],
           bars: true,
           stack: true,
+          links: toNode,
           min: 0,
         }),
         lines({
@@ -168,8 +169,8 @@ export const ledger = board({
         table({
           title: 'Which entries are there?',
           description: 'The lines of the ledger with their ids, closed hours of the range. Click an entry, and it is explained below.',
-          w: 12,
-          h: 12,
+          w: 24,
+          h: 9,
           asks: [rows('ledger', 'entries', { where: ['site', 'node', 'tenant'], limit: 200 })],
           show: ['hour', 'entry', 'node', 'account', 'tenant', 'energy'],
           columns: columns.lines,
@@ -178,11 +179,11 @@ export const ledger = board({
           title: 'How entry $entry came about',
           description:
             'Each figure of the entry with its source, the cuts it rests on, and the seal that holds it. The whole arithmetic, to the millijoule: wattledger ledger explain with the same id.',
-          w: 12,
+          w: 24,
           h: 12,
           asks: [rows('ledger', 'explain', { where: ['entry'] })],
           links: [],
-          columns: { exact: { width: 130 }, source: { width: 220 } },
+          columns: { figure: {}, value: {}, exact: {}, exact_unit: {}, source: { width: 600 } },
         }),
       ],
     },

@@ -102,7 +102,7 @@ export const pipeline = board({
           w: 16,
           h: 9,
           asks: [rows('pipeline', 'nodes', { where: ['site', 'node'], limit: 500 })],
-          show: ['site', 'rack', 'node', 'gpus', 'last_tick', 'age', 'complete_up_to', 'run'],
+          show: ['site', 'rack', 'node', 'run', 'gpus', 'last_tick', 'age', 'complete_up_to'],
           columns: { age: { limits: limit.age, unit: 's' }, run: { width: 110 } },
         }),
         table({
