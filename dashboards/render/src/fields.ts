@@ -23,7 +23,7 @@ import { PanelModel } from './answers';
 /** Knows the transformations by name, as Grafana does from its start. */
 export function registerTransformations() {
   standardTransformersRegistry.setInit(() =>
-    Object.values(standardTransformers).map((transformation) => ({
+    [...new Map(Object.values(standardTransformers).map((t) => [t.id, t])).values()].map((transformation) => ({
       id: transformation.id,
       name: transformation.name,
       transformation: () => Promise.resolve(transformation),
