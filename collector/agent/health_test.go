@@ -2,6 +2,9 @@ package agent
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -134,4 +137,34 @@ func TestActionOf(t *testing.T) {
 	f(RestartApp, 13, 31, 94, 103)
 	f(None, 43, 45, 63, 92, 154)
 	f(Unknown, 0, 1, 171, 4_000_000)
+}
+
+// The page that somebody reads at night names the numbers that the table has.
+func TestTheRunbookNamesTheXIDs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/runbooks/WattledgerXidNeedsAction.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, action := range []Action{Reset, Reboot, Fabric, Support} {
+		m := regexp.MustCompile("`" + string(action) + "`[^(`]*\\(([^)]*)\\)").FindSubmatch(text)
+		if m == nil {
+			t.Errorf("the page does not say which XIDs ask for %s", action)
+			continue
+		}
+		named := map[uint32]bool{}
+		for part := range strings.SplitSeq(string(m[1]), ", ") {
+			var from, to uint32
+			if n, _ := fmt.Sscanf(part, "%d to %d", &from, &to); n == 1 {
+				to = from
+			}
+			for x := from; x <= to; x++ {
+				named[x] = true
+			}
+		}
+		for x := range uint32(1000) {
+			if (ActionOf(x) == action) != named[x] {
+				t.Errorf("XID %d: the table says %s, the page names it under %s: %v", x, ActionOf(x), action, named[x])
+			}
+		}
+	}
 }
