@@ -47,7 +47,9 @@ func newMetrics(reg prometheus.Registerer, memory *pipeline.Memory) *metrics {
 		m.incidents.WithLabelValues(string(kind))
 	}
 	for _, topic := range pipeline.Topics {
+		m.stored.WithLabelValues(topic)
 		m.missing.WithLabelValues(topic)
+		m.late.WithLabelValues(topic)
 		m.newer.WithLabelValues(topic)
 	}
 	if reg != nil {
