@@ -38,7 +38,7 @@ const dashboard = `{"title":"A dashboard","uid":"test","panels":[
 	{"id":2,"type":"stat","title":"Now","gridPos":{"x":16,"y":0,"w":8,"h":4},"options":{"graphMode":"none"}},
 	{"id":3,"type":"gauge","title":"Activity","gridPos":{"x":16,"y":4,"w":8,"h":4},"fieldConfig":{"defaults":{"min":0,"max":1,"unit":"percentunit","thresholds":{"mode":"absolute","steps":[{"color":"green","value":null},{"color":"red","value":0.9}]}},"overrides":[]}},
 	{"id":4,"type":"row","title":"Tenants","collapsed":true,"gridPos":{"x":0,"y":8,"w":24,"h":1},"panels":[
-		{"id":5,"type":"table","title":"Energy","gridPos":{"x":0,"y":9,"w":12,"h":6},"options":{"sortBy":[{"displayName":"energy","desc":true}]}},
+		{"id":5,"type":"table","title":"Energy","gridPos":{"x":0,"y":9,"w":12,"h":6},"transformations":[{"id":"merge","options":{}}],"options":{"sortBy":[{"displayName":"energy","desc":true}]}},
 		{"id":6,"type":"piechart","title":"Shares","gridPos":{"x":12,"y":9,"w":12,"h":6},"options":{"reduceOptions":{"values":true}}}]},
 	{"id":7,"type":"state-timeline","title":"Hours","gridPos":{"x":0,"y":9,"w":12,"h":4}},
 	{"id":8,"type":"text","title":"Words","gridPos":{"x":12,"y":9,"w":12,"h":4},"options":{"mode":"markdown","content":"A **closed** hour never changes."}}]}`

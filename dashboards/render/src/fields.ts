@@ -22,8 +22,10 @@ import { PanelModel } from './answers';
 
 /** Knows the transformations by name, as Grafana does from its start. */
 export function registerTransformations() {
+  // Some stand in the list twice, under an old name, too.
+  const byId = new Map(Object.values(standardTransformers).map((transformation) => [transformation.id, transformation]));
   standardTransformersRegistry.setInit(() =>
-    [...new Map(Object.values(standardTransformers).map((t) => [t.id, t])).values()].map((transformation) => ({
+    [...byId.values()].map((transformation) => ({
       id: transformation.id,
       name: transformation.name,
       transformation: () => Promise.resolve(transformation),
