@@ -119,6 +119,9 @@ func Draw(ctx context.Context, page *chromium.Page, built string, dashboard []by
 
 func draw(ctx context.Context, page *chromium.Page, address string) (Drawing, error) {
 	var d Drawing
+	if err := page.Resize(ctx, 400); err != nil { // the last one's height is not this one's
+		return d, err
+	}
 	if err := page.Open(ctx, address); err != nil {
 		return d, err
 	}

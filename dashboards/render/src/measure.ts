@@ -62,7 +62,8 @@ function unreadable(panel: HTMLElement): string[] {
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     const text = node.textContent?.trim() ?? '';
     const scrolls = node.parentElement?.closest<HTMLElement>('[data-scroll]');
-    if (text === '') {
+    // A table that is wider than its panel is scrolled sideways, which its last columns show.
+    if (text === '' || scrolls?.dataset['scroll'] === 'x') {
       continue;
     }
     range.selectNodeContents(node);

@@ -58,7 +58,7 @@ export function Panel({ panel, frames, errors, marks, range, width, height, them
           <span data-title="" style={{ whiteSpace: 'nowrap', overflow: 'hidden', textOverflow: 'ellipsis' }}>
             {panel.title}
           </span>
-          {panel.description && <span style={{ color: theme.colors.text.secondary }}>ⓘ</span>}
+          {panel.description && <Info color={theme.colors.text.secondary} />}
           {notices.length > 0 && (
             <span data-notices={notices.join('\n')} title={notices.join('\n')} style={{ color: theme.colors.warning.text }}>
               ⚠
@@ -76,6 +76,16 @@ export function Panel({ panel, frames, errors, marks, range, width, height, them
         )}
       </div>
     </section>
+  );
+}
+
+/** That the panel explains itself, drawn so that no font has to have it. */
+function Info({ color }: { color: string }) {
+  return (
+    <svg width={13} height={HEADER} viewBox="0 0 13 32" style={{ flex: 'none' }}>
+      <circle cx={6.5} cy={16} r={5.5} fill="none" stroke={color} />
+      <path d="M6.5 14.5 V19 M6.5 12 V13.2" stroke={color} strokeWidth={1.2} />
+    </svg>
   );
 }
 
@@ -100,7 +110,9 @@ function Body({ panel, frames, marks, range, width, height, theme }: Omit<Props,
       >
         <p style={{ margin: 0 }}>asked of {panel.datasource?.type}, which is not here:</p>
         {panel.targets?.map((target, i) => (
-          <div key={i}>{target.expr}</div>
+          <div key={i} style={{ overflowWrap: 'anywhere' }}>
+            {target.expr}
+          </div>
         ))}
       </div>
     );

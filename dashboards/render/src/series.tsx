@@ -24,6 +24,7 @@ interface Props {
 }
 
 const LEGEND_ROW = 20;
+const WHOLE = [0, 1, 2, 3, 4, 5, 6].flatMap((power) => [1, 2, 5].map((n) => n * 10 ** power));
 
 /** Lines over time: a gap is a gap, what stacks is stacked, what is provisional keeps its dashes. */
 export function Series({ panel, frames, marks, range, width, height, theme }: Props) {
@@ -212,6 +213,8 @@ function options(
           font,
           grid: i === 0 ? grid : { show: false },
           ticks: { show: false },
+          // Of what comes in whole numbers there is no half.
+          ...(line.field.config.decimals === 0 ? { incrs: WHOLE } : {}),
           size: (_plot, labels) => 14 + Math.max(10, ...(labels ?? []).map((label) => label.length * 6.4)),
           values: (_plot, splits) => splits.map((v) => formattedValueToString(line.field.display!(v))),
         };
