@@ -195,6 +195,10 @@ bench-fleet: setup build ## 18,000 GPUs at 1 Hz through broker, ingest and engin
 bench-ledger: setup build ## Closing an hour of 18,000 GPUs, sums of a month, growth, seals (BENCH_DEVICES=1800 for a look)
 	@$(GO) test -tags bench -run 'TestLedger$$' -v -timeout 60m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'
 
+.PHONY: bench-grafana
+bench-grafana: setup build ## Panels of all dashboards on a month of 18,000 GPUs, through the plugin: each cold, the overview, 20 dashboards at once (BENCH_DEVICES=800 BENCH_SECONDS=30 for a look)
+	@$(GO) test -tags bench -run 'TestGrafana$$' -v -timeout 120m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'
+
 .PHONY: bench-storage
 bench-storage: setup ## What the table of samples takes with other codecs, orders and types, on a noisy hour (BENCH_SECONDS=60 for a look)
 	@$(GO) test -tags bench -run 'TestStorage$$' -v -timeout 30m ./deploy/bench | grep --line-buffered -vE '^(=== RUN|--- PASS|PASS|ok)'

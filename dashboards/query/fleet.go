@@ -65,7 +65,7 @@ func (b *builder) fleet() error {
 	for _, seg := range b.state.segments(at, from, to) {
 		columns, item, w := "toNullable(toFloat64("+inner+"(a))) AS a, toNullable(toFloat64(sum(b))) AS b", "", strconv.FormatInt(max(levels[seg.level].width, 10), 10)
 		if seg.level > 0 {
-			list := "site, node, toInt64(toUnixTimestamp(bucket)) AS at, model, " + m.a + " AS a, " + orOne(m.b) + " AS b"
+			list := "site, node, toInt64(toUnixTimestamp(bucket)) AS at, model, toFloat64(" + m.a + ") AS a, toFloat64(" + orOne(m.b) + ") AS b"
 			item = s.nodeSums(seg, list, s.nodeFilters(true)...)
 		} else {
 			item = s.recent(m, seg)
@@ -100,7 +100,7 @@ func (s statement) recent(m summed, seg segment) string {
 	} else if m.scale != "1" { // the value has its scale already
 		a = "(" + value.of + ") / " + m.scale
 	}
-	return "(SELECT site, node, slot AS at, m_model AS model, " + a + " AS a, " + b + " AS b FROM " + rows +
+	return "(SELECT site, node, slot AS at, m_model AS model, toFloat64(" + a + ") AS a, toFloat64(" + b + ") AS b FROM " + rows +
 		" AS read LEFT ANY JOIN (SELECT device AS m_device, model AS m_model FROM " + s.models() + ") AS kinds ON m_device = device GROUP BY site, node, at, model)"
 }
 
