@@ -172,7 +172,7 @@ export const ledger = board({
           w: 24,
           h: 9,
           asks: [rows('ledger', 'entries', { where: ['site', 'node', 'tenant'], limit: 200 })],
-          show: ['hour', 'entry', 'node', 'account', 'tenant', 'energy'],
+          show: ['hour', 'entry', 'node', 'device', 'account', 'tenant', 'device_time', 'energy', 'carbon_location'],
           columns: columns.lines,
         }),
         table({
