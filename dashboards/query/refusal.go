@@ -39,7 +39,7 @@ type Refusal struct {
 func (r *Refusal) Error() string { return r.Text }
 
 // Is makes a refusal for want of a scope the same as ErrNoScope.
-func (r *Refusal) Is(target error) bool { return r.Reason == ReasonNoScope && target == ErrNoScope } //nolint:errorlint // the sentinel itself is meant
+func (r *Refusal) Is(target error) bool { return r.Reason == ReasonNoScope && target == ErrNoScope }
 
 // ReasonOf is why err was refused, and false where it is no refusal.
 func ReasonOf(err error) (Reason, bool) {

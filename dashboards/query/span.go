@@ -56,12 +56,12 @@ func (s Span) step(least time.Duration) time.Duration {
 			return step
 		}
 	}
-	week := 7 * day
-	n := max((need+week-1)/week, 1)
-	for slots(length, n*week) > s.MaxPoints && s.MaxPoints > 1 {
+	const week = 7 * day
+	n := max(int64((need+week-1)/week), 1)
+	for slots(length, time.Duration(n)*week) > s.MaxPoints && s.MaxPoints > 1 {
 		n++
 	}
-	return n * week
+	return time.Duration(n) * week
 }
 
 // slots is how many slots a range of that length can touch.
