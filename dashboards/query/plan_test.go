@@ -104,6 +104,7 @@ func TestSQLKind(t *testing.T) {
 	for _, bad := range []string{
 		"", "SELECT 1; DROP TABLE entries", "INSERT INTO t SELECT 1", "DROP TABLE t", "/* SELECT */ ALTER TABLE t DELETE WHERE 1", "SET x = 1",
 		"SELECT {p1:String}", "SELECT 1 WHERE $__timeFilter(hour) OR $__timeFilter(1) OR 1=1)", "SELECT $__from(1)", "SYSTEM SHUTDOWN", "selectx 1",
+		"WITH x AS (SELECT 1) INSERT /**/ INTO t SELECT * FROM x", "SELECT 1 INTO OUTFILE 'x'", "SELECT 1 SETTINGS max_execution_time = 0",
 	} {
 		f(bad, "")
 	}

@@ -16,6 +16,9 @@ var macro = regexp.MustCompile(`\$__(from|to|interval_s|timeFilter)\b(?:\(([^()]
 // column is what $__timeFilter takes: a name, with its table before it.
 var column = regexp.MustCompile(`^\s*[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?\s*$`)
 
+// forbidden is what a statement that begins well can still hold: a write behind a WITH, a file, and other limits than the operator's.
+var forbidden = regexp.MustCompile(`(?i)\b(INSERT\s+INTO|INTO\s+OUTFILE|SETTINGS\s+[a-z_0-9]+\s*=)`)
+
 // sql is an operator's own statement: read only, one, and with the range as parameters.
 func (b *builder) sql() error {
 	if !b.opt.SQL {
@@ -36,6 +39,9 @@ func (b *builder) sql() error {
 	}
 	if !known {
 		return refuse(ReasonSQL, "a statement of kind sql begins with %s; this one begins with %s", strings.Join(reads, ", "), quoted(first))
+	}
+	if found := forbidden.FindString(uncommented(text)); found != "" {
+		return refuse(ReasonSQL, "a statement of kind sql only reads, under the limits of the data source: leave %s out", quoted(strings.Join(strings.Fields(found), " ")))
 	}
 	a := newArgs()
 	micros := func(t time.Time) string { return "fromUnixTimestamp64Micro(" + a.whole(t.UnixMicro()) + ", 'UTC')" }
