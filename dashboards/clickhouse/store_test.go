@@ -467,8 +467,13 @@ func (l *lake) tenants(t *testing.T) {
 			}
 		}
 	}
-	for _, scope := range []query.Scope{alpha, beta} {
+	for k, scope := range []query.Scope{alpha, beta} {
 		for i, m := range query.Metrics {
+			// Fleets and devices are all read the same way: a few of them will do, and every other metric for each tenant in turn.
+			same := m.Kind == query.KindFleet || m.Kind == query.KindDevice && m.Name != "now"
+			if !everyCross && (same && i%8 != 4*k || !same && len(m.Forms) > 1 && i%2 != k) {
+				continue
+			}
 			for j, form := range m.Forms {
 				if j != i%len(m.Forms) && !everyCross {
 					continue
