@@ -49,7 +49,7 @@ func history(r *rand.Rand) []message {
 		run, seq, epoch := fmt.Sprintf("%032x", r.Uint64()), uint64(0), uint32(0)
 		tick := base + r.Int64N(30)*1_000_000
 		energy, active := map[string]uint64{}, map[string]uint64{}
-		for range 6 {
+		for range 5 {
 			m := message{node: node, run: run, seq: seq}
 			for range 1 + r.IntN(25) {
 				for g := range 2 {
