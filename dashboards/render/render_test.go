@@ -97,7 +97,11 @@ func TestEveryTypeOfPanelIsDrawn(t *testing.T) {
 	if len(got) != 7 || got["timeseries"] != 9 || got["table"] != 2 || got["piechart"] != 2 || got["stat"] != 1 {
 		t.Errorf("drawn %v", got) // 4 points of north, whose third is a gap, and 5 of south
 	}
-	image, err := png.Decode(bytes.NewReader(d.PNG))
+	small, err := Compact(d.PNG)
+	if err != nil || len(small) >= len(d.PNG) {
+		t.Errorf("compacted from %d to %d bytes, %v", len(d.PNG), len(small), err)
+	}
+	image, err := png.Decode(bytes.NewReader(small))
 	if err != nil || image.Bounds().Dx() != 1000 || image.Bounds().Dy() != d.Height {
 		t.Errorf("picture of %v, %v, want 1000 × %d", image.Bounds(), err, d.Height)
 	}

@@ -50,7 +50,11 @@ func everyPage(t *testing.T, s *stage, lines []line) {
 		}
 		if shots != "" {
 			name := strings.TrimSuffix(strings.TrimPrefix(b.file, "wattledger-"), ".json") + ".png"
-			if err := os.WriteFile(filepath.Join(shots, name), drawing.PNG, 0o600); err != nil {
+			small, err := render.Compact(drawing.PNG)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(shots, name), small, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
