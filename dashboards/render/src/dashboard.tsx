@@ -41,6 +41,14 @@ export function placed(panels: PanelModel[]): PanelModel[] {
   });
 }
 
+/** A title with what its variables are set to. */
+function named(title: string | undefined, answers: Answers): string | undefined {
+  return answers.variables.reduce(
+    (text, { name, text: value }) => text?.replaceAll(new RegExp(`\\$\\{?${name}\\b\\}?`, 'g'), value.slice(0, 12)),
+    title
+  );
+}
+
 export function Dashboard({ dashboard, answers, frames, marks, range, width, theme }: Props) {
   const panels = placed(dashboard.panels);
   const column = (width - 2 * GAP + GAP) / COLUMNS;
@@ -77,7 +85,7 @@ export function Dashboard({ dashboard, answers, frames, marks, range, width, the
                 </h2>
               ) : (
                 <Panel
-                  panel={panel}
+                  panel={{ ...panel, title: named(panel.title, answers) }}
                   frames={frames.get(panel.id) ?? []}
                   errors={answers.panels[panel.id]?.errors ?? []}
                   marks={marks}
