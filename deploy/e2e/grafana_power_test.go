@@ -12,15 +12,16 @@ import (
 
 // By how much power × time may differ from the counters: power is read at ticks and falls silent where they are missing, the counter is not
 // and does not.
-const powerBound = 0.01
+const powerBound = 0.001
 
 // powerIsEnergy holds the telemetry's panels to the ledger: what the fleet draws, added up over the day, is what its counters say.
 func powerIsEnergy(t *testing.T, s *stage, lines []line) {
-	joules := map[string]float64{}
+	gpus, devices := map[string]float64{}, map[string]float64{}
 	for _, l := range lines {
-		joules[l.Site] += float64(l.GPU) / 1000
+		gpus[l.Site] += float64(l.GPU) / 1000
+		devices[l.Site] += float64(l.GPU+l.CPU) / 1000
 	}
-	f := func(kind catalogue.Kind, by ...catalogue.Dimension) {
+	f := func(joules map[string]float64, kind catalogue.Kind, by ...catalogue.Dimension) {
 		t.Helper()
 		body, err := json.Marshal(catalogue.Query{Kind: kind, Metric: "power", Form: catalogue.FormSeries, By: by, Limit: 1000})
 		if err != nil {
@@ -50,6 +51,6 @@ func powerIsEnergy(t *testing.T, s *stage, lines []line) {
 			}
 		}
 	}
-	f(catalogue.KindFleet, catalogue.Site)
-	f(catalogue.KindDevice, catalogue.Site, catalogue.DeviceID)
+	f(gpus, catalogue.KindFleet, catalogue.Site)
+	f(devices, catalogue.KindDevice, catalogue.Site, catalogue.DeviceID)
 }

@@ -60,7 +60,7 @@ func (b board) annotated(set chosen) []question {
 // wrongWith holds one answer to its question: its shape, its unit beside the panel's, its values beside the ledger's.
 func (s *stage) wrongWith(q question, answer backend.DataResponse, lines []line) []string {
 	got, wrong := read(answer, q.q)
-	if got.rows == 0 && answer.Error == nil && slices.Contains(quiet, string(q.q.Kind)+" "+q.q.Metric) {
+	if got.rows <= 1 && len(got.closed) == 0 && answer.Error == nil && slices.Contains(quiet, string(q.q.Kind)+" "+q.q.Metric) {
 		return nil
 	}
 	if m, ok := metricOf(q.q); ok && m.Unit != "" && q.panel.FieldConfig.Defaults.Unit != "" && q.panel.FieldConfig.Defaults.Unit != m.Unit && !q.panel.mixed() {
