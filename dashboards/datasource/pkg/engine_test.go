@@ -121,7 +121,7 @@ func closedPanel(t *testing.T, cfg chconn.Config) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan backend.DataResponse, 1)
 	go func() {
-		done <- ask(ctx, t, s, `{"kind":"sql","sql":"SELECT sum(sipHash64(number)) AS `+mark+` FROM numbers(100000000000) SETTINGS max_threads = 1"}`)
+		done <- ask(ctx, t, s, `{"kind":"sql","sql":"SELECT sum(sipHash64(number)) AS `+mark+` FROM numbers(100000000000)"}`)
 	}()
 	until(true)
 	cancel()
