@@ -99,13 +99,13 @@ func (w *world) Query(ctx context.Context, scope query.Scope, q query.Query, spa
 			}
 			times := query.Column{Name: "time", Type: query.Time}
 			numbers := query.Column{Name: q.Metric, Type: query.Number, Unit: "watth", Labels: labels, Provisional: provisional}
-			some := false
+			some, grid, values := false, query.Grid{}, []float64{}
 			for t := from; t < to; t += step {
 				v := w.value(state, scope, q, site, t, min(t+step, span.To.Unix()), provisional)
 				some = some || present(v)
-				times.Times = append(times.Times, time.Unix(t, 0).UTC())
-				numbers.Numbers = append(numbers.Numbers, v)
+				grid.Starts, values = append(grid.Starts, t), append(values, v)
 			}
+			times.Times, numbers.Numbers = fill(grid, values)
 			if f.Columns = []query.Column{times, numbers}; some {
 				firm = append(firm, f)
 			}
@@ -233,6 +233,46 @@ func TestKeptAnswersEqualFreshOnes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// slow answers as the engine does of a collector that reads every ten seconds: a point is where one is expected.
+type slow struct{ *world }
+
+func (s slow) Query(_ context.Context, _ query.Scope, _ query.Query, span query.Span) ([]query.Frame, error) {
+	g := query.Grid{Step: time.Second}
+	var at []int64
+	var values []float64
+	for t := span.From.Unix(); t < span.To.Unix(); t++ {
+		g.Starts = append(g.Starts, t)
+		if t%10 == 0 && (t < start.Unix()+300 || t >= start.Unix()+360) {
+			at, values = append(at, t), append(values, float64(t%100))
+		}
+	}
+	times, numbers := g.Fill(at, values)
+	return []query.Frame{{Name: "power", Step: g.Step, Columns: []query.Column{{Name: "time", Type: query.Time, Times: times}, {Name: "power", Type: query.Number, Numbers: numbers}}}}, nil
+}
+
+// Between the readings of a slow collector there is no gap, kept or not: only where one is missing.
+func TestSlowReadingsAreNoGaps(t *testing.T) {
+	w := newWorld()
+	w.state.Levels = map[string]query.LevelState{"10s": {Complete: start.Add(time.Hour)}}
+	c := New(slow{w}, 1<<20, NewMetrics(prometheus.NewRegistry()))
+	c.kept = query.Kept{}
+	q := query.Query{Kind: query.KindDevice, Metric: "power", Form: query.FormSeries}
+	span := query.Span{From: start, To: start.Add(10 * time.Minute), MaxPoints: 1000}
+	want, _ := slow{w}.Query(t.Context(), operator, q, span)
+	for range 2 {
+		got, err := c.Query(t.Context(), operator, q, span)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := same(got, want); err != nil {
+			t.Error(err)
+		}
+	}
+	if testutil.ToFloat64(c.metrics.hits) == 0 {
+		t.Error("nothing was kept")
+	}
 }
 
 var (

@@ -233,22 +233,33 @@ func (p plan) join(parts []part) ([]query.Frame, error) {
 		}
 		return strings.Compare(a.by, b.by)
 	})
-	times := make([]time.Time, slots)
-	for i := range times {
-		times[i] = time.Unix(p.from+int64(i)*p.step, 0).UTC()
+	grid := query.Grid{Step: time.Duration(p.step) * time.Second, Starts: make([]int64, slots)}
+	for i := range grid.Starts {
+		grid.Starts[i] = p.from + int64(i)*p.step
 	}
 	out := make([]query.Frame, len(all))
 	for i, s := range all {
 		t, n := said.times, s.column
-		t.Times, n.Numbers = times, s.values
-		out[i] = query.Frame{
-			Name: s.frame, Columns: []query.Column{t, n}, Source: said.source, Step: time.Duration(p.step) * time.Second, AsOf: said.asOf,
-		}
+		t.Times, n.Numbers = fill(grid, s.values)
+		out[i] = query.Frame{Name: s.frame, Columns: []query.Column{t, n}, Source: said.source, Step: grid.Step, AsOf: said.asOf}
 		if i == 0 {
 			out[i].Notices = said.notices
 		}
 	}
 	return out, nil
+}
+
+// fill gives the points of a series the times and gaps that the engine gives them: where readings lie further apart than slots, those
+// between two are no gaps.
+func fill(g query.Grid, values []float64) ([]time.Time, []float64) {
+	var at []int64
+	var known []float64
+	for i, v := range values {
+		if present(v) {
+			at, known = append(at, g.Starts[i]), append(known, v)
+		}
+	}
+	return g.Fill(at, known)
 }
 
 func mean(values []float64) float64 {
