@@ -66,6 +66,10 @@ func settle(t *testing.T, file string, fields map[string]any, secrets map[string
 
 func TestProvisioning(t *testing.T) {
 	scopes := map[any]bool{}
+	logins, err := os.ReadFile("../../deploy/clickhouse/grafana-users.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
 	files, err := filepath.Glob("provisioning/*/*")
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +97,9 @@ func TestProvisioning(t *testing.T) {
 				}
 			}
 			if d.Type == Wattledger {
+				if login := "CREATE USER OR REPLACE " + d.JSONData["username"].(string) + "\n"; !strings.Contains(string(logins), login) {
+					t.Errorf("%s: nobody makes the login %v of %s: deploy/clickhouse/grafana-users.sql does not", file, d.JSONData["username"], d.Name)
+				}
 				settle(t, file, d.JSONData, d.SecureJSONData)
 				scopes[d.JSONData["scope"]] = true
 				active := strings.HasSuffix(file, ".yaml")

@@ -41,8 +41,8 @@ func run(args []string, stdout io.Writer) error {
 	f.StringVar(&o.root, "root", ".", "root of the sources")
 	f.StringVar(&o.out, "out", "grafana-out", "folder to fill")
 	f.StringVar(&o.target.url, "url", "http://127.0.0.1:8123", "where the plugin finds ClickHouse: http, https, native or natives (TLS)")
-	f.StringVar(&o.target.username, "username", "wattledger_reader", "login that may read and nothing else")
-	f.StringVar(&o.target.passwordFile, "password-file", "/etc/grafana/secrets/wattledger_reader", "file, on Grafana's machine, that holds the login's password")
+	f.StringVar(&o.target.username, "username", "grafana_operator", "login of the data source, as clickhouse/grafana-users.sql makes it")
+	f.StringVar(&o.target.passwordFile, "password-file", "/etc/grafana/secrets/grafana_operator", "file, on Grafana's machine, that holds the login's password")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -53,6 +53,10 @@ func release(o options, stdout io.Writer) error {
 	out, err := filepath.Abs(o.out)
 	if err != nil {
 		return fmt.Errorf("output folder: %w", err)
+	}
+	// Grafana opens the file from a folder of its own.
+	if o.target.passwordFile, err = filepath.Abs(o.target.passwordFile); err != nil {
+		return fmt.Errorf("password file: %w", err)
 	}
 	files, err := readTree(o.dist)
 	if err != nil {
@@ -100,7 +104,7 @@ func release(o options, stdout io.Writer) error {
 		return err
 	}
 	provisioned = append(provisioned, "clickhouse/       logins that may only read, as SQL: look at it before you run it")
-	fmt.Fprint(stdout, howTo(out, about, sums, provisioned))
+	fmt.Fprint(stdout, howTo(out, about, o.target, sums, provisioned))
 	return nil
 }
 
@@ -133,7 +137,7 @@ func write(path string, body []byte, perm os.FileMode) error {
 }
 
 // howTo says how to start Grafana with what was written.
-func howTo(out string, about metadata, sums string, provisioned []string) string {
+func howTo(out string, about metadata, to target, sums string, provisioned []string) string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `%s holds
   %s-%s.zip   the plugin, for linux/amd64 and linux/arm64, and its checksums:
@@ -143,16 +147,24 @@ func howTo(out string, about metadata, sums string, provisioned []string) string
 		fmt.Fprintf(&b, "  %s\n", p)
 	}
 	fmt.Fprintf(&b, `
-Start Grafana %s with them:
+The data source asks %s as %s, with the password in
+  %s
+which has to be there, and readable for Grafana, before it starts: it does not start without.
+
+Start Grafana %s with them (what it keeps itself, it keeps in GF_PATHS_DATA):
 
   GF_PATHS_PLUGINS=%s/plugins \
   GF_PATHS_PROVISIONING=%s/provisioning \
+  GF_PATHS_DATA=$HOME/.local/share/grafana GF_PATHS_LOGS=$HOME/.local/share/grafana/log \
   GF_PLUGINS_ALLOW_LOADING_UNSIGNED_PLUGINS=%s \
   grafana server --homepath /usr/share/grafana
 
+and open http://127.0.0.1:3000/d/wattledger-fleet. For a Grafana that runs already: docs/grafana.md.
+
 The plugin is not signed: a signature needs a key of Grafana's catalogue, which Grafana gives to the owner of the name. Until then
 GF_PLUGINS_ALLOW_LOADING_UNSIGNED_PLUGINS is needed. See https://grafana.com/developers/plugin-tools/publish-a-plugin/sign-a-plugin
-Alert rules in prometheus/ belong to the Prometheus that scrapes Wattledger's processes: rule_files in its configuration.
-`, about.Dependencies.GrafanaDependency, out, out, about.ID)
+Alert rules in prometheus/ belong to the Prometheus that scrapes Wattledger's processes: rule_files in its configuration. Half of the
+dashboard Pipeline health asks it; provisioning/datasources/wattledger.yaml has its address (http://127.0.0.1:9090).
+`, to.url, to.username, to.passwordFile, about.Dependencies.GrafanaDependency, out, out, about.ID)
 	return b.String()
 }

@@ -107,11 +107,11 @@ func (t target) datasource() (map[string]string, error) {
 		host = `"` + host + `"`
 	}
 	return map[string]string{
-		"host: 127.0.0.1":             "host: " + host,
-		"port: 8123":                  "port: " + port,
-		"protocol: http":              "protocol: " + protocol,
-		"tls: false":                  "tls: " + tls,
-		"username: wattledger_reader": "username: " + t.username,
-		"$__file{/etc/grafana/secrets/wattledger_reader}": "$__file{" + t.passwordFile + "}",
+		"host: 127.0.0.1":            "host: " + host,
+		"port: 8123":                 "port: " + port,
+		"protocol: http":             "protocol: " + protocol,
+		"tls: false":                 "tls: " + tls,
+		"username: grafana_operator": "username: " + t.username,
+		"$__file{/etc/grafana/secrets/grafana_operator}": "$__file{" + t.passwordFile + "}",
 	}, nil
 }

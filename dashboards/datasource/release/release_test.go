@@ -250,7 +250,7 @@ func TestTheFolderIsWritten(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(out, "plugins/left-behind")); err == nil {
 		t.Error("what an earlier run has left is still there")
 	}
-	for _, want := range []string{"GF_PATHS_PLUGINS=" + out + "/plugins", "GF_PATHS_PROVISIONING=" + out + "/provisioning", "GF_PLUGINS_ALLOW_LOADING_UNSIGNED_PLUGINS=wattledger-wattledger-datasource"} {
+	for _, want := range []string{"GF_PATHS_PLUGINS=" + out + "/plugins", "GF_PATHS_PROVISIONING=" + out + "/provisioning", "GF_PLUGINS_ALLOW_LOADING_UNSIGNED_PLUGINS=wattledger-wattledger-datasource", "/etc/grafana/secrets/grafana_operator"} {
 		if !strings.Contains(said.String(), want) {
 			t.Errorf("nobody is told %s:\n%s", want, said.String())
 		}
