@@ -55,12 +55,6 @@ export const openHours = rising(
   { at: 6, level: 'broken', why: 'after six hours an hour is closed without those who are silent' }
 );
 
-/** From the end of an hour to its seal. */
-export const closingDelay = rising(
-  { at: 900, level: 'look', why: 'hours usually close within minutes of the last node being complete' },
-  { at: 21_600, level: 'broken', why: 'the hour was closed by lateness, without somebody' }
-);
-
 /** Share of energy that no meter or counter saw. */
 export const unmeasured = rising(
   { at: 0.05, level: 'look', why: 'one part in twenty rests on a model or an estimate' },

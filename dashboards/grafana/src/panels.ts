@@ -140,16 +140,21 @@ function fill<B extends AnyPanel>(panel: B, p: Common, h: number, instant: boole
 
 const last = (perRow: boolean) => new ReduceDataOptionsBuilder().calcs(['lastNotNull']).fields('').values(perRow);
 
-/** One number to be read from across the room. A series shows its last value over its course; a table one number for each row. */
-export function stat(p: Common & { links?: DataLink[]; mappings?: ValueMapping[] }): AnyPanel {
+const highest = () => new ReduceDataOptionsBuilder().calcs(['max']).fields('').values(false);
+
+/**
+ * One number to be read from across the room. A series shows its last value over its course; a table one number for each row, or its
+ * highest alone, where one row that is bad must not hide behind others.
+ */
+export function stat(p: Common & { links?: DataLink[]; mappings?: ValueMapping[]; highest?: boolean }): AnyPanel {
   const form = p.asks?.[0]?.query.form ?? 'total';
   const panel = fill(new stats.PanelBuilder(), p, 4, true)
     .thresholds(p.limits ? thresholds(p.limits) : without(plain))
     .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.Thresholds))
     .colorMode(BigValueColorMode.Value)
     .graphMode(form === 'series' ? BigValueGraphMode.Area : BigValueGraphMode.None)
-    .textMode(form === 'table' ? BigValueTextMode.ValueAndName : BigValueTextMode.Auto)
-    .reduceOptions(last(form === 'table'));
+    .textMode(form === 'table' && !p.highest ? BigValueTextMode.ValueAndName : BigValueTextMode.Auto)
+    .reduceOptions(p.highest ? highest() : last(form === 'table'));
   if (p.links) {
     panel.dataLinks(p.links.map(asLink));
   }

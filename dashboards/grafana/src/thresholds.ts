@@ -66,6 +66,6 @@ function shown(value: number, unit: string | undefined): string {
     case 's':
       return value >= 7200 ? `${value / 3600} h` : value >= 120 ? `${value / 60} min` : `${value} s`;
     default:
-      return String(value);
+      return unit?.startsWith('suffix:') ? `${value} ${unit.slice('suffix:'.length)}` : String(value);
   }
 }

@@ -49,9 +49,11 @@ export const fleet = board({
         }),
         stat({
           title: 'How fresh is it?',
-          description: 'Now less the latest tick stored, of the site that is freshest. The pipeline dashboard says who is behind.',
+          description:
+            'Now less the latest tick stored, of the site that is furthest behind. The pipeline dashboard says which node it is. A site that was closed down stays here until you choose the others.',
           w: 4,
-          asks: [total('pipeline', 'age', { where: ['site'] })],
+          asks: [rows('pipeline', 'age', { by: ['site'], where: ['site'] })],
+          highest: true,
           limits: limit.age,
         }),
         stat({

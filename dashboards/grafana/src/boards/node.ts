@@ -111,7 +111,8 @@ export const node = board({
       panels: [
         lines({
           title: 'Power of each GPU, under the limits in force',
-          description: 'Stacked mean power of the node’s GPUs; the dashed line is the sum of their limits.',
+          description:
+            'Stacked mean power of the node’s GPUs, and of its CPUs where their power is read; the dashed line is the sum of the limits of the GPUs.',
           w: 12,
           asks: [series('device', 'power', { by: ['device'], where: ['node'] }), series('fleet', 'power_limit', { where: ['node'] })],
           stack: true,

@@ -1,5 +1,5 @@
 import { happenings } from '../annotations';
-import { rows, series, total } from '../ask';
+import { rows, series } from '../ask';
 import { board } from '../board';
 import * as limit from '../limits';
 import { dataLink, headLink, label } from '../links';
@@ -31,9 +31,11 @@ export const pipeline = board({
       panels: [
         stat({
           title: 'How fresh is it?',
-          description: 'Now less the latest tick stored, of the node that is freshest.',
+          description:
+            'Now less the latest tick stored, of the site that is furthest behind, by its freshest node. The table below says which nodes are behind.',
           w: 4,
-          asks: [total('pipeline', 'age', { where: ['site', 'node'] })],
+          asks: [rows('pipeline', 'age', { by: ['site'], where: ['site', 'node'] })],
+          highest: true,
           limits: limit.age,
         }),
         stat({
