@@ -4,4 +4,5 @@
 //	clickhouse/  runs those questions on the engine
 //	datasource/  the Grafana data source plugin: pkg/ in Go, src/ in TypeScript
 //	grafana/     dashboards as code, alert rules, what an operator provisions
+//	render/      draws dashboards in a browser, without Grafana, for tests
 package dashboards

@@ -217,8 +217,9 @@ func (d *demo) live(ctx context.Context, s *stack, player *play.Player) error {
 		out = d.env.Stderr // the last line of standard output is the day's result
 	}
 	fmt.Fprintf(out, "Collecting live from %d GPUs, once a second. Ctrl-C stops.\n", f.GPUs())
-	fmt.Fprintf(out, "  ClickHouse  curl -u default:$(cat %s) --data-binary 'SELECT count() FROM wattledger.sample' http://%s/\n",
-		filepath.Join(d.data, "clickhouse", "password"), s.cfg.ClickHouse.Addresses[0])
+	password, engine := filepath.Join(d.data, "clickhouse", "password"), s.cfg.ClickHouse.Addresses[0]
+	fmt.Fprintf(out, "  ClickHouse  curl -u default:$(cat %s) --data-binary 'SELECT count() FROM wattledger.sample' http://%s/\n", password, engine)
+	fmt.Fprintf(out, "  Grafana     make grafana ARGS='-url http://%s -username default -password-file %s'\n", engine, password)
 	fmt.Fprintf(out, "  Status      wattledger status --embedded --data %s\n", d.data)
 	err := player.Live(ctx, f)
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
