@@ -32,9 +32,41 @@ func (s *Store) State(ctx context.Context) (query.State, error) {
 		}
 	}
 	s.mu.Lock()
-	s.state = st
+	s.state, s.sites = st, map[string][]string{}
 	s.mu.Unlock()
 	return st, nil
+}
+
+// sitesOf are those of a state that a tenant may know of.
+func (s *Store) sitesOf(ctx context.Context, scope query.Scope, st query.State) (map[string]query.SiteState, error) {
+	s.mu.Lock()
+	ids, known := s.sites[scope.Tenant]
+	s.mu.Unlock()
+	if !known {
+		stmt := query.SitesOf(scope)
+		if err := s.rows(ctx, stmt.SQL, stmt.Args, false, func(rows driver.Rows) error {
+			for rows.Next() {
+				var id string
+				if err := rows.Scan(&id); err != nil {
+					return err
+				}
+				ids = append(ids, id)
+			}
+			return nil
+		}); err != nil {
+			return nil, fmt.Errorf("read where the tenant held something: %w", err)
+		}
+		s.mu.Lock()
+		s.sites[scope.Tenant] = ids
+		s.mu.Unlock()
+	}
+	out := map[string]query.SiteState{}
+	for _, id := range ids {
+		if site, ok := st.Sites[id]; ok {
+			out[id] = site
+		}
+	}
+	return out, nil
 }
 
 // Health says how the engine and what it holds are, of the sites that the scope may see.

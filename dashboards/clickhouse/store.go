@@ -59,8 +59,10 @@ type Store struct {
 	conn driver.Conn
 	opt  Options
 
-	mu    sync.Mutex // guards state
+	mu    sync.Mutex // guards all below
 	state query.State
+	// sites are those of tenants, as long as state is believed.
+	sites map[string][]string
 }
 
 // New is inert. The connection stays the caller's.
@@ -88,7 +90,7 @@ func New(conn driver.Conn, opt Options) *Store {
 	if opt.Now == nil {
 		opt.Now = def.Now
 	}
-	return &Store{conn: conn, opt: opt}
+	return &Store{conn: conn, opt: opt, sites: map[string][]string{}}
 }
 
 func (s *Store) options() query.Options {
@@ -108,6 +110,11 @@ func (s *Store) Query(ctx context.Context, scope query.Scope, q query.Query, spa
 	state, err := s.recent(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if !scope.All {
+		if state.Sites, err = s.sitesOf(ctx, scope, state); err != nil {
+			return nil, err
+		}
 	}
 	if !scope.All && holds[q.Kind] {
 		if state.Held, err = s.holdings(ctx, scope, span); err != nil {

@@ -14,7 +14,7 @@ func (b *builder) pipeline() error {
 	}
 	s := b.begin()
 	grid := b.span.grid(b.span.step(10 * time.Second))
-	from, to := grid.from(), max(ceil(b.span.To), grid.from()+1)
+	from, to := b.reads(grid, 0)
 	conds := []string{
 		"rows > 0", "last_tick >= " + s.args.seconds(from), "last_tick < " + s.args.seconds(to),
 		"received >= " + s.args.seconds(from-3600), // a clock may be that far ahead
@@ -38,7 +38,8 @@ func (b *builder) pipeline() error {
 	case "delay_max":
 		value = "max(delay)"
 	case "rows":
-		value, overall = "toFloat64(sum(rows)) / "+s.args.whole(int64(grid.Step/time.Second)), "toFloat64(sum(rows)) / "+s.args.whole(max(to-from, 1))
+		// The slot that the range ends in is not over.
+		value, overall = "toFloat64(sum(rows)) / greatest(least(slot + "+s.args.whole(int64(grid.Step/time.Second))+", "+s.args.whole(to)+") - slot, 1)", "toFloat64(sum(rows)) / "+s.args.whole(max(to-from, 1))
 	default:
 		value = "toFloat64(count())"
 	}
@@ -298,11 +299,8 @@ func (b *builder) allocationList() error {
 	for _, d := range []Dimension{Site, DeviceID, Tenant, Project, Workload, ModelID, Purpose} {
 		conds = append(conds, s.key(d, bookColumns[d].column))
 	}
-	if s.filtered(Node) {
-		conds = append(conds, "device IN (SELECT device FROM "+s.devices(s.key(Node, "node"))+")")
-	}
-	s.table("a.site, d.node, a.device, a.thousandths / 1000, a.tenant, a.project, a.workload, a.model_id, a.purpose, a.allocation, a.scheduler_ref, "+moment("a.start_us")+" AS began, "+moment("a.end_us"),
-		s.allocations(conds...)+" AS a LEFT ANY JOIN "+s.placesOf()+" AS d ON d.device = a.device", "began DESC, a.site, a.device, a.allocation",
+	s.table("a.site, a.node, a.device, a.thousandths / 1000, a.tenant, a.project, a.workload, a.model_id, a.purpose, a.allocation, a.scheduler_ref, "+moment("a.start_us")+" AS began, "+moment("a.end_us"),
+		item("*", s.placed(conds...), s.key(Node, "node"))+" AS a", "began DESC, a.site, a.device, a.allocation",
 		"text site, text node, text device, number share percentunit, text tenant, text project, text workload, text model_id, text purpose, text allocation, text scheduler_ref, time from, time to", "allocations")
 	return nil
 }

@@ -179,8 +179,8 @@ func (s statement) timeRows(held, hours, end string, from, to time.Time) string 
 		s.devices("kind = 'gpu'", "from_us < "+hi, "(to_us = 0 OR to_us > "+lo+")", s.key(Site, "site"), s.key(Node, "node")) + ")"
 	if !s.scope.All {
 		// What was held is all that a tenant sees: the holdings themselves are the rows.
-		gpus = "(SELECT h_site AS site, any(d.node) AS node, h_device AS device, h_hour AS hour, any((least(h_hour + 3600, " + end + ") - h_hour) * 1000000.) AS amount FROM " + held +
-			" AS g LEFT ANY JOIN " + s.placesOf() + " AS d ON d.device = h_device GROUP BY site, device, hour)"
+		gpus = "(SELECT h_site AS site, any(d.node) AS node, h_device AS device, h_hour AS hour, any((least(h_hour + 3600, " + end + ") - h_hour) * 1000000.) AS amount FROM (SELECT *, (h_hour + 3600) * 1000000 - 1 AS h_till FROM " + held + ")" +
+			" AS g ASOF LEFT JOIN " + s.stays() + " AS d ON d.site = h_site AND d.device = h_device AND h_till >= d.from_us GROUP BY site, device, hour)"
 		rows := s.shared(gpus, held)
 		return strings.Replace(rows, "y.7 / arraySum(z -> z.7, w)", "y.7", 1)
 	}

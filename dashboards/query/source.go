@@ -132,6 +132,12 @@ const (
 	noCode    = "4294967295"
 )
 
+// SitesOf plans what to ask for the sites where a tenant ever held something, one column: of others it is not told how far they are.
+func SitesOf(scope Scope) Statement {
+	r := reader{who: scope, args: newArgs()}
+	return Statement{SQL: "SELECT DISTINCT toString(site) FROM " + r.allocations(), Args: r.args.values}
+}
+
 // telemetry is what devices read in a stretch, from samples or rollups alike: site, node, device, run, epoch, held (the begin of the
 // holding that the row lies in; 0 for the operator), at (seconds since 1970), ft and lt (first and last instant, in microseconds, by the
 // clock of the energy counter or by the tick), and of each metric name_lo and name_hi: the least and the greatest value, NULL where it was not read.
@@ -271,21 +277,29 @@ func (r reader) sites(where ...string) string {
 	return item("id AS site, country, zone, operator, operator_country, pue_thousandths", "sites FINAL", append([]string{r.ofSites("id")}, where...)...)
 }
 
-// nodes, of a tenant those with a device that it held wholly.
+// nodes, of a tenant those that a device was on while it held it wholly.
 func (r reader) nodes(where ...string) string {
 	if !r.who.All {
-		where = append(where, "id IN (SELECT node FROM devices FINAL WHERE uuid IN (SELECT device FROM "+r.held()+"))")
+		where = append(where, "(site, id) IN (SELECT site, node FROM "+r.devices()+")")
 	}
 	return item("site, id AS node, rack, model, from_us, to_us", "node", where...)
 }
 
-// devices, of a tenant those that it held wholly.
+// devices, of a tenant those that it held wholly, from and to when it did: where a device is afterwards is another's.
 func (r reader) devices(where ...string) string {
+	const same = "site, node, uuid, parent_uuid, kind, model, serial, driver, vbios, gpu_index, slices, energy_source, limit_mw"
+	from := "device"
 	if !r.who.All {
-		where = append(where, "uuid IN (SELECT device FROM "+r.held()+")")
+		from = "(SELECT d.site AS site, " + same[len("site, "):] + ", greatest(d.from_us, h.s) AS from_us, " +
+			"multiIf(h.e = " + noEnd + ", d.to_us, d.to_us = 0, h.e, least(d.to_us, h.e)) AS to_us FROM " +
+			item(same+", from_us, to_us", "device", r.mine("uuid")) + " AS d INNER JOIN " + r.held() + " AS h ON h.site = d.site AND h.device = d.uuid)"
+		where = append(where, "(to_us = 0 OR to_us > from_us)")
 	}
-	return item("site, node, uuid AS device, parent_uuid AS parent, kind, model, serial, driver, vbios, gpu_index, slices, energy_source, limit_mw, from_us, to_us", "device", where...)
+	return item("site, node, uuid AS device, parent_uuid AS parent, kind, model, serial, driver, vbios, gpu_index, slices, energy_source, limit_mw, from_us, to_us", from, where...)
 }
+
+// noEnd is the end of what has none yet.
+const noEnd = "9223372036854775807"
 
 // models are the models of devices by uuid, without stays, which is cheaper.
 func (r reader) models(where ...string) string {
@@ -344,13 +358,23 @@ func (r reader) freshness() string {
 // migrations are the steps by which the tables were made.
 func (r reader) migrations() string { return item("version_id", "goose_db_version") }
 
-// placesOf are the nodes of devices, without stays.
-func (r reader) placesOf() string {
+// stays are since when devices have been on their nodes. They are joined to the last moment of what a tenant held, as what it may know of.
+func (r reader) stays() string {
 	where := "1"
 	if !r.who.All {
 		where = "uuid IN (SELECT device FROM allocations FINAL WHERE " + r.tenantOnly("tenant") + ")"
 	}
-	return item("uuid AS device, node", "devices FINAL", where)
+	return item("site, uuid AS device, node, from_us", "device", where)
+}
+
+// placed are allocations with the node that their device was on last.
+func (r reader) placed(where ...string) string {
+	columns := strings.Split("allocation, site, device, thousandths, start_us, end_us, tenant, project, workload, model_id, purpose, scheduler_ref", ", ")
+	for i, c := range columns {
+		columns[i] = "a." + c + " AS " + c
+	}
+	return "(SELECT " + strings.Join(columns, ", ") + ", d.node AS node FROM (SELECT *, if(end_us = 0, " + noEnd + ", end_us) - 1 AS seen FROM " + r.allocations(where...) +
+		") AS a ASOF LEFT JOIN " + r.stays() + " AS d ON d.site = a.site AND d.device = a.device AND a.seen >= d.from_us)"
 }
 
 // instances are the MIG instances, with their GPUs and slices.

@@ -62,10 +62,10 @@ func Choices(scope Scope, d Dimension, filters []Filter, match string, limit int
 		for _, f := range []Dimension{Site, DeviceID, Tenant, Project, Workload, ModelID, Purpose} {
 			conds = append(conds, s.key(f, bookColumns[f].column))
 		}
-		if s.filtered(Node) {
-			conds = append(conds, "device IN (SELECT device FROM "+s.placesOf()+" WHERE "+s.key(Node, "node")+")")
-		}
 		value, from = bookColumns[d].column, s.allocations(conds...)
+		if s.filtered(Node) {
+			from = item("*", s.placed(conds...), s.key(Node, "node"))
+		}
 	default:
 		value, from = "v", "(SELECT arrayJoin("+s.args.texts(fixed[d])+") AS v)"
 	}
