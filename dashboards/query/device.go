@@ -75,6 +75,23 @@ func (b *builder) finest() int {
 	return 1
 }
 
+// drawn is the span by which a question's grid is made.
+func (b *builder) drawn() Span {
+	if b.form == FormSeries {
+		return b.span
+	}
+	return b.span.whole()
+}
+
+// reads is what is read of a level, in seconds since 1970: of a series all slots, of a figure over the range from the bucket that it begins in.
+func (b *builder) reads(grid Grid, at int) (from, to int64) {
+	from = grid.from()
+	if b.form != FormSeries {
+		from = max(from, floor(b.span.From.Unix(), levels[at].width))
+	}
+	return from, max(ceil(b.span.To), from+1)
+}
+
 // deviceFilters are the conditions of a question's filters on rows of devices.
 func (s statement) deviceFilters() []string {
 	out := []string{s.key(Site, "site"), s.key(Node, "node"), s.key(DeviceID, "device")}
@@ -97,15 +114,9 @@ func (b *builder) device() error {
 
 func (b *builder) ofDevices(m reading) error {
 	s := b.begin()
-	step := b.span.step(time.Second)
-	if step < 10*time.Second && b.finest() > 0 {
-		step = b.span.step(10 * time.Second)
-	}
-	at, step := b.opt.Kept.reach(step, b.span.From, b.now, b.finest())
-	if step < time.Duration(levels[at].width)*time.Second {
-		step = b.span.step(time.Duration(levels[at].width) * time.Second)
-	}
-	grid := b.span.grid(step)
+	span := b.drawn()
+	at, step := b.opt.Kept.reach(span.step(time.Second), b.span.From, b.now, b.finest())
+	grid := span.grid(span.step(step))
 	if slices.Contains(b.grouping(), DeviceID) && b.scope.All && !b.filtered(DeviceID) { // a tenant's devices are not so many
 		s.top = s.largest(m)
 	}
@@ -170,10 +181,17 @@ func (s statement) kept(parts []string) string {
 
 // devicePoints are the points of what devices read.
 func (s statement) devicePoints(m reading, grid Grid, at int, keep []string) points {
-	from, to := grid.from(), grid.from()
-	to = max(ceil(s.span.To), to+1)
-	slot := func(seconds string) string { return grid.slot(s.args, seconds) }
-	inner, value := s.byDevice(m, slot, int64(grid.Step/time.Second), at, from, to, keep)
+	from, to := s.reads(grid, at)
+	step := int64(grid.Step / time.Second)
+	slot := func(seconds string) string {
+		slot := grid.slot(s.args, seconds)
+		if from > grid.from() { // what lies before is read for the first difference only
+			first := s.args.whole(from)
+			slot = "if(" + seconds + " < " + first + ", " + s.args.whole(from-step) + ", greatest(" + slot + ", " + first + "))"
+		}
+		return slot
+	}
+	inner, value := s.byDevice(m, slot, step, at, from, to, keep)
 	place, exprs := s.places()
 	cols, names := groups(exprs)
 	base := "(SELECT " + cols + ", slot, " + value.of + " AS v, " + value.weight + " AS w FROM " + inner + " AS read" + place + " GROUP BY " + names + ", slot)"

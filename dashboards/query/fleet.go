@@ -42,12 +42,10 @@ func (b *builder) fleet() error {
 	}
 	s := b.begin()
 	m := sumsOf[b.q.Metric]
-	at, step := b.opt.Kept.reach(b.span.step(10*time.Second), b.span.From, b.now, 1)
-	if step < time.Duration(levels[at].width)*time.Second {
-		step = time.Duration(levels[at].width) * time.Second
-	}
-	grid := b.span.grid(b.span.step(step))
-	from, to := grid.from(), max(ceil(b.span.To), grid.from()+1)
+	span := b.drawn()
+	at, step := b.opt.Kept.reach(span.step(10*time.Second), b.span.From, b.now, 1)
+	grid := span.grid(span.step(step))
+	from, to := b.reads(grid, at)
 	join, exprs := s.nodePlaces()
 	cols, names := groups(exprs)
 	inner, weight, value := "sum", "1.", ""

@@ -64,6 +64,12 @@ func (s Span) step(least time.Duration) time.Duration {
 	return time.Duration(n) * week
 }
 
+// whole is the span of a figure over all of it, which the width of a panel must not move.
+func (s Span) whole() Span {
+	s.MaxPoints, s.Interval = usualPoints, 0
+	return s
+}
+
 // slots is how many slots a range of that length can touch.
 func slots(length, step time.Duration) int { return int((length + step - 1) / step) }
 
@@ -110,7 +116,9 @@ func (g Grid) slot(a *args, seconds string) string {
 		width := a.whole(int64(g.Step / time.Second))
 		return "intDiv(" + seconds + ", " + width + ") * " + width
 	}
-	return "roundDown(toInt64(" + seconds + "), " + a.wholes(g.Starts) + ")"
+	// What lies before all bounds roundDown puts into the first: one more keeps it out of the range.
+	before := g.Starts[0] - int64(g.Step/time.Second)
+	return "roundDown(toInt64(" + seconds + "), " + a.wholes(append([]int64{before}, g.Starts...)) + ")"
 }
 
 func floor(t, step int64) int64 { return t - ((t%step)+step)%step }
