@@ -90,7 +90,7 @@ it('maps persons to tenants', async () => {
   expect(said.options.jsonData.identity).toEqual({
     source: 'grafana',
     grafanaURL: 'http://localhost:3000/',
-    map: [{ by: 'login', value: 'ada', tenant: 'fictional-bank' }],
+    map: [{ by: 'subject', value: 'ada', tenant: 'fictional-bank' }],
   });
 });
 

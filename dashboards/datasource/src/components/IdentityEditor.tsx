@@ -17,10 +17,10 @@ const SOURCES: Array<{ value: IdentitySource; label: string }> = [
 ];
 
 const WAYS: Array<{ value: MapBy; label: string; description: string }> = [
-  { value: 'login', label: 'Login', description: 'The name in Grafana' },
-  { value: 'email', label: 'E-mail', description: 'The whole address' },
+  { value: 'subject', label: 'Subject', description: 'user:<uid> in Grafana, “sub” at a provider: never changes' },
   { value: 'org', label: 'Organisation', description: 'Grafana’s number of it' },
-  { value: 'subject', label: 'Subject', description: 'The claim “sub” of the token' },
+  { value: 'email', label: 'E-mail', description: 'The whole address; counts only where it is verified' },
+  { value: 'login', label: 'Login', description: 'The name; counts only where its owner cannot change it' },
 ];
 
 type Name = 'grafanaURL' | 'issuer' | 'audience' | 'tenantClaim' | 'operatorClaim' | 'operatorValue';
@@ -98,7 +98,7 @@ export function IdentityEditor({ identity, disabled, onChange }: Props) {
                   width={30}
                   disabled={disabled}
                   value={line.value}
-                  placeholder={line.by === 'org' ? '2' : 'who'}
+                  placeholder={line.by === 'org' ? '2' : line.by === 'subject' ? 'user:…' : 'who'}
                   onChange={(event) => replace(at, { ...line, value: event.currentTarget.value })}
                 />
                 <Combobox
@@ -142,7 +142,7 @@ export function IdentityEditor({ identity, disabled, onChange }: Props) {
                 variant="secondary"
                 icon="plus"
                 disabled={disabled}
-                onClick={() => onChange({ ...identity, map: [...lines, { by: 'login', value: '', tenant: '' }] })}
+                onClick={() => onChange({ ...identity, map: [...lines, { by: 'subject', value: '', tenant: '' }] })}
               >
                 Add line
               </Button>
