@@ -175,7 +175,7 @@ func TestNoEdgeCoincidesWithASample(t *testing.T) {
 // embeddedClickHouse starts the engine alone on a data folder and waits until it answers.
 func embeddedClickHouse(t *testing.T, data string) *running {
 	t.Helper()
-	engine := wattledger(t, options{limit: 5 * time.Minute}, "embedded", "clickhouse", "--data", data, "--clickhouse-listen", "127.0.0.1:0")
+	engine := wattledger(t, options{limit: 10 * time.Minute}, "embedded", "clickhouse", "--data", data, "--clickhouse-listen", "127.0.0.1:0")
 	engine.until("it answers", time.Minute, func() bool { return count(data, "SELECT 1") == 1 })
 	return engine
 }
