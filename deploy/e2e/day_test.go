@@ -42,7 +42,7 @@ func (d day) args(t *testing.T, data, out string) []string {
 // once starts a demo that ends by itself.
 func (d day) once(t *testing.T, data, out string) *running {
 	t.Helper()
-	return wattledger(t, options{limit: 4 * time.Minute}, append(d.args(t, data, out), "--once", "--json")...)
+	return wattledger(t, options{limit: 8 * time.Minute}, append(d.args(t, data, out), "--once", "--json")...)
 }
 
 // result is the last line of a demo, by the names of design §10. Pointers tell what is 0 from what is not there.

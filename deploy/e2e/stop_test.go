@@ -48,7 +48,7 @@ func TestLive(t *testing.T) {
 	data, out := filepath.Join(dir, "data"), filepath.Join(dir, "out")
 	d := day{seed: 7, start: time.Now().UTC().Truncate(time.Hour).Add(-time.Hour), hours: 1}
 	end := d.start.Add(time.Hour)
-	r := wattledger(t, options{limit: 4 * time.Minute}, d.args(t, data, out)...)
+	r := wattledger(t, options{limit: 8 * time.Minute}, d.args(t, data, out)...)
 	live := fmt.Sprintf("SELECT count() FROM sample WHERE tick > fromUnixTimestamp64Micro(%d)", end.UnixMicro())
 	r.until("the day is accounted", 2*time.Minute, func() bool { return strings.Contains(r.out.String(), "Collecting live") })
 	documents(t, out)
