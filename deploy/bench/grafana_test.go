@@ -132,8 +132,7 @@ func (f *grafanaFigures) stand(t *testing.T) (*stack, halls) {
 		fmt.Printf("makes a month of %d GPUs under %s\n", f.Devices, s.data)
 		s.exec(t, "CREATE DATABASE wattledger")
 		s.tables(t)
-		cfg.ReadTimeout = 30 * time.Minute
-		h.fill(t, s, cfg)
+		h.fill(t, s)
 		f.Generated = time.Since(begun).Seconds()
 		if err := os.WriteFile(made, []byte(strconv.FormatInt(h.now, 10)), 0o600); err != nil {
 			t.Fatal(err)

@@ -3,18 +3,13 @@
 package bench
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/wattledger/wattledger/ingest/clickhouse"
-	"github.com/wattledger/wattledger/ingest/rollup"
-	"github.com/wattledger/wattledger/internal/chconn"
 	schema "github.com/wattledger/wattledger/schemas/clickhouse"
 	"github.com/wattledger/wattledger/schemas/record"
-	"github.com/wattledger/wattledger/schemas/unit"
 	"github.com/wattledger/wattledger/schemas/wire"
 )
 
@@ -25,7 +20,8 @@ import (
 // held by one of a hundred tenants for three days on end, one in ten by nobody, and a tenth of what is held is held idle.
 //
 // What is not made: entries and device-hours older than a day, cuts, and the bytes that entries are hashed by. The sums of the ledger are there for
-// the whole month, with the rows a closer would write; their amounts are made up. Sums of nodes are built by the roller's own statements.
+// the whole month, with the rows a closer would write; their amounts are made up. Sums of nodes are made from the rollups without a look at
+// the buckets before.
 type halls struct {
 	devices int
 	now     int64 // the present of the data, seconds since 1970
@@ -46,9 +42,11 @@ func (h halls) spoken() int64 { return h.now - 3*3600 - 600 } // when the messag
 func hallSite(n string) string {
 	return fmt.Sprintf("arrayElement(['east', 'north', 'west'], 1 + %s %% %d)", n, hallSites)
 }
+
 func hallNode(n string) string {
 	return fmt.Sprintf("concat('node-', leftPad(toString(%s), 5, '0'))", n)
 }
+
 func hallGPU(d string) string { return fmt.Sprintf("concat('GPU-', leftPad(toString(%s), 6, '0'))", d) }
 func hallRun(n string) string { return fmt.Sprintf("hex(sipHash128(%s))", n) }
 func hallModel(n string) string {
@@ -62,7 +60,7 @@ func hallTenant(n, b string) string {
 const hallInsert = " SETTINGS max_insert_threads = 2, min_insert_block_size_rows = 500000, min_insert_block_size_bytes = 400000000"
 
 // fill makes all of it.
-func (h halls) fill(t testing.TB, s *stack, cfg chconn.Config) {
+func (h halls) fill(t testing.TB, s *stack) {
 	t.Helper()
 	for _, part := range []struct {
 		what string
@@ -75,7 +73,7 @@ func (h halls) fill(t testing.TB, s *stack, cfg chconn.Config) {
 		{"samples", func() { h.samples(t, s) }},
 		{"messages", func() { h.messages(t, s) }},
 		{"ledger", func() { h.ledger(t, s) }},
-		{"node sums", func() { h.sums(t, cfg) }},
+		{"node sums", func() { h.sums(t, s) }},
 	} {
 		begun := time.Now()
 		part.make()
@@ -276,27 +274,28 @@ func literal(format string, args ...any) string {
 	return strings.ReplaceAll(fmt.Sprintf(format, args...), "%", "%%")
 }
 
-// sums builds those of nodes as ingest does.
-func (h halls) sums(t testing.TB, cfg chconn.Config) {
+// sums makes those of nodes from the rollups, by one short statement for each piece of time: panels read the rows that the roller would have
+// written but for what a bucket takes from the reading before it, and the roller, which looks for those, would take an hour.
+func (h halls) sums(t testing.TB, s *stack) {
 	t.Helper()
-	store := clickhouse.NewRollups(clickhouse.New(func() (chconn.Config, error) { return cfg, nil }, 1, nil))
+	grown := func(name string) string { return fmt.Sprintf("sum(toInt64(%[1]s_max - %[1]s_min))", name) }
+	counters := []string{"energy_mj", "sm_active_us", "tensor_active_us", "dram_active_us", "gr_engine_active_us", "power_violation_ns", "thermal_violation_ns", "ecc_sbe", "ecc_dbe", "pcie_replays", "ticks_expected", "ticks_read"}
+	var sums []string
+	for _, name := range counters {
+		sums = append(sums, grown(name))
+	}
 	from := map[string]int64{"node_10s": h.now - 7200, "node_1m": h.now - 86400, "node_1h": h.begin()}
-	for i, level := range rollup.Levels {
-		if !level.Sums {
-			continue
-		}
-		w := int64(level.Width) / 1_000_000
-		var touched []rollup.Touched
-		for n := range h.nodes() {
-			touched = append(touched, rollup.Touched{
-				Site: []string{"east", "north", "west"}[n%hallSites], Node: fmt.Sprintf("node-%05d", n),
-				First: unit.Micros(from[level.Name] / w * w * 1_000_000), Last: unit.Micros((h.now - 1) / w * w * 1_000_000),
-			})
-		}
-		for _, window := range rollup.Plan(level.Width, touched) {
-			if err := store.Build(context.Background(), i, window); err != nil {
-				t.Fatal(err)
-			}
+	for _, level := range schema.Sums {
+		const pieces = 12
+		begin := from[level.Table]
+		for i := range int64(pieces) {
+			first, last := begin+(h.now-begin)*i/pieces, begin+(h.now-begin)*(i+1)/pieces
+			s.exec(t, `INSERT INTO wattledger.%s (site, node, model, bucket, devices, power_mw, span_us, %s, nvlink_bytes, pcie_bytes, gpu_temp_c_max, memory_temp_c_max, fb_used_mib, power_limit_w, xids, received, known)
+				SELECT site, node, model, bucket, count(), sum(toInt64(round((power_w_min + power_w_max) * 500))), sum(toUnixTimestamp64Micro(last_tick) - toUnixTimestamp64Micro(first_tick)), %s,
+					%s + %s, %s + %s, max(gpu_temp_c_max), max(memory_temp_c_max), sum(fb_used_mib_max), sum(power_limit_w_max), countIf(xid > 0 AND xid < 4294967295), max(received), sum(ticks)
+				FROM wattledger.%s AS r INNER JOIN (SELECT uuid, any(model) AS model FROM wattledger.devices GROUP BY uuid) AS d ON d.uuid = r.device
+				WHERE bucket >= toDateTime(%d) AND bucket < toDateTime(%d) GROUP BY site, node, model, bucket`,
+				level.Table, strings.Join(counters, ", "), strings.Join(sums, ", "), grown("nvlink_tx_bytes"), grown("nvlink_rx_bytes"), grown("pcie_tx_bytes"), grown("pcie_rx_bytes"), level.Source, first, last)
 		}
 	}
 }
