@@ -9,6 +9,7 @@ package channel
 
 import (
 	"crypto/hmac"
+	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -18,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wattledger/wattledger/dashboards/query"
@@ -87,17 +89,25 @@ func (p Path) Query() query.Query {
 }
 
 // Sealer seals scopes.
-type Sealer struct{ key []byte }
+type Sealer struct{ key func() []byte }
+
+// guesses makes each guess at the secret take about a tenth of a second: whoever is handed a seal can try passwords on it in peace.
+const guesses = 300_000
 
 // NewSealer makes the sealer of a data source. Its key comes from a secret of the data source, so that several servers of Grafana, or one
 // after a restart, know each other's seals; where there is no secret it is made up.
 func NewSealer(uid, secret string) *Sealer {
+	work := guesses
 	if secret == "" {
-		secret = rand.Text()
+		secret, work = rand.Text(), 1
 	}
-	m := hmac.New(sha256.New, []byte(secret))
-	m.Write([]byte("wattledger live channels of data source " + uid))
-	return &Sealer{m.Sum(nil)}
+	return &Sealer{sync.OnceValue(func() []byte {
+		key, err := pbkdf2.Key(sha256.New, secret, []byte("wattledger live channels of data source "+uid), work, sha256.Size)
+		if err != nil {
+			panic(err) // of a length that is too long
+		}
+		return key
+	})}
 }
 
 const sealLength = 16
@@ -129,7 +139,7 @@ func (s *Sealer) Open(seal string) (query.Scope, bool) {
 }
 
 func (s *Sealer) sum(text []byte) []byte {
-	m := hmac.New(sha256.New, s.key)
+	m := hmac.New(sha256.New, s.key())
 	m.Write(text)
 	return m.Sum(nil)[:sealLength]
 }

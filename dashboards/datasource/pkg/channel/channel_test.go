@@ -1,6 +1,10 @@
 package channel_test
 
 import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"testing"
 	"time"
 
@@ -35,7 +39,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestSealsOpenToTheScopeTheyWereMadeOf(t *testing.T) {
-	s := channel.NewSealer("uid", "secret")
+	s, of := channel.NewSealer("uid", "secret"), channel.NewSealer("other", "secret")
 	rapid.Check(t, func(t *rapid.T) {
 		scope := query.Scope{All: true}
 		if rapid.Bool().Draw(t, "tenant") {
@@ -53,12 +57,21 @@ func TestSealsOpenToTheScopeTheyWereMadeOf(t *testing.T) {
 		if got, ok := s.Open(forged); ok {
 			t.Fatalf("a forged seal opens to %+v", got)
 		}
-		if got, ok := channel.NewSealer("other", "secret").Open(seal); ok {
+		if got, ok := of.Open(seal); ok {
 			t.Fatalf("another data source's seal opens to %+v", got)
 		}
 	})
 	if again := channel.NewSealer("uid", "secret"); again.Seal(query.Scope{All: true}) != s.Seal(query.Scope{All: true}) {
 		t.Error("a server after a restart does not know its seals")
+	}
+	mac := func(key []byte, text string) []byte {
+		m := hmac.New(sha256.New, key)
+		m.Write([]byte(text))
+		return m.Sum(nil)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(s.Seal(query.Scope{Tenant: "a"}))
+	if quick := mac(mac([]byte("secret"), "wattledger live channels of data source uid"), "ta"); err != nil || bytes.HasPrefix(raw, quick[:16]) {
+		t.Errorf("who holds a seal can try a million passwords a second on it: %v", err)
 	}
 	one, other := channel.NewSealer("uid", ""), channel.NewSealer("uid", "")
 	if one.Seal(query.Scope{All: true}) == other.Seal(query.Scope{All: true}) {
