@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/big"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -16,9 +17,13 @@ import (
 )
 
 // run asks a statement and makes frames of its rows.
-func (s *Store) run(ctx context.Context, st query.Statement) ([]query.Frame, error) {
-	var frames []query.Frame
-	err := s.rows(ctx, st.SQL, st.Args, st.Own, func(rows driver.Rows) (err error) {
+func (s *Store) run(ctx context.Context, st query.Statement) (frames []query.Frame, err error) {
+	defer func() {
+		if p := recover(); p != nil { // in a goroutine of its own, it would end the process that answers everybody
+			err = fmt.Errorf("a fault while the answer was read: %v at %s", p, strings.Join(strings.Fields(string(debug.Stack())), " "))
+		}
+	}()
+	err = s.rows(ctx, st.SQL, st.Args, st.Own, func(rows driver.Rows) (err error) {
 		switch {
 		case st.Own:
 			frames, err = s.own(rows, st.Result)

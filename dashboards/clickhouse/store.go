@@ -7,7 +7,6 @@ package clickhouse
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/wattledger/wattledger/dashboards/query"
 	schema "github.com/wattledger/wattledger/schemas/clickhouse"
@@ -126,10 +126,14 @@ func (s *Store) Query(ctx context.Context, scope query.Scope, q query.Query, spa
 		return nil, err
 	}
 	frames := make([][]query.Frame, len(plan.Statements))
-	if err := s.each(len(plan.Statements), func(i int) (err error) {
-		frames[i], err = s.run(ctx, plan.Statements[i])
-		return err
-	}); err != nil {
+	group, ctx := errgroup.WithContext(ctx) // the first that fails ends the others
+	for i, st := range plan.Statements {
+		group.Go(func() (err error) {
+			frames[i], err = s.run(ctx, st)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("ask for %s %s: %w", q.Kind, q.Metric, err)
 	}
 	var out []query.Frame
@@ -167,20 +171,6 @@ func (s *Store) holdings(ctx context.Context, scope query.Scope, span query.Span
 		return nil, nil //nolint:nilnil // the plan finds them itself
 	}
 	return h, nil
-}
-
-// each runs n tasks side by side and waits for all.
-func (s *Store) each(n int, do func(int) error) error {
-	if n == 1 {
-		return do(0)
-	}
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() { errs[i] = do(i) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
 
 // settings are those that every statement runs under. All of them are among those that a read-only user may be let change.
