@@ -35,6 +35,7 @@ func TestStore(t *testing.T) {
 	t.Run("values", l.values)
 	t.Run("health", l.health)
 	t.Run("sql", l.sql)
+	t.Run("others", l.others) // the last: it changes what is stored
 }
 
 func on(l *lake, t *testing.T) *lake {
