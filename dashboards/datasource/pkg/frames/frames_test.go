@@ -113,6 +113,13 @@ func TestEntriesLeadToHowTheyCameAbout(t *testing.T) {
 	if links := got[0].Fields[1].Config.Links; len(links) != 1 || links[0].URL != `/d/wattledger-ledger?var-tenant=${__data.fields["tenant"]}&${__url_time_range}` {
 		t.Errorf("links %+v", links)
 	}
+	// What a limit left out has no entries of its own name.
+	other := series(false, 1, 2)
+	other.Name, other.Columns[1].Labels = query.OtherName, map[string]string{"tenant": query.OtherName}
+	got = frames.Of([]query.Frame{other}, frames.Asked{Metric: metric(t, query.KindEnergy, "total"), Form: query.FormSeries, By: []query.Dimension{query.Tenant}})
+	if links := got[0].Fields[1].Config.Links; len(links) != 0 {
+		t.Errorf("the others' entries: %+v", links)
+	}
 }
 
 func TestAnnotations(t *testing.T) {

@@ -28,10 +28,15 @@ func link(out *data.Frame, f query.Frame, asked Asked) {
 		switch {
 		case c.Type == query.Text && asked.Metric.Kind != query.KindEvents && (c.Name == string(query.EntryID) || c.Name == "corrects"):
 			config.Links = append(config.Links, data.DataLink{Title: "How this entry came about", URL: address(asked.UID, "var-entry=${__value.raw}", "${__url_time_range}")})
-		case c.Type == query.Number && slices.Contains(booked, asked.Metric.Kind) && !c.Provisional && c.Labels["other"] == "":
+		case c.Type == query.Number && slices.Contains(booked, asked.Metric.Kind) && !c.Provisional && !others(c, asked):
 			config.Links = append(config.Links, data.DataLink{Title: "The entries behind it", URL: entries(c, f, asked)})
 		}
 	}
+}
+
+// others says that a series is the sum of what a limit left out, whose entries have no label in common.
+func others(c query.Column, asked Asked) bool {
+	return slices.ContainsFunc(asked.By, func(d query.Dimension) bool { return c.Labels[string(d)] == query.OtherName })
 }
 
 // entries is the address of the entries that a figure sums: those of its point's time, or of the whole range, and of its labels.
