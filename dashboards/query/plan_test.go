@@ -363,3 +363,19 @@ func TestCatalogue(t *testing.T) {
 		}
 	}
 }
+
+// Hours that have been open for longer than are estimated are not left out in silence.
+func TestHoursOpenForLongAreNamed(t *testing.T) {
+	q := query.Query{Kind: query.KindEnergy, Metric: "total"}
+	for closed, want := range map[time.Duration]bool{2 * time.Hour: false, 72 * time.Hour: true} {
+		st := state()
+		st.Sites["s1"] = query.SiteState{Batches: 7, ClosedUpTo: noon.Add(-closed)}
+		p, err := query.New(q, query.Scope{All: true}, span(96*time.Hour), st, opt)
+		if err != nil || len(p.Statements) != 2 {
+			t.Fatalf("%d statements, %v", len(p.Statements), err)
+		}
+		if got := strings.Contains(strings.Join(p.Statements[1].Result.Notices, " "), "48 hours"); got != want {
+			t.Errorf("closed up to %s ago: %q", closed, p.Statements[1].Result.Notices)
+		}
+	}
+}

@@ -132,6 +132,10 @@ func (b *builder) provisional() {
 	if !b.scope.All {
 		notices = []string{"provisional: hours that are not closed, of devices held wholly, from their counters and the last closed hour"}
 	}
+	oldest := to.Add(-mostOpen)
+	if oldest.After(b.span.From) && slices.ContainsFunc(sites, func(id string) bool { return b.state.Sites[id].ClosedUpTo.Before(oldest) }) {
+		notices = append(notices, fmt.Sprintf("hours that have been open for more than %.0f hours are left out", mostOpen.Hours()))
+	}
 	s.rank(p, Result{Provisional: true, Source: "rollups", Notices: notices}, grid)
 	st := &b.plan.Statements[len(b.plan.Statements)-1]
 	if st.Result.Series != nil {
