@@ -11,6 +11,7 @@ const (
 	maxSpan     = 3700 * day
 	mostPoints  = 11_000
 	usualPoints = 1_000
+	wholePoints = 100
 )
 
 // steps are the times that two points can be apart. Each is a multiple of the width of the level it is read from, and from a day on it
@@ -64,9 +65,10 @@ func (s Span) step(least time.Duration) time.Duration {
 	return time.Duration(n) * week
 }
 
-// whole is the span of a figure over all of it, which the width of a panel must not move.
+// whole is the span of a figure over all of it, which the width of a panel must not move. What is read then begins with the bucket that the
+// range begins in, which is before it by a hundredth of its length at most.
 func (s Span) whole() Span {
-	s.MaxPoints, s.Interval = usualPoints, 0
+	s.MaxPoints, s.Interval = wholePoints, 0
 	return s
 }
 
