@@ -92,12 +92,23 @@ func (b *builder) reads(grid Grid, at int) (from, to int64) {
 	return from, max(ceil(b.span.To), from+1)
 }
 
+// ofRacks is the condition that a row's node is in one of the racks asked for; empty where none are.
+func (s statement) ofRacks() string {
+	if !s.filtered(Rack) {
+		return ""
+	}
+	return "(site, node) IN (SELECT site, node FROM " + s.racks(s.in(Rack, "rack")) + ")"
+}
+
+// withRacks joins the racks of nodes to rows that have site and node.
+func (s statement) withRacks() string {
+	return " LEFT ANY JOIN (SELECT site AS r_site, node AS r_node, rack FROM " + s.racks() + ") AS places ON r_site = site AND r_node = node"
+}
+
 // deviceFilters are the conditions of a question's filters on rows of devices.
 func (s statement) deviceFilters() []string {
 	out := []string{s.key(Site, "site"), s.key(Node, "node"), s.key(DeviceID, "device")}
-	if s.filtered(Rack) {
-		out = append(out, "(site, node) IN (SELECT site, node FROM "+s.racks(s.in(Rack, "rack"))+")")
-	}
+	out = append(out, s.ofRacks())
 	if s.filtered(Model) {
 		out = append(out, "device IN (SELECT device FROM "+s.models()+" WHERE "+s.in(Model, "model")+")")
 	}
@@ -258,7 +269,7 @@ func (s statement) places() (join string, exprs []string) {
 	for _, d := range s.grouping() {
 		switch d {
 		case Rack:
-			join += " LEFT ANY JOIN (SELECT site AS r_site, node AS r_node, rack FROM " + s.racks() + ") AS places ON r_site = site AND r_node = node"
+			join += s.withRacks()
 			exprs = append(exprs, "rack")
 		case Model:
 			join += " LEFT ANY JOIN (SELECT device AS m_device, model AS m_model FROM " + s.models() + ") AS kinds ON m_device = device"

@@ -107,18 +107,14 @@ func (s statement) nodeFilters(sums bool) []string {
 	if !sums {
 		return s.deviceFilters()
 	}
-	out := []string{s.key(Site, "site"), s.key(Node, "node"), s.key(Model, "model")}
-	if s.filtered(Rack) {
-		out = append(out, "(site, node) IN (SELECT site, node FROM "+s.racks(s.in(Rack, "rack"))+")")
-	}
-	return out
+	return []string{s.key(Site, "site"), s.key(Node, "node"), s.key(Model, "model"), s.ofRacks()}
 }
 
 // nodePlaces joins the racks of nodes, and gives the expressions to group by.
 func (s statement) nodePlaces() (join string, exprs []string) {
 	for _, d := range s.grouping() {
 		if d == Rack {
-			join = " LEFT ANY JOIN (SELECT site AS r_site, node AS r_node, rack FROM " + s.racks() + ") AS places ON r_site = site AND r_node = node"
+			join = s.withRacks()
 			exprs = append(exprs, "rack")
 			continue
 		}

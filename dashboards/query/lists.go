@@ -314,10 +314,7 @@ func (b *builder) quality() error {
 	if f.den != "" {
 		value = ratio(sum(f.num), sum(f.den))
 	}
-	conds := []string{s.hours(), "kind IN ('gpu', 'cpu', 'mig')", s.key(Site, "site"), s.key(Node, "node"), s.in(Model, "model"), s.key(DeviceID, "device")}
-	if s.filtered(Rack) {
-		conds = append(conds, "(site, node) IN (SELECT site, node FROM "+s.racks(s.in(Rack, "rack"))+")")
-	}
+	conds := []string{s.hours(), "kind IN ('gpu', 'cpu', 'mig')", s.key(Site, "site"), s.key(Node, "node"), s.in(Model, "model"), s.key(DeviceID, "device"), s.ofRacks()}
 	single := !b.scope.All || b.filtered(DeviceID)
 	join := ""
 	var exprs []string
@@ -327,7 +324,7 @@ func (b *builder) quality() error {
 			single = true
 			exprs = append(exprs, "device")
 		case Rack:
-			join = " LEFT ANY JOIN (SELECT site AS r_site, node AS r_node, rack FROM " + s.racks() + ") AS places ON r_site = site AND r_node = node"
+			join = s.withRacks()
 			exprs = append(exprs, "rack")
 		default:
 			exprs = append(exprs, string(d))
@@ -355,10 +352,7 @@ func (b *builder) quality() error {
 
 func (b *builder) qualityLines() error {
 	s := b.begin()
-	conds := []string{s.hours(), "notEmpty(flags)", s.key(Site, "site"), s.key(Node, "node"), s.in(Model, "model"), s.key(DeviceID, "device")}
-	if s.filtered(Rack) {
-		conds = append(conds, "(site, node) IN (SELECT site, node FROM "+s.racks(s.in(Rack, "rack"))+")")
-	}
+	conds := []string{s.hours(), "notEmpty(flags)", s.key(Site, "site"), s.key(Node, "node"), s.in(Model, "model"), s.key(DeviceID, "device"), s.ofRacks()}
 	s.table("toDateTime64(hour, 0, 'UTC'), site, node, device, kind, model, arrayStringConcat(flags, ', '), if(present_us > 0, covered_us / present_us, NULL), ticks_expected - ticks_read, "+
 		"counter_mj / "+mjPerWh+", estimated_mj / "+mjPerWh+", interpolated_mj / "+mjPerWh+", resets, clock_steps",
 		s.deviceHours("*", conds...), "hour DESC, site, node, device",

@@ -270,11 +270,7 @@ func (b *builder) nodeInventory() error {
 
 // devicePlaces are the conditions of filters on devices of the inventory.
 func (s statement) devicePlaces() []string {
-	out := []string{s.key(Site, "site"), s.key(Node, "node"), s.key(DeviceID, "uuid"), s.in(Model, "model")}
-	if s.filtered(Rack) {
-		out = append(out, "(site, node) IN (SELECT site, node FROM "+s.racks(s.in(Rack, "rack"))+")")
-	}
-	return out
+	return []string{s.key(Site, "site"), s.key(Node, "node"), s.key(DeviceID, "uuid"), s.in(Model, "model"), s.ofRacks()}
 }
 
 func (b *builder) deviceInventory() error {
