@@ -156,7 +156,7 @@ func (s statement) counterDiffs(m reading, slot func(seconds string) string, ste
 	}
 	counters := append(slices.Clone(m.num), m.den...)
 	var parts []string
-	for _, seg := range s.state.segments(at, from-lookback(at), to) {
+	for _, seg := range s.state.segments("", at, from-lookback(at), to) {
 		columns := "site, node, device, run, epoch, held, " + slot("at") + " AS slot, assumeNotNull(min(ft)) AS first, assumeNotNull(max(lt)) AS last, " +
 			"assumeNotNull(min(" + plus("_lo", m.num) + ")) AS n_lo, assumeNotNull(max(" + plus("_hi", m.num) + ")) AS n_hi"
 		known := "isNotNull(" + plus("_lo", m.num) + ") AND isNotNull(ft)"
@@ -244,7 +244,7 @@ func (s statement) byDevice(m reading, slot func(string) string, step int64, at 
 		read = "toNullable(1)"
 	}
 	var parts []string
-	for _, seg := range s.state.segments(at, from, to) {
+	for _, seg := range s.state.segments("", at, from, to) {
 		condition := ""
 		if name != "" {
 			condition = " WHERE isNotNull(" + name + "_hi)"
@@ -292,7 +292,7 @@ func (s statement) largest(m reading) string {
 	from, to := s.span.From.Unix(), ceil(s.span.To)
 	var parts []string
 	filters := s.deviceFilters()
-	segs := s.state.segments(at, floor(from, levels[at].width), to)
+	segs := s.state.segments("", at, floor(from, levels[at].width), to)
 	if len(segs) > 1 && segs[0].to-segs[0].from >= (to-from)/2 {
 		segs = segs[:1] // who comes first in most of the range comes first
 	}

@@ -43,9 +43,11 @@ func (b *builder) fleet() error {
 	s := b.begin()
 	m := sumsOf[b.q.Metric]
 	span := b.drawn()
+	if b.form != FormSeries {
+		span.MaxPoints = fewPoints
+	}
 	at, step := b.opt.Kept.reach(span.step(10*time.Second), b.span.From, b.now, 1)
 	grid := span.grid(span.step(step))
-	from, to := b.reads(grid, at)
 	join, exprs := s.nodePlaces()
 	cols, names := groups(exprs)
 	inner, weight, value := "sum", "1.", ""
@@ -60,22 +62,29 @@ func (b *builder) fleet() error {
 		value = m.scale + " * toFloat64(sum(a))"
 	}
 	var parts []string
-	for _, seg := range b.state.segments(at, from, to) {
+	var notices []string
+	for _, seg := range b.sums(grid, at) {
 		columns, item, w := "toNullable(toFloat64("+inner+"(a))) AS a, toNullable(toFloat64(sum(b))) AS b", "", strconv.FormatInt(max(levels[seg.level].width, 10), 10)
 		if seg.level > 0 {
 			list := "site, node, toInt64(toUnixTimestamp(bucket)) AS at, model, toFloat64(" + m.a + ") AS a, toFloat64(" + orOne(m.b) + ") AS b"
 			item = s.nodeSums(seg, list, s.nodeFilters(true)...)
+		} else if late := s.tooMany(seg); late != "" && len(parts) > 0 {
+			notices = append(notices, late)
+			continue
 		} else {
 			item = s.recent(m, seg)
 		}
-		parts = append(parts, "SELECT "+cols+", at, "+w+" AS w, "+columns+
-			" FROM "+item+" AS sums"+join+" GROUP BY "+names+", at")
+		part := "SELECT " + cols + ", at, " + w + " AS w, " + columns + " FROM " + item + " AS sums" + join + " GROUP BY " + names + ", at"
+		if !m.mean { // what is added up, or the greatest, is so in any order
+			part = "SELECT " + cols + ", at, " + w + " AS w, toNullable(toFloat64(a)) AS a, toNullable(toFloat64(b)) AS b FROM " + item + " AS sums" + join
+		}
+		parts = append(parts, part)
 	}
 	rows := "(SELECT " + names + ", at, a, b, " + weight + " AS w FROM (" + strings.Join(parts, " UNION ALL ") + "))"
 	p := points{names: names}
 	p.item = "(SELECT " + names + ", " + grid.slot(s.args, "at") + " AS slot, " + value + " AS v FROM " + rows + " GROUP BY " + names + ", slot)"
 	p.total = "(SELECT " + names + ", " + value + " AS v FROM " + rows + " GROUP BY " + names + ")"
-	s.rank(p, Result{Source: "node_" + levels[at].name}, grid)
+	s.rank(p, Result{Source: "node_" + levels[at].name, Notices: notices}, grid)
 	return nil
 }
 
@@ -84,6 +93,35 @@ func orOne(expr string) string {
 		return "toInt64(1)"
 	}
 	return expr
+}
+
+// fewPoints is how finely a figure over a range is put together, but for its ends.
+const fewPoints = 24
+
+// sums are the stretches that a fleet's question reads. A figure over a range begins with it, to the bucket of the next finer level.
+func (b *builder) sums(grid Grid, at int) []segment {
+	from, to := b.reads(grid, at)
+	if b.form == FormSeries || at < 2 {
+		return b.state.segments("node_", at, from, to)
+	}
+	from = max(grid.from(), floor(b.span.From.Unix(), levels[at-1].width))
+	whole := min(floor(from+levels[at].width-1, levels[at].width), to)
+	return append(b.state.segments("node_", at-1, from, whole), b.state.segments("node_", at, whole, to)...)
+}
+
+// mostRecent is how many rows of samples a panel of a fleet reads at most for what no sum holds yet.
+const mostRecent = 100_000
+
+// tooMany says that the samples of a stretch are more than a panel can add up in time: those of a large fleet wait for their sums.
+func (s statement) tooMany(seg segment) string {
+	devices := int64(s.state.Devices)
+	if n := len(s.values(Node)); n > 0 { // a node has 8 GPUs as a rule, and 72 have been built
+		devices = min(devices, int64(n)*72)
+	}
+	if devices*(seg.to-seg.from) <= mostRecent {
+		return ""
+	}
+	return "the newest " + (time.Duration(seg.to-seg.from) * time.Second).String() + " are not drawn: they are summed by node within a minute"
 }
 
 // recent are rows as of sums, from samples: what no sum holds yet.

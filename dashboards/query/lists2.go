@@ -197,7 +197,7 @@ func (s statement) events() string {
 	deviceOnly, nodeOnly := s.filtered(DeviceID), s.filtered(Node) || s.filtered(DeviceID)
 	if wanted("xid") {
 		at, _ := s.opt.Kept.reach(max(s.span.To.Sub(s.span.From)/time.Duration(1000), time.Second), s.span.From, s.now, s.finest())
-		for _, seg := range s.state.segments(at, floor(s.span.From.Unix(), levels[at].width), ceil(s.span.To)) {
+		for _, seg := range s.state.segments("", at, floor(s.span.From.Unix(), levels[at].width), ceil(s.span.To)) {
 			parts = append(parts, "SELECT ft AS at, toInt64(lt) AS till, 'xid' AS event, toString(site) AS site, toString(node) AS node, toString(device) AS device, '' AS tenant, 'XID ' || toString(xid_hi) AS text, '' AS entry FROM "+
 				s.telemetry(seg, false, nil, nil, []string{"xid"}, append(places, "xid != 0 AND xid != "+noCode)...)+" WHERE xid_hi > 0 AND ft >= "+lo+" AND ft < "+hi)
 		}

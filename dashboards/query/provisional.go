@@ -79,6 +79,12 @@ func (b *builder) provisional() {
 		}
 	}
 	s := b.begin()
+	// Of a large fleet the newest samples wait until they are rolled up.
+	if st, ok := b.state.Levels[levels[1].name]; ok && st.Complete.Before(to) && s.tooMany(segment{0, st.Complete.Unix(), to.Unix()}) != "" {
+		if to = st.Complete; !from.Before(to) {
+			return
+		}
+	}
 	names, ends := s.args.texts(sites), s.args.wholes(closed)
 	var list []int64
 	for h := from.Unix(); h < to.Unix(); h += 3600 {
@@ -86,16 +92,17 @@ func (b *builder) provisional() {
 	}
 	hours, end := s.args.wholes(list), s.args.whole(to.Unix())
 	after := "hour >= transform(toString(site), " + names + ", " + ends + ", toInt64(4102444800))"
-	held := s.holders(hours, end, from, to)
 	rows := ""
 	if e.byTime {
-		rows = s.timeRows(held, hours, end, from, to)
+		rows = s.timeRows(s.holders(hours, end, from, to), hours, end, from, to)
+	} else if sums := s.ofNobody(from, to); sums != "" {
+		rows = sums
 	} else {
 		slot := func(seconds string) string { return "intDiv(" + seconds + ", 3600) * 3600" }
 		m := readingsOf["power"]
 		energy := "(SELECT site, node, device, slot AS hour, toFloat64(sum(d)) AS amount FROM " +
 			s.counterDiffs(m, slot, 3600, 2, from.Unix(), ceil(to), []string{s.key(Site, "site"), s.key(Node, "node")}) + " GROUP BY site, node, device, hour)"
-		rows = s.shared(energy, held)
+		rows = s.shared(energy, s.holders(hours, end, from, to))
 	}
 	var conds []string
 	conds = append(conds, after)
@@ -147,6 +154,29 @@ func (b *builder) notice(text string) {
 	for i := range b.plan.Statements {
 		b.plan.Statements[i].Result.Notices = append(b.plan.Statements[i].Result.Notices, text)
 	}
+}
+
+// ofNobody is what the GPUs of each node took, from the sums of nodes, where nothing is asked about who held them; else empty.
+func (s statement) ofNobody(from, to time.Time) string {
+	if !s.scope.All {
+		return ""
+	}
+	for d := range bookColumns {
+		if d != Site && d != Node && d != Model && (slices.Contains(s.grouping(), d) || s.filtered(d)) {
+			return ""
+		}
+	}
+	var parts []string
+	for _, seg := range s.state.segments("node_", 2, from.Unix(), ceil(to)) {
+		if seg.level == 0 && seg.to-seg.from < levels[1].width {
+			continue // the begin of a bucket
+		}
+		if seg.level == 0 {
+			return "" // a small fleet, or sums that are not built
+		}
+		parts = append(parts, s.nodeSums(seg, "site, node, model, intDiv(toInt64(toUnixTimestamp(bucket)), 3600) * 3600 AS hour, toFloat64(energy_mj) AS amount", s.key(Site, "site"), s.key(Node, "node"), s.key(Model, "model")))
+	}
+	return "(" + strings.Join(parts, " UNION ALL ") + ")"
 }
 
 // holders is a FROM item: who held which GPU in which hour: site, device, hour, and an array of who and the share of the hour's time and of

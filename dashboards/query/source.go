@@ -301,6 +301,9 @@ func (r reader) devices(where ...string) string {
 // noEnd is the end of what has none yet.
 const noEnd = "9223372036854775807"
 
+// stock are the rows of the inventory, of which the operator alone may know how many there are.
+func (r reader) stock() string { return item("uuid", "devices", r.operator()) }
+
 // models are the models of devices by uuid, without stays, which is cheaper.
 func (r reader) models(where ...string) string {
 	if !r.who.All {

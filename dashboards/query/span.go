@@ -174,11 +174,12 @@ type segment struct {
 	from, to int64
 }
 
-// segments cover [from, to) by the level as far as it is complete, and what is later by finer ones.
-func (s State) segments(at int, from, to int64) []segment {
+// segments cover [from, to) by the level as far as it is complete, and what is later by finer ones. of is what the names of the levels begin
+// with: nothing for those of devices, node_ for the sums of nodes.
+func (s State) segments(of string, at int, from, to int64) []segment {
 	var out []segment
 	for l := at; l > 0 && from < to; l-- {
-		st, ok := s.Levels[levels[l].name]
+		st, ok := s.Levels[of+levels[l].name]
 		if !ok {
 			continue
 		}

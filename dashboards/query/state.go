@@ -8,9 +8,11 @@ type State struct {
 	At time.Time
 	// Newest is the latest tick of a message stored; zero where there is none.
 	Newest time.Time
+	// Devices is how many the inventory knows, whatever became of them.
+	Devices uint64
 	// Sites by id.
 	Sites map[string]SiteState
-	// Levels by name: 10s, 1m, 1h. One that is missing has no row.
+	// Levels by name: 10s, 1m, 1h, and node_10s, … of the sums of nodes. One that is missing has no row.
 	Levels map[string]LevelState
 	// Held is what a tenant who asks held, where that is known: see HoldingsOf.
 	Held *Holdings

@@ -20,8 +20,19 @@ type StateStatement struct {
 // StateStatements read all of a State. They are asked for nobody: what they tell is how far things are, never of whom.
 func StateStatements() []StateStatement {
 	every := func() reader { return reader{who: Scope{All: true}, args: newArgs()} }
-	seals, ticks, levels := every(), every(), every()
+	seals, ticks, levels, stock := every(), every(), every(), every()
 	return []StateStatement{
+		{
+			"SELECT count() FROM " + stock.stock(), stock.args.values,
+			func(rows Row, st *State) error {
+				for rows.Next() {
+					if err := rows.Scan(&st.Devices); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+		},
 		{
 			"SELECT site, toUInt64(count()), toInt64(toUnixTimestamp(maxIf(hour, closing != 'adjustment'))) FROM " + seals.seals() + " GROUP BY site", seals.args.values,
 			func(rows Row, st *State) error {

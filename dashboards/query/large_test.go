@@ -1,0 +1,64 @@
+package query_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wattledger/wattledger/dashboards/query"
+)
+
+// What no sum of a node holds yet is read from samples where they are few; a large fleet's wait, and the panel says so.
+func TestTheNewestOfALargeFleet(t *testing.T) {
+	all := query.Scope{All: true}
+	f := func(devices uint64, q query.Query, s query.Span, want string, notice bool) {
+		t.Helper()
+		st := state()
+		st.Devices = devices
+		for name, level := range state().Levels {
+			st.Levels["node_"+name] = level
+		}
+		plan, err := query.New(q, all, s, st, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := plan.Statements[len(plan.Statements)-1]
+		if got := strings.Contains(last.SQL, "FROM sample "); got != (want == "sample") {
+			t.Errorf("%d devices, %s %s: samples are read: %v", devices, q.Kind, q.Metric, got)
+		}
+		if got := strings.Contains(strings.Join(last.Result.Notices, " "), "not drawn"); got != notice {
+			t.Errorf("%d devices, %s %s: notices %q", devices, q.Kind, q.Metric, last.Result.Notices)
+		}
+	}
+	power := query.Query{Kind: query.KindFleet, Metric: "power"}
+	one := query.Query{Kind: query.KindFleet, Metric: "power", Filters: []query.Filter{{Dimension: query.Node, Values: []string{"n1"}}}}
+	f(144, power, span(time.Hour), "sample", false)
+	f(18000, power, span(time.Hour), "sums", true)
+	f(18000, one, span(time.Hour), "sample", false)
+	f(18000, power, query.Span{From: noon.Add(-6 * time.Hour), To: noon.Add(-5 * time.Hour)}, "sums", false)
+
+	carbon := query.Query{Kind: query.KindCarbon, Metric: "location"}
+	f(144, carbon, span(6*time.Hour), "sample", false)
+	f(18000, carbon, span(6*time.Hour), "sums", false)
+}
+
+// A figure over a long range is read from a coarse level, and its begin from a finer one.
+func TestAFigureBeginsWithItsRange(t *testing.T) {
+	st := state()
+	for name, level := range state().Levels {
+		st.Levels["node_"+name] = level
+	}
+	s := query.Span{From: noon.Add(-24*time.Hour - 20*time.Minute), To: noon.Add(-2 * time.Hour), MaxPoints: 100}
+	plan, err := query.New(query.Query{Kind: query.KindFleet, Metric: "ecc_sbe", Form: query.FormTotal}, query.Scope{All: true}, s, st, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fine, coarse := false, false
+	for _, v := range plan.Statements[0].Args {
+		fine = fine || v == s.From.Unix()
+		coarse = coarse || v == noon.Add(-24*time.Hour).Unix()
+	}
+	if sql := plan.Statements[0].SQL; !fine || !coarse || !strings.Contains(sql, "node_sum_1m") || !strings.Contains(sql, "node_sum_1h") {
+		t.Errorf("reads %s with %v", sql, plan.Statements[0].Args)
+	}
+}
