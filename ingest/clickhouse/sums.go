@@ -49,6 +49,7 @@ func sumOf(level int) sumLevel {
 
 // before and after are where the near readings of a window begin and end.
 func (l sumLevel) before(w rollup.Window) unit.Micros { return w.From - mod(w.From, l.step) - l.near }
+
 func (l sumLevel) after(w rollup.Window) unit.Micros {
 	return w.To + mod(-w.To, l.step) + l.near
 }

@@ -87,8 +87,12 @@ const Samples = -1
 
 // Levels are built from the first on. The finest sums look for the last readings before a gap among minutes.
 var Levels = []Level{
-	{"10s", 10 * unit.Second, Samples, false}, {"1m", 60 * unit.Second, 0, false}, {"1h", unit.Hour, 1, false},
-	{"node_10s", 10 * unit.Second, 1, true}, {"node_1m", 60 * unit.Second, 1, true}, {"node_1h", unit.Hour, 2, true},
+	{"10s", 10 * unit.Second, Samples, false},
+	{"1m", 60 * unit.Second, 0, false},
+	{"1h", unit.Hour, 1, false},
+	{"node_10s", 10 * unit.Second, 1, true},
+	{"node_1m", 60 * unit.Second, 1, true},
+	{"node_1h", unit.Hour, 2, true},
 }
 
 // Roller brings rollups up to date. One pass runs at a time.
