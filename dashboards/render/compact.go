@@ -32,7 +32,7 @@ func Compact(picture []byte) ([]byte, error) {
 	}
 	index := map[color.RGBA]uint8{}
 	for _, c := range colors {
-		index[c] = uint8(palette.Index(c)) //nolint:gosec // a palette has 256 at most
+		index[c] = uint8(palette.Index(c))
 	}
 	to := image.NewPaletted(bounds, palette)
 	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {

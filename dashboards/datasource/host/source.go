@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/grafana/grafana-plugin-sdk-go/config"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 	"github.com/grafana/grafana-plugin-sdk-go/genproto/pluginv2"
 )
@@ -48,11 +49,11 @@ func (p *Plugin) Source(s Settings) (Source, error) {
 		updated = time.Unix(1_700_000_000, 0)
 	}
 	return Source{plugin: p, context: backend.PluginContext{
-		OrgID: 1, PluginID: PluginID, PluginVersion: "test", Namespace: "default",
+		PluginID: PluginID, PluginVersion: "test", Namespace: "default",
 		DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{
 			ID: 1, UID: s.UID, Type: PluginID, Name: s.Name, URL: s.URL, JSONData: body, DecryptedSecureJSONData: s.Secure, Updated: updated,
 		},
-		GrafanaConfig: backend.NewGrafanaCfg(s.Grafana),
+		GrafanaConfig: config.NewGrafanaCfg(s.Grafana),
 	}}, nil
 }
 
