@@ -49,6 +49,7 @@ func (p *Plugin) Source(s Settings) (Source, error) {
 		updated = time.Unix(1_700_000_000, 0)
 	}
 	return Source{plugin: p, context: backend.PluginContext{
+		OrgID:    1, //nolint:staticcheck // Grafana still sends it, and the audience of its token names it
 		PluginID: PluginID, PluginVersion: "test", Namespace: "default",
 		DataSourceInstanceSettings: &backend.DataSourceInstanceSettings{
 			ID: 1, UID: s.UID, Type: PluginID, Name: s.Name, URL: s.URL, JSONData: body, DecryptedSecureJSONData: s.Secure, Updated: updated,
