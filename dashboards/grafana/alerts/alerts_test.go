@@ -292,3 +292,14 @@ func TestEveryAlertHasCases(t *testing.T) {
 		t.Errorf("there are cases of %s, which is no alert", a)
 	}
 }
+
+// promtool evaluates groups at the same instant in no order but the one that cases name.
+func TestEveryGroupHasItsPlace(t *testing.T) {
+	var names []string
+	for _, g := range rules(t).Groups {
+		names = append(names, g.Name)
+	}
+	if !slices.Equal(names, order) {
+		t.Errorf("groups are evaluated in the order %v, the rules have %v", order, names)
+	}
+}
