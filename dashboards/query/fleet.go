@@ -68,7 +68,7 @@ func (b *builder) fleet() error {
 		if seg.level > 0 {
 			list := "site, node, toInt64(toUnixTimestamp(bucket)) AS at, model, toFloat64(" + m.a + ") AS a, toFloat64(" + orOne(m.b) + ") AS b"
 			item = s.nodeSums(seg, list, s.nodeFilters(true)...)
-		} else if late := s.tooMany(seg); late != "" && len(parts) > 0 {
+		} else if late := s.tooMany(seg); late != "" {
 			notices = append(notices, late)
 			continue
 		} else {
@@ -79,6 +79,12 @@ func (b *builder) fleet() error {
 			part = "SELECT " + cols + ", at, " + w + " AS w, toNullable(toFloat64(a)) AS a, toNullable(toFloat64(b)) AS b FROM " + item + " AS sums" + join
 		}
 		parts = append(parts, part)
+	}
+	if len(parts) == 0 { // how far the sums are is not known: what there is of them is better than all samples
+		list := "site, node, toInt64(toUnixTimestamp(bucket)) AS at, model, toFloat64(" + m.a + ") AS a, toFloat64(" + orOne(m.b) + ") AS b"
+		from, to := b.reads(grid, at)
+		parts = append(parts, "SELECT "+cols+", at, "+strconv.FormatInt(levels[at].width, 10)+" AS w, toNullable(toFloat64("+inner+"(a))) AS a, toNullable(toFloat64(sum(b))) AS b FROM "+
+			s.nodeSums(segment{at, from, to}, list, s.nodeFilters(true)...)+" AS sums"+join+" GROUP BY "+names+", at")
 	}
 	rows := "(SELECT " + names + ", at, a, b, " + weight + " AS w FROM (" + strings.Join(parts, " UNION ALL ") + "))"
 	p := points{names: names}

@@ -42,6 +42,19 @@ func TestTheNewestOfALargeFleet(t *testing.T) {
 	f(18000, carbon, span(6*time.Hour), "sums", false)
 }
 
+// Where it is not known how far the sums are, a large fleet is still not read sample by sample.
+func TestALargeFleetWithoutProgress(t *testing.T) {
+	st := state()
+	st.Devices, st.Levels = 18000, nil
+	plan, err := query.New(query.Query{Kind: query.KindFleet, Metric: "power"}, query.Scope{All: true}, span(time.Hour), st, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := plan.Statements[0]; strings.Contains(got.SQL, "FROM sample ") || !strings.Contains(got.SQL, "node_sum_") || len(got.Result.Notices) == 0 {
+		t.Errorf("reads %s, and says %q", got.SQL, got.Result.Notices)
+	}
+}
+
 // A figure over a long range is read from a coarse level, and its begin from a finer one.
 func TestAFigureBeginsWithItsRange(t *testing.T) {
 	st := state()

@@ -433,7 +433,6 @@ func (f *grafanaFigures) warm(t *testing.T, s *stack, h halls, p *host.Plugin, b
 // rewind takes back what levels hold to half a minute before a second.
 func (h halls) rewind(t *testing.T, s *stack, at int64) {
 	t.Helper()
-	s.exec(t, "TRUNCATE TABLE wattledger.rollup_progress")
 	h.passed(t, s, at-30)
 }
 
