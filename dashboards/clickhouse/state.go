@@ -12,15 +12,28 @@ import (
 	"github.com/wattledger/wattledger/dashboards/query"
 )
 
-// recent is the state as it was known a few seconds ago at most.
+// recent is the state as it was known a few seconds ago at most. Of many questions that find it older, one asks.
 func (s *Store) recent(ctx context.Context) (query.State, error) {
-	s.mu.Lock()
-	st := s.state
-	s.mu.Unlock()
-	if now := s.opt.Now(); !st.At.IsZero() && now.Sub(st.At) < s.opt.StateFor && !now.Before(st.At) {
+	if st, ok := s.fresh(); ok {
+		return st, nil
+	}
+	select {
+	case s.asking <- struct{}{}:
+		defer func() { <-s.asking }()
+	case <-ctx.Done():
+		return query.State{}, ctx.Err()
+	}
+	if st, ok := s.fresh(); ok { // asked while this one waited
 		return st, nil
 	}
 	return s.State(ctx)
+}
+
+func (s *Store) fresh() (query.State, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	age := s.opt.Now().Sub(s.state.At)
+	return s.state, !s.state.At.IsZero() && age >= 0 && age < s.opt.StateFor
 }
 
 // State is how far the ledger and the rollups are: what lies before does not move until a batch is added or late data come.

@@ -58,6 +58,8 @@ func DefaultOptions() Options {
 type Store struct {
 	conn driver.Conn
 	opt  Options
+	// asking holds one place, for who asks how far things are.
+	asking chan struct{}
 
 	mu    sync.Mutex // guards all below
 	state query.State
@@ -90,7 +92,7 @@ func New(conn driver.Conn, opt Options) *Store {
 	if opt.Now == nil {
 		opt.Now = def.Now
 	}
-	return &Store{conn: conn, opt: opt, sites: map[string][]string{}}
+	return &Store{conn: conn, opt: opt, asking: make(chan struct{}, 1), sites: map[string][]string{}}
 }
 
 func (s *Store) options() query.Options {

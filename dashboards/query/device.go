@@ -143,10 +143,10 @@ func (b *builder) ofDevices(m reading) error {
 // lookback is how long before a range rows are read, for the first difference.
 func lookback(at int) int64 { return max(2*levels[at].width, 60) }
 
-// counterDiffs is a FROM item: what each device's counters grew by from row to row, within run, energy epoch and holding. It has the columns
+// grown is a FROM item: what each device's counters grew by in each slot, from row to row within run, energy epoch and holding. It has the columns
 // site, node, device, slot, d, and e of the other counter or the time. A row whose neighbour before it is not near stands for the time
 // between its own first and last reading alone.
-func (s statement) counterDiffs(m reading, slot func(seconds string) string, step int64, at int, from, to int64, keep []string) string {
+func (s statement) grown(m reading, slot func(seconds string) string, step int64, at int, from, to int64, keep []string) string {
 	plus := func(side string, names []string) string {
 		out := make([]string, len(names))
 		for i, n := range names {
@@ -177,8 +177,8 @@ func (s statement) counterDiffs(m reading, slot func(seconds string) string, ste
 		near = "1" // what came in a gap came
 	}
 	follows := "p.1 != 0 AND n_hi >= p.3 AND e_hi >= p.4 AND " + near
-	return "(SELECT site, node, device, slot, if(" + follows + ", n_hi - p.3, n_hi - n_lo) AS d, if(" + follows + ", e_hi - p.4, e_hi - e_lo) AS e FROM " + rows +
-		" WHERE slot >= " + s.args.whole(from) + " AND n_hi >= n_lo)"
+	return "(SELECT site, node, device, slot, sum(n_hi - if(" + follows + " AS follows, p.3, n_lo)) AS d, sum(e_hi - if(follows, p.4, e_lo)) AS e FROM " + rows +
+		" WHERE slot >= " + s.args.whole(from) + " AND n_hi >= n_lo GROUP BY site, node, device, slot)"
 }
 
 // kept is a FROM item of all parts, but for devices that do not come among the first.
@@ -221,7 +221,7 @@ type valueOf struct{ of, weight, over string }
 func (s statement) byDevice(m reading, slot func(string) string, step int64, at int, from, to int64, keep []string) (string, valueOf) {
 	const mean = "sumIf(v * w, isNotNull(v)) / nullIf(sumIf(w, isNotNull(v)), 0)"
 	if !m.ofGauge() && m.fold != foldSeen {
-		rows := "(SELECT site, node, device, slot, sum(d) AS d, sum(e) AS e FROM " + s.counterDiffs(m, slot, step, at, from, to, keep) + " GROUP BY site, node, device, slot)"
+		rows := s.grown(m, slot, step, at, from, to, keep)
 		switch m.fold {
 		case foldRate:
 			return rows, valueOf{"sumIf(" + m.scale + " * d / e, e > 0) / (countIf(e > 0) > 0 ? 1 : NULL)", "toFloat64(max(e))", mean}

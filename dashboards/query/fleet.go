@@ -50,12 +50,12 @@ func (b *builder) fleet() error {
 	grid := span.grid(span.step(step))
 	join, exprs := s.nodePlaces()
 	cols, names := groups(exprs)
-	inner, weight, value := "sum", "1.", ""
+	inner, value := "sum", ""
 	switch {
 	case m.most:
 		inner, value = "max", m.scale+" * toFloat64(max(a))"
 	case m.mean:
-		weight, value = "toFloat64(w)", m.scale+" * sumIf(toFloat64(a) * w, isNotNull(a)) / nullIf(sumIf(w, isNotNull(a)), 0)"
+		value = m.scale + " * sumIf(toFloat64(a) * w, isNotNull(a)) / nullIf(toFloat64(sumIf(w, isNotNull(a))), 0)"
 	case m.b != "":
 		value = "if(sum(b) > 0, " + m.scale + " * toFloat64(sum(a)) / toFloat64(sum(b)), NULL)"
 	default:
@@ -86,7 +86,7 @@ func (b *builder) fleet() error {
 		parts = append(parts, "SELECT "+cols+", at, "+strconv.FormatInt(levels[at].width, 10)+" AS w, toNullable(toFloat64("+inner+"(a))) AS a, toNullable(toFloat64(sum(b))) AS b FROM "+
 			s.nodeSums(segment{at, from, to}, list, s.nodeFilters(true)...)+" AS sums"+join+" GROUP BY "+names+", at")
 	}
-	rows := "(SELECT " + names + ", at, a, b, " + weight + " AS w FROM (" + strings.Join(parts, " UNION ALL ") + "))"
+	rows := "(" + strings.Join(parts, " UNION ALL ") + ")"
 	p := points{names: names}
 	p.item = "(SELECT " + names + ", " + grid.slot(s.args, "at") + " AS slot, " + value + " AS v FROM " + rows + " GROUP BY " + names + ", slot)"
 	p.total = "(SELECT " + names + ", " + value + " AS v FROM " + rows + " GROUP BY " + names + ")"

@@ -2,7 +2,6 @@ package query
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -14,18 +13,8 @@ func (b *builder) pipeline() error {
 	}
 	s := b.begin()
 	grid := b.span.grid(b.span.step(10 * time.Second))
-	from, to := b.reads(grid, 0)
-	conds := []string{
-		"rows > 0", "last_tick >= " + s.args.seconds(from), "last_tick < " + s.args.seconds(to),
-		"received >= " + s.args.seconds(from-3600), // a clock may be that far ahead
-		s.key(Site, "site"), s.key(Node, "source"),
-	}
-	delay := strings.HasPrefix(b.q.Metric, "delay")
-	if n := sampledNodes(b.span); delay && n > 0 {
-		// Of a long range a few nodes tell as much as all of them.
-		conds = append(conds, "(site, source) IN (SELECT site, node FROM "+s.racks(s.key(Site, "site"), s.key(Node, "id"))+" ORDER BY cityHash64(site, node) LIMIT "+s.args.whole(n)+")")
-	}
-	rows := s.messages("site, source AS node, toInt64(toUnixTimestamp(last_tick)) AS at, greatest(toUnixTimestamp64Micro(received) - toUnixTimestamp64Micro(last_tick), 0) / 1e6 AS delay, rows", conds...)
+	from, to := b.reads(grid, 1)
+	rows := s.ticks("ten >= "+s.args.seconds(from), "ten < "+s.args.seconds(to), s.key(Site, "site"), s.key(Node, "source"))
 	var exprs []string
 	for _, d := range b.grouping() {
 		exprs = append(exprs, string(d))
@@ -34,9 +23,9 @@ func (b *builder) pipeline() error {
 	var value, overall string
 	switch b.q.Metric {
 	case "delay":
-		value, overall = "toFloat64(quantile(0.5)(delay))", ""
+		value = "toFloat64(sum(delay)) / count() / 1e6"
 	case "delay_max":
-		value = "max(delay)"
+		value = "toFloat64(max(delay)) / 1e6"
 	case "rows":
 		// The slot that the range ends in is not over.
 		value, overall = "toFloat64(sum(rows)) / greatest(least(slot + "+s.args.whole(int64(grid.Step/time.Second))+", "+s.args.whole(to)+") - slot, 1)", "toFloat64(sum(rows)) / "+s.args.whole(max(to-from, 1))
@@ -49,21 +38,8 @@ func (b *builder) pipeline() error {
 	p := points{names: names}
 	p.item = "(SELECT " + cols + ", " + grid.slot(s.args, "at") + " AS slot, " + value + " AS v FROM " + rows + " GROUP BY " + names + ", slot)"
 	p.total = "(SELECT " + cols + ", " + overall + " AS v FROM " + rows + " GROUP BY " + names + ")"
-	r := Result{Source: "messages"}
-	if n := sampledNodes(b.span); delay && n > 0 {
-		r.Notices = []string{"over a range as long as this, the delay is that of some nodes: " + strconv.FormatInt(n, 10) + " at most"}
-	}
-	s.rank(p, r, grid)
+	s.rank(p, Result{Source: "messages"}, grid)
 	return nil
-}
-
-// sampledNodes is of how many nodes the delay is read over a long range; 0 is all.
-func sampledNodes(s Span) int64 {
-	length := int64(s.To.Sub(s.From) / time.Second)
-	if length <= 6*3600 {
-		return 0
-	}
-	return max(4_000_000/length, 4)
 }
 
 // age is how long ago anything was read.
@@ -72,7 +48,7 @@ func (b *builder) age() error {
 		return err
 	}
 	s := b.begin()
-	rows := s.messages("site, source AS node, last_tick", s.key(Site, "site"), s.key(Node, "source"))
+	rows := item("site, source AS node, last_tick", s.heads(s.key(Site, "site"), s.key(Node, "source")))
 	var exprs []string
 	for _, d := range b.grouping() {
 		exprs = append(exprs, string(d))
@@ -89,32 +65,15 @@ func (b *builder) nodeList() error {
 		return err
 	}
 	s := b.begin()
-	heads := "(SELECT site, source, argMax(run, tick) AS last_run, max(tick) AS last FROM (SELECT site, source, run, max(last_tick) AS tick FROM " +
-		s.messages("site, source, run, last_tick") + " GROUP BY site, source, run) GROUP BY site, source)"
-	lately := "(SELECT site, source, max(complete_up_to) AS complete FROM " + s.messages("site, source, complete_up_to",
-		"received >= "+moment(s.args.whole(b.heard().Add(-time.Hour).UnixMicro()))) + " GROUP BY site, source)"
+	heads := "(SELECT site, source, argMax(run, last_tick) AS last_run, max(last_tick) AS last, max(complete_up_to) AS complete FROM " + s.heads() + " GROUP BY site, source)"
 	devices := "(SELECT site, node, countIf(kind = 'gpu') AS gpus FROM " + s.devices("to_us = 0") + " GROUP BY site, node)"
 	s.table("n.site, n.rack, n.node, n.model, d.gpus, h.last, if(toUnixTimestamp64Micro(h.last) > 0, greatest("+s.args.whole(b.now.UnixMicro())+" - toUnixTimestamp64Micro(h.last), 0) / 1e6, NULL) AS age, "+
-		"l.complete, h.last_run",
-		s.nodes(s.key(Site, "site"), s.key(Node, "id"), s.in(Rack, "rack"))+" AS n LEFT JOIN "+heads+" AS h ON h.site = n.site AND h.source = n.node LEFT JOIN "+lately+
-			" AS l ON l.site = n.site AND l.source = n.node LEFT JOIN "+devices+" AS d ON d.site = n.site AND d.node = n.node",
+		"h.complete, h.last_run",
+		s.nodes(s.key(Site, "site"), s.key(Node, "id"), s.in(Rack, "rack"))+" AS n LEFT JOIN "+heads+" AS h ON h.site = n.site AND h.source = n.node LEFT JOIN "+devices+
+			" AS d ON d.site = n.site AND d.node = n.node",
 		"age DESC NULLS FIRST, n.site, n.node",
 		"text site, text rack, text node, text model, number gpus, time last_tick, number age s, time complete_up_to, text run", "messages")
 	return nil
-}
-
-// heard is when the last message was received, as far as the levels know, or now.
-func (b *builder) heard() time.Time {
-	last := time.Time{}
-	for _, l := range b.state.Levels {
-		if l.Received.After(last) {
-			last = l.Received
-		}
-	}
-	if last.IsZero() {
-		return b.now
-	}
-	return last
 }
 
 // rollups says how far each level is.

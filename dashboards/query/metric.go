@@ -114,8 +114,8 @@ var Metrics = []Metric{
 	{KindCoverage, "lines", "", "device-hours with a flag: what is wrong with which", qualityBy, table, false},
 	{KindCoverage, "missing", "", "messages that never came, by source and run", []Dimension{Site, Node}, table, false},
 
-	{KindPipeline, "delay", "s", "from tick to row, median of each bucket", []Dimension{Site, Node}, anyForm, false},
-	{KindPipeline, "delay_max", "s", "from tick to row, longest of each bucket", []Dimension{Site, Node}, anyForm, false},
+	{KindPipeline, "delay", "s", "from tick to row, mean of the messages", []Dimension{Site, Node}, anyForm, false},
+	{KindPipeline, "delay_max", "s", "from tick to row, the longest", []Dimension{Site, Node}, anyForm, false},
 	{KindPipeline, "rows", "rowsps", "rows of samples stored", []Dimension{Site, Node}, anyForm, true},
 	{KindPipeline, "messages", "none", "messages stored", []Dimension{Site, Node}, anyForm, true},
 	{KindPipeline, "age", "s", "age of the last sample", []Dimension{Site, Node}, []Form{FormTable, FormTotal}, false},

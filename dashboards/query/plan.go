@@ -326,11 +326,15 @@ func (s statement) rank(p points, r Result, grid Grid) {
 	r.Name = s.m.Name
 	switch s.form {
 	case FormSeries:
-		inner := "SELECT " + p.names + ", groupArrayIf(slot, isFinite(v)) AS ts, groupArrayIf(assumeNotNull(v), isFinite(v)) AS vs, avgIf(v, isFinite(v)) AS weight FROM " +
-			"(SELECT " + p.names + ", slot, ifNull(v, nan) AS v FROM " + p.item + ") GROUP BY " + p.names
-		ranked := "SELECT row_number() OVER (ORDER BY weight DESC, " + p.names + ") AS place, count() OVER () AS of, " + p.names + ", ts, vs FROM (" + inner + ") WHERE notEmpty(ts)"
+		arrays := "groupArrayIf(slot, isFinite(ifNull(v, nan))) AS ts, groupArrayIf(assumeNotNull(v), isFinite(ifNull(v, nan))) AS vs"
 		r.Series = &Series{Metric: s.m.Name, Unit: s.m.Unit, By: s.by, Grid: grid}
 		r.Step = grid.Step
+		if len(s.by) == 0 { // fewer selects in one another are understood sooner
+			s.end("SELECT toUInt64(1), toUInt64(1), "+p.names+", "+arrays+" FROM "+p.item+" GROUP BY "+p.names+" HAVING notEmpty(ts)", r)
+			return
+		}
+		ranked := "SELECT row_number() OVER (ORDER BY weight DESC, " + p.names + ") AS place, count() OVER () AS of, " + p.names + ", ts, vs FROM (SELECT " + p.names + ", " + arrays +
+			", arrayAvg(vs) AS weight FROM " + p.item + " GROUP BY " + p.names + " HAVING notEmpty(ts))"
 		if r.Other {
 			// sumMap leaves out what is zero in all its sums: the count keeps the slots in which nothing was drawn.
 			const sums = "sumMap(ts, vs, arrayMap(v -> 1, vs))"
@@ -338,7 +342,7 @@ func (s statement) rank(p points, r Result, grid Grid) {
 				", "+sums+".1 AS times, "+sums+".2 AS numbers FROM ("+ranked+") GROUP BY rank, "+strings.Join(same, ", ")+" ORDER BY rank", r)
 			return
 		}
-		s.end("SELECT place, of, "+p.names+", ts, vs FROM ("+ranked+") WHERE place <= "+limit+" ORDER BY place", r)
+		s.end(ranked+" ORDER BY place LIMIT "+limit, r)
 	default:
 		ranked := "SELECT row_number() OVER (ORDER BY ifNull(v, 0) DESC, " + p.names + ") AS place, count() OVER () AS of, " + p.names + ", v FROM " + p.total
 		for _, d := range s.by {
@@ -361,7 +365,7 @@ func (s statement) rank(p points, r Result, grid Grid) {
 			s.end("SELECT toUInt64(least(place, "+beyond+")) AS rank, max(of) AS amount, "+strings.Join(shown, ", ")+
 				", sumOrNull(v) AS total FROM ("+ranked+") GROUP BY rank, "+strings.Join(same, ", ")+" ORDER BY rank", r)
 		default:
-			s.end("SELECT place, of, "+p.names+", v FROM ("+ranked+") WHERE place <= "+limit+" ORDER BY place", r)
+			s.end(ranked+" ORDER BY place LIMIT "+limit, r)
 		}
 	}
 }

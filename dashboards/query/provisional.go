@@ -98,11 +98,7 @@ func (b *builder) provisional() {
 	} else if sums := s.ofNobody(from, to); sums != "" {
 		rows = sums
 	} else {
-		slot := func(seconds string) string { return "intDiv(" + seconds + ", 3600) * 3600" }
-		m := readingsOf["power"]
-		energy := "(SELECT site, node, device, slot AS hour, toFloat64(sum(d)) AS amount FROM " +
-			s.counterDiffs(m, slot, 3600, 2, from.Unix(), ceil(to), []string{s.key(Site, "site"), s.key(Node, "node")}) + " GROUP BY site, node, device, hour)"
-		rows = s.shared(energy, s.holders(hours, end, from, to))
+		rows = s.shared(s.spent(from, to), s.holders(hours, end, from, to))
 	}
 	var conds []string
 	conds = append(conds, after)
@@ -177,6 +173,54 @@ func (s statement) ofNobody(from, to time.Time) string {
 		parts = append(parts, s.nodeSums(seg, "site, node, model, intDiv(toInt64(toUnixTimestamp(bucket)), 3600) * 3600 AS hour, toFloat64(energy_mj) AS amount", s.key(Site, "site"), s.key(Node, "node"), s.key(Model, "model")))
 	}
 	return "(" + strings.Join(parts, " UNION ALL ") + ")"
+}
+
+// nearEdge is how long before an edge a device was read, at most, to count at it.
+const nearEdge = 120
+
+// spent is a FROM item: what each device's energy counter grew by in each hour, in mJ: site, node, device, hour, amount. A counter need not be
+// read all the time to know what it grew by: after the rollups of hours, which the running hour is among as far as it has come, the last
+// readings before the ends of hours and before the end of all are enough. A counter that began anew in between shows with the next rollup.
+func (s statement) spent(from, to time.Time) string {
+	edge, end := floor(from.Unix(), 3600), ceil(to)
+	var segs []segment
+	if st, ok := s.state.Levels["1h"]; ok && st.Complete.After(from) {
+		first := edge - lookback(len(levels)-1)
+		edge = min(st.Complete.Unix(), end)
+		segs = append(segs, segment{len(levels) - 1, first, edge})
+		for edge < end {
+			next := min(floor(edge, 3600)+3600, end)
+			segs = append(segs, s.state.segments("", 1, max(edge, next-nearEdge), next)...)
+			edge = next
+		}
+	} else {
+		segs = s.state.segments("", 2, edge-lookback(2), end)
+	}
+	keep := []string{s.key(Site, "site"), s.key(Node, "node"), s.heldBy(from, to)}
+	parts := make([]string, len(segs))
+	for i, seg := range segs {
+		parts[i] = "SELECT * FROM " + s.telemetry(seg, true, []string{"energy_mj"}, nil, nil, keep...)
+	}
+	// Sorted by the counter, of each run and epoch a reading follows the one before it in time.
+	readings := "(SELECT site, any(node) AS node, device, arraySort(groupArray((assumeNotNull(energy_mj_hi), intDiv(at, 3600) * 3600, assumeNotNull(energy_mj_lo)))) AS r FROM (" +
+		strings.Join(parts, " UNION ALL ") + ") WHERE isNotNull(energy_mj_hi) GROUP BY site, device, run, epoch, held)"
+	grown := "arrayMap((x, p) -> (x.2, x.1 - if(p.2 > 0 AND x.2 - p.2 <= 3600, p.1, x.3)), r, arrayPushFront(arrayPopBack(r), (toUInt64(0), toInt64(0), toUInt64(0))))"
+	return "(SELECT site, any(node) AS node, device, g.1 AS hour, toFloat64(sum(g.2)) AS amount FROM " + readings + " ARRAY JOIN " + grown + " AS g WHERE g.1 >= " +
+		s.args.whole(floor(from.Unix(), 3600)) + " GROUP BY site, device, hour)"
+}
+
+// heldBy is the condition for devices that those asked for held something of: of others nothing is theirs. Empty where all are asked for.
+func (s statement) heldBy(from, to time.Time) string {
+	var conds []string
+	for _, d := range []Dimension{Tenant, Project, Workload, Allocation, ModelID, Purpose} {
+		column := bookColumns[d].column
+		conds = append(conds, s.key(d, column))
+	}
+	if and(conds...) == "1" {
+		return ""
+	}
+	held := s.allocations(append(conds, "start_us < "+s.args.whole(to.UnixMicro()), "(end_us = 0 OR end_us > "+s.args.whole(from.UnixMicro())+")")...)
+	return "device IN (SELECT if(m.parent = '', a.device, m.parent) FROM " + held + " AS a LEFT ANY JOIN " + s.instances() + " AS m ON m.device = a.device)"
 }
 
 // holders is a FROM item: who held which GPU in which hour: site, device, hour, and an array of who and the share of the hour's time and of

@@ -328,11 +328,6 @@ func (r reader) allocations(where ...string) string {
 		"allocations FINAL", append([]string{r.tenantOnly("tenant")}, where...)...)
 }
 
-// messages, gaps between them and the progress of rollups are the operator's.
-func (r reader) messages(columns string, where ...string) string {
-	return item(columns, "messages", append([]string{"topic = 'wl.sample.v1'", r.operator()}, where...)...)
-}
-
 func (r reader) missing(where ...string) string {
 	return item("*", "missing", append([]string{r.operator()}, where...)...)
 }
@@ -351,6 +346,25 @@ func (r reader) operator() string {
 // noGPUs are the devices that are no GPU, or only a part of one.
 func (r reader) noGPUs() string {
 	return "(SELECT uuid FROM devices FINAL WHERE kind IN ('mig', 'cpu'))"
+}
+
+// heads, which are the operator's as all of the pipeline is, are the runs of collectors: the latest tick, receipt and declaration of each. A projection of the table has them at hand.
+func (r reader) heads(where ...string) string {
+	return "(SELECT site, source, run, max(last_tick) AS last_tick, max(received) AS received, max(complete_up_to) AS complete_up_to FROM messages WHERE " +
+		and(append([]string{"topic = 'wl.sample.v1'", r.operator()}, where...)...) + " GROUP BY topic, site, source, run)"
+}
+
+// newest is the latest tick of a run that was heard of in the last hour: a clock that was ahead before is forgotten.
+func (r reader) newest() string {
+	return "(SELECT maxIf(last_tick, received >= latest - INTERVAL 1 HOUR) FROM (SELECT last_tick, received, max(received) OVER () AS latest FROM " + r.heads() + "))"
+}
+
+// ticks are messages by the ten seconds that their last tick lies in: ten, and at in seconds since 1970. Of
+// sums, counts and extremes by ten, site and partition a projection has them at hand, where they are written as there; anything else reads every message.
+func (r reader) ticks(where ...string) string {
+	return "(SELECT *, toInt64(toUnixTimestamp(ten)) AS at FROM " + item("toStartOfInterval(last_tick, INTERVAL 10 SECOND) AS ten, site, source AS node, kafka_partition, kafka_offset, rows, received, first_tick, last_tick, "+
+		"greatest(toUnixTimestamp64Micro(received) - toUnixTimestamp64Micro(last_tick), 0) AS delay", "messages",
+		append([]string{"topic = 'wl.sample.v1'", "rows > 0", r.operator()}, where...)...) + ")"
 }
 
 // freshness is when anything was last read at a site, which tells nothing of whose.

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"strconv"
 	"time"
 )
 
@@ -53,7 +54,7 @@ func StateStatements() []StateStatement {
 			},
 		},
 		{
-			"SELECT toUnixTimestamp64Micro(max(last_tick)) FROM " + ticks.messages("last_tick", "received >= (SELECT max(received) FROM "+ticks.messages("received")+") - INTERVAL 1 HOUR"), ticks.args.values,
+			"SELECT toUnixTimestamp64Micro(assumeNotNull(" + ticks.newest() + "))", ticks.args.values,
 			func(rows Row, st *State) error {
 				for rows.Next() {
 					var us int64
@@ -68,12 +69,13 @@ func StateStatements() []StateStatement {
 			},
 		},
 		{
-			// What a level lacks is what came beyond its progress: it is complete up to the first tick of that, but late data, which the next
-			// pass brings, hold it back by a quarter of an hour at most.
-			"SELECT tier, toUnixTimestamp64Micro(max(received_at)), toUnixTimestamp64Micro(min(begin)), toUnixTimestamp64Micro(max(done)) FROM (" +
-				"SELECT p.tier AS tier, p.received AS received_at, if(m.kafka_offset > p.kafka_offset OR m.received > p.received, m.first_tick, toDateTime64('2105-01-01 00:00:00', 6, 'UTC')) AS begin, " +
-				"if(m.kafka_offset > p.kafka_offset OR m.received > p.received, toDateTime64(0, 6, 'UTC'), m.last_tick) AS done FROM " +
-				levels.messages("kafka_partition, kafka_offset, received, first_tick, last_tick", "rows > 0", "received >= (SELECT min(received) FROM "+levels.progress()+") - INTERVAL 5 MINUTE") +
+			// What a level lacks is what came beyond its progress: it is complete up to the first tick of that. Late data, of ticks longer ago than
+			// lateMost, do not hold it back: the next pass brings them.
+			"SELECT tier, toUnixTimestamp64Micro(max(progress)), toUnixTimestamp64Micro(min(begin)), toUnixTimestamp64Micro(max(done)) FROM (" +
+				"SELECT p.tier AS tier, p.received AS progress, m.kafka_offset > p.kafka_offset OR m.received > p.received AS beyond, " +
+				"if(beyond, m.first_tick, toDateTime64('2105-01-01 00:00:00', 6, 'UTC')) AS begin, if(beyond, toDateTime64(0, 6, 'UTC'), m.last_tick) AS done FROM " +
+				"(SELECT kafka_partition, ten, max(kafka_offset) AS kafka_offset, max(received) AS received, min(first_tick) AS first_tick, max(last_tick) AS last_tick FROM " +
+				levels.ticks("ten >= assumeNotNull("+levels.newest()+") - INTERVAL "+strconv.Itoa(int(lateMost/time.Minute))+" MINUTE") + " GROUP BY kafka_partition, ten)" +
 				" AS m INNER JOIN " + levels.progress() + " AS p ON p.kafka_partition = m.kafka_partition) GROUP BY tier", levels.args.values,
 			func(rows Row, st *State) error {
 				for rows.Next() {

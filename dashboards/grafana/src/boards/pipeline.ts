@@ -123,7 +123,7 @@ export const pipeline = board({
         lines({
           title: 'From tick to row, by site',
           description:
-            'Time from the tick of a sample to its row, median of each step. It holds the collector’s batch (a second), Kafka, and ingest’s batch.',
+            'Time from the last tick of a message to its rows, mean of each step. It holds the collector’s batch (a second), Kafka, and ingest’s batch.',
           w: 12,
           asks: [series('pipeline', 'delay', { by: ['site'], where: ['site', 'node'] })],
           links: [dataLink('Site ${__field.labels.site}', 'site', { site: label('site') })],
