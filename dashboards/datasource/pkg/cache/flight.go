@@ -5,26 +5,13 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
-	"time"
-
-	"github.com/wattledger/wattledger/dashboards/query"
 )
-
-// flightKey says which questions are equal. It has the scope, as the keys of the store do.
-type flightKey struct {
-	scope    query.Scope
-	what     string
-	from, to int64
-	points   int
-	interval time.Duration
-	zone     string
-}
 
 // flights let equal questions wait for one answer. Unlike singleflight, a question goes on as long as anybody waits for it, and is cancelled
 // when nobody does.
 type flights struct {
 	mu   sync.Mutex // guards all below
-	open map[flightKey]*flight
+	open map[key]*flight
 }
 
 type flight struct {
@@ -35,14 +22,14 @@ type flight struct {
 	cancel  context.CancelFunc
 }
 
-func (f *flights) do(ctx context.Context, k flightKey, ask func(context.Context) (any, error)) (any, error) {
+func (f *flights) do(ctx context.Context, k key, ask func(context.Context) (any, error)) (any, error) {
 	f.mu.Lock()
 	one := f.open[k]
 	if one == nil {
 		work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		one = &flight{done: make(chan struct{}), cancel: cancel}
 		if f.open == nil {
-			f.open = map[flightKey]*flight{}
+			f.open = map[key]*flight{}
 		}
 		f.open[k] = one
 		go func() {

@@ -40,11 +40,11 @@ type about struct {
 
 // parts answers a question of chunks that are kept, chunks that are asked, and the end that moves.
 func (c *Cache) parts(ctx context.Context, p plan) ([]query.Frame, error) {
-	length := p.slots * p.step
+	length, now := p.slots*p.step, c.now()
 	held := map[int64]part{}
 	var runs [][2]int64 // stretches of chunks that are missing
 	for at := p.first; at < p.beyond; at += length {
-		if e, ok := c.store.get(p.key(at), c.now()); ok {
+		if e, ok := c.store.get(p.key(chunk, at), now); ok {
 			held[at] = e.part
 			continue
 		}
@@ -54,19 +54,19 @@ func (c *Cache) parts(ctx context.Context, p plan) ([]query.Frame, error) {
 			runs = append(runs, [2]int64{at, at + length})
 		}
 	}
-	c.metrics.hits.Add(float64(len(held)))
+	c.metrics.hits.WithLabelValues(chunk).Add(float64(len(held)))
 	asked := make([]part, len(runs)+1)
 	group, ctx := errgroup.WithContext(ctx)
 	for i, run := range runs {
-		c.metrics.misses.Add(float64((run[1] - run[0]) / length))
+		c.metrics.misses.WithLabelValues(chunk).Add(float64((run[1] - run[0]) / length))
 		group.Go(func() (err error) {
-			asked[i], err = c.stretch(ctx, p, run[0], time.Unix(run[1], 0))
+			asked[i], err = c.stretch(ctx, p, run[0], time.Unix(run[1], 0), c.ask)
 			return err
 		})
 	}
 	if tail := p.beyond; tail < p.to {
 		group.Go(func() (err error) {
-			asked[len(runs)], err = c.stretch(ctx, p, tail, p.span.To)
+			asked[len(runs)], err = c.stretch(ctx, p, tail, p.span.To, c.whole)
 			return err
 		})
 	}
@@ -75,9 +75,8 @@ func (c *Cache) parts(ctx context.Context, p plan) ([]query.Frame, error) {
 	}
 	for i, run := range runs {
 		for at := run[0]; at < run[1]; at += length {
-			chunk := asked[i].cut(at, int(p.slots), p.step)
-			held[at] = chunk
-			c.store.put(p.key(at), entry{part: chunk, until: c.now().Add(p.keptFor(at + length))})
+			held[at] = asked[i].cut(at, int(p.slots), p.step)
+			c.store.put(p.key(chunk, at), entry{part: held[at]}, p.keptFor(at+length), now)
 		}
 	}
 	var all []part
@@ -90,11 +89,12 @@ func (c *Cache) parts(ctx context.Context, p plan) ([]query.Frame, error) {
 	return p.join(all)
 }
 
-// stretch asks the engine for some slots.
-func (c *Cache) stretch(ctx context.Context, p plan, from int64, to time.Time) (part, error) {
+// stretch asks for some slots.
+func (c *Cache) stretch(ctx context.Context, p plan, from int64, to time.Time, ask func(context.Context, question) ([]query.Frame, error)) (part, error) {
 	slots := int((ceil(to, p.step) - from) / p.step)
-	span := query.Span{From: time.Unix(from, 0).UTC(), To: to.UTC(), MaxPoints: max(slots, 1), Interval: time.Duration(p.step) * time.Second, Zone: p.span.Zone}
-	got, err := c.ask(ctx, p.scope, p.q, span)
+	some := p.question
+	some.span = query.Span{From: time.Unix(from, 0).UTC(), To: to.UTC(), MaxPoints: max(slots, 1), Interval: time.Duration(p.step) * time.Second, Zone: p.span.Zone}
+	got, err := ask(ctx, some)
 	if err != nil {
 		return part{}, err
 	}
@@ -122,7 +122,7 @@ func (c *Cache) stretch(ctx context.Context, p plan, from int64, to time.Time) (
 		out.about = out.about.and(about{times, f.Source, f.Notices, f.AsOf})
 	}
 	// Where the largest so many were chosen, those of a part are not those of the whole.
-	if len(p.q.By) > 0 && firm >= p.limit {
+	if len(p.q.By) > 0 && firm >= p.drawn.Limit {
 		return part{}, errUnfit
 	}
 	return out, nil
@@ -209,7 +209,7 @@ func (p plan) join(parts []part) ([]query.Frame, error) {
 			firm++
 		}
 	}
-	if len(p.q.By) > 0 && firm > p.limit {
+	if len(p.q.By) > 0 && firm > p.drawn.Limit {
 		return nil, errUnfit
 	}
 	means := make(map[*series]float64, len(all))
