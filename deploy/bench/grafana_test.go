@@ -419,8 +419,8 @@ func (f *grafanaFigures) warm(t *testing.T, s *stack, h halls, p *host.Plugin, b
 		t.Fatal(err)
 	}
 	hits, misses, passed := counted(text, "wattledger_grafana_cache_hits_total"), counted(text, "wattledger_grafana_cache_misses_total"), counted(text, "wattledger_grafana_cache_passed_total")
-	if hits+misses > 0 {
-		f.HitRatio = math.Round(hits/(hits+misses)*1000) / 1000
+	if all := hits + misses + passed; all > 0 { // chunks and whole answers that the engine was not asked for
+		f.HitRatio = math.Round(hits/all*1000) / 1000
 	}
 	fmt.Printf("%d dashboards for %d s: %d requests, %.0f chunks kept, %.0f asked, %.0f questions asked whole\n", f.Viewers, f.Seconds, f.Requests, hits, misses, passed)
 	peak, err := peakOf(p.PID())

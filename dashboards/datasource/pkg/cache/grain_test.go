@@ -71,7 +71,7 @@ func TestTheStepOfAMovingRangeStays(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := query.Query{Form: query.FormSeries}
 		q.Kind = rapid.SampledFrom([]query.Kind{query.KindFleet, query.KindDevice, query.KindEnergy, query.KindPipeline}).Draw(t, "kind")
-		q.Metric = map[query.Kind]string{query.KindFleet: "power", query.KindDevice: "power", query.KindEnergy: "total", query.KindPipeline: "age"}[q.Kind]
+		q.Metric = map[query.Kind]string{query.KindFleet: "power", query.KindDevice: "power", query.KindEnergy: "total", query.KindPipeline: "delay"}[q.Kind]
 		span := drawnRange(t)
 		span.MaxPoints = rapid.IntRange(1, 3000).Draw(t, "points")
 		if rapid.Bool().Draw(t, "edge") { // where a grain less makes another step

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,26 +17,26 @@ type hall struct {
 	*world
 	clock time.Time
 	looks int
-	slots int // answered by the engine
+	slots atomic.Int64 // answered by the engine
 }
 
-func (h *hall) State(context.Context) (query.State, error) {
+func (h *hall) State(ctx context.Context) (query.State, error) {
 	h.looks++
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	complete := h.clock.Add(-30 * time.Second).Truncate(time.Minute)
 	h.state.At, h.state.Newest = h.clock, h.clock.Add(-3*time.Second)
 	for _, name := range []string{"10s", "1m", "1h"} {
 		h.state.Levels[name] = query.LevelState{Complete: complete}
 		h.state.Levels["node_"+name] = query.LevelState{Complete: complete.Add(-10 * time.Second)}
 	}
-	return h.state, nil
+	h.mu.Unlock()
+	return h.world.State(ctx)
 }
 
 func (h *hall) Query(ctx context.Context, scope query.Scope, q query.Query, span query.Span) ([]query.Frame, error) {
 	got, err := h.world.Query(ctx, scope, q, span)
 	for _, f := range got {
-		h.slots += len(f.Columns[0].Times)
+		h.slots.Add(int64(len(f.Columns[0].Times)))
 	}
 	return got, err
 }
@@ -49,21 +50,21 @@ func TestAnHourOfRefreshes(t *testing.T) {
 	series := query.Query{Kind: query.KindFleet, Metric: "power", Form: query.FormSeries}
 	total := query.Query{Kind: query.KindFleet, Metric: "power", Form: query.FormTotal}
 	const refreshes = 720
-	drawn, asked, totals := 0, 0, int64(0)
+	var drawn, asked, totals int64
 	for range refreshes {
 		span := query.Span{From: h.clock.Add(-6 * time.Hour), To: h.clock, MaxPoints: 900, Interval: 24 * time.Second}
-		before := h.slots
+		before := h.slots.Load()
 		got, err := c.Query(t.Context(), operator, series, span)
 		if err != nil {
 			t.Fatal(err)
 		}
-		asked += h.slots - before
+		asked += h.slots.Load() - before
 		want, err := h.world.Query(t.Context(), operator, series, settled(t, h.world, operator, series, span))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range got {
-			drawn += len(f.Columns[0].Times)
+			drawn += int64(len(f.Columns[0].Times))
 		}
 		if err := same(but(got, h.clock), but(want, h.clock)); err != nil {
 			t.Fatalf("at %s: %v", h.clock, err)

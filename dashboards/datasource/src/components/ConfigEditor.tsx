@@ -213,7 +213,7 @@ export function ConfigEditor({ options, onOptionsChange }: Props) {
           label="No cache"
           noMargin
           htmlFor={`${id}-cacheOff`}
-          description="Answers about closed hours never change and are kept. On: everything is asked anew each time."
+          description="Answers are kept while they hold, and figures are as of the last whole seconds, or minute for long ranges. On: everything is asked anew each time."
           disabled={readOnly}
         >
           <Switch {...flag('cacheOff')} />
