@@ -354,9 +354,9 @@ func (r reader) heads(where ...string) string {
 		and(append([]string{"topic = 'wl.sample.v1'", r.operator()}, where...)...) + " GROUP BY topic, site, source, run)"
 }
 
-// newest is the latest tick of a run that was heard of in the last hour: a clock that was ahead before is forgotten.
+// newest, a FROM item of one row, is the latest tick of a run that was heard of in the last hour: a clock that was ahead before is forgotten.
 func (r reader) newest() string {
-	return "(SELECT maxIf(last_tick, received >= latest - INTERVAL 1 HOUR) FROM (SELECT last_tick, received, max(received) OVER () AS latest FROM " + r.heads() + "))"
+	return "(SELECT maxIf(last_tick, received >= latest - INTERVAL 1 HOUR) AS newest FROM (SELECT last_tick, received, max(received) OVER () AS latest FROM " + r.heads() + "))"
 }
 
 // ticks are messages by the ten seconds that their last tick lies in: ten, and at in seconds since 1970. Of

@@ -54,7 +54,7 @@ func StateStatements() []StateStatement {
 			},
 		},
 		{
-			"SELECT toUnixTimestamp64Micro(assumeNotNull(" + ticks.newest() + "))", ticks.args.values,
+			"SELECT toUnixTimestamp64Micro(newest) FROM " + ticks.newest(), ticks.args.values,
 			func(rows Row, st *State) error {
 				for rows.Next() {
 					var us int64
