@@ -141,6 +141,10 @@ func stepOf(f *data.Frame) time.Duration {
 // differences are where an answer is not what the ledger says: a group or a time too few or too many, or a value that is more than a
 // rounding away.
 func differences(got, want map[string]map[int64]float64) []string {
+	return differencesBy(same, got, want)
+}
+
+func differencesBy(same func(a, b float64) bool, got, want map[string]map[int64]float64) []string {
 	var wrong []string
 	for _, key := range slices.Sorted(maps.Keys(want)) {
 		name := "(" + strings.ReplaceAll(key, "\x00", ", ") + ")"

@@ -24,6 +24,8 @@ type stage struct {
 	data     string
 	plugin   *host.Plugin
 	from, to time.Time
+	// known are rows of the tables that were asked for already, by what they are for.
+	known map[string][]fact
 }
 
 var pluginOnce = sync.OnceValues(func() (string, error) { return host.Build(context.Background(), scratch) })

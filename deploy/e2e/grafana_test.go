@@ -58,7 +58,8 @@ func (b board) annotated(set chosen) []question {
 }
 
 // wrongWith holds one answer to its question: its shape, its unit beside the panel's, its values beside the ledger's.
-func (s *stage) wrongWith(q question, answer backend.DataResponse, lines []line) []string {
+func (s *stage) wrongWith(t *testing.T, q question, answer backend.DataResponse, lines []line) []string {
+	t.Helper()
 	got, wrong := read(answer, q.q)
 	if got.rows <= 1 && len(got.closed) == 0 && answer.Error == nil && slices.Contains(quiet, string(q.q.Kind)+" "+q.q.Metric) {
 		return nil
@@ -68,6 +69,9 @@ func (s *stage) wrongWith(q question, answer backend.DataResponse, lines []line)
 	}
 	if want := expected(lines, q.q, s.from, s.to, got.step); want != nil && answer.Error == nil {
 		wrong = append(wrong, differences(got.closed, want)...)
+	}
+	if want, within, ok := s.claimed(t, q.q, got.step); ok && answer.Error == nil {
+		wrong = append(wrong, differencesBy(near(within), got.closed, want)...)
 	}
 	for i := range wrong {
 		wrong[i] = q.where + ": " + wrong[i]
@@ -116,7 +120,7 @@ func (s *stage) check(t *testing.T, from host.Source, questions []question, line
 	}
 	var wrong []string
 	for i, answer := range s.ask(t, from, queries...) {
-		wrong = append(wrong, s.wrongWith(questions[i], answer, lines)...)
+		wrong = append(wrong, s.wrongWith(t, questions[i], answer, lines)...)
 	}
 	return wrong
 }

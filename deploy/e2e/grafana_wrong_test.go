@@ -27,7 +27,7 @@ func wrongIsFound(t *testing.T, s *stage, lines []line) {
 	other := energy
 	other.q.Metric = "gpu"
 	answer := s.ask(t, operator, other.q)[0]
-	find("an answer to another question", s.wrongWith(energy, answer, lines), "no figure named total")
+	find("an answer to another question", s.wrongWith(t, energy, answer, lines), "no figure named total")
 
 	for _, q := range b.asked(set) {
 		if m, ok := metricOf(q.q); ok && m.Unit != "" && q.panel.FieldConfig.Defaults.Unit == m.Unit && !q.panel.mixed() {
