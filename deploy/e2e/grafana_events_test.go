@@ -10,10 +10,10 @@ const events = `(` +
 	` UNION ALL SELECT from_us, to_us, toString(kind), toString(site), toString(node), device, '', concat(toString(reason), ' (', toString(amount),
 		CASE kind WHEN 'gap' THEN ' ticks' WHEN 'loss' THEN ' messages' WHEN 'missing' THEN ' messages' WHEN 'clock_step' THEN ' µs' WHEN 'epoch' THEN ' mJ' ELSE '' END, ')'), ['']
 	FROM incidents FINAL WHERE from_us < {to} AND to_us >= {from}` +
-	` UNION ALL SELECT 1000000 * (toUnixTimestamp(hour) + 3600) AS at, at, 'closing', toString(site), '', '', '',
+	` UNION ALL SELECT 1000000 * toInt64(toUnixTimestamp(hour) + 3600) AS at, at, 'closing', toString(site), '', '', '',
 		concat('hour closed, ', closing, ', batch ', toString(batch), if(reason = '', '', ': '), reason), [root]
 	FROM seals FINAL WHERE closing != 'adjustment' AND at >= {from} AND at < {to}` +
-	` UNION ALL SELECT 1000000 * toUnixTimestamp(hour), 1000000 * (toUnixTimestamp(hour) + 3600), 'adjustment', toString(site), toString(node),
+	` UNION ALL SELECT 1000000 * toInt64(toUnixTimestamp(hour)), 1000000 * toInt64(toUnixTimestamp(hour) + 3600), 'adjustment', toString(site), toString(node),
 		if(uniqExact(device) = 1, toString(min(device)), ''), toString(tenant),
 		concat(toString(count()), ' lines of batch ', toString(batch), ', ', toString(round(sum(` + energyMJ + `) / 3600000, 3)), ' Wh: ', min(reason)), groupArray(id)
 	FROM ` + booked + ` WHERE kind = 'adjustment' GROUP BY site, node, tenant, hour, batch` +
