@@ -224,7 +224,7 @@ func (s statement) byDevice(m reading, slot func(string) string, step int64, at 
 		rows := s.grown(m, slot, step, at, from, to, keep)
 		switch m.fold {
 		case foldRate:
-			return rows, valueOf{"sumIf(" + m.scale + " * d / e, e > 0) / (countIf(e > 0) > 0 ? 1 : NULL)", "toFloat64(max(e))", mean}
+			return rows, valueOf{"sumIf(" + m.scale + " * (d / e), e > 0) / (countIf(e > 0) > 0 ? 1 : NULL)", "toFloat64(max(e))", mean}
 		case foldCount:
 			return rows, valueOf{m.scale + " * toFloat64(sum(d))", "1.0", "sum(v)"}
 		default:

@@ -73,6 +73,9 @@ func (s *stage) wrongWith(t *testing.T, q question, answer backend.DataResponse,
 	if want, within, ok := s.claimed(t, q.q, got.step); ok && answer.Error == nil {
 		wrong = append(wrong, differencesBy(near(within), got.closed, want)...)
 	}
+	if want, ok := s.measured(t, q.q, got.step); ok && answer.Error == nil {
+		wrong = append(wrong, differencesBy(nearly, got.closed, want)...)
+	}
 	if answer.Error == nil {
 		wrong = append(wrong, s.listed(t, q.q, answer)...)
 	}
