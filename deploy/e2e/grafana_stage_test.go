@@ -26,6 +26,7 @@ type stage struct {
 	from, to time.Time
 	// known are rows of the tables that were asked for already, by what they are for.
 	known map[string][]fact
+	told  map[string][]map[string]any
 }
 
 var pluginOnce = sync.OnceValues(func() (string, error) { return host.Build(context.Background(), scratch) })
