@@ -33,6 +33,8 @@ type line struct {
 	ModelID    string `json:"model_id"`
 	Purpose    string `json:"purpose"`
 
+	From            int64 `json:"from_us"`
+	To              int64 `json:"to_us"`
 	DeviceTime      int64 `json:"device_time"` // ms × thousandths of a device
 	UnavailableTime int64 `json:"unavailable_time"`
 	GPU             int64 `json:"gpu_mj"`
@@ -59,7 +61,7 @@ type line struct {
 func ledger(t *testing.T, data string) []line {
 	t.Helper()
 	body, err := query(t.Context(), data, `SELECT id, site, batch, toInt64(toUnixTimestamp(hour)) AS hour, kind, account, node, device, model, tenant, project,
-		allocation, workload, model_id, purpose, device_time, unavailable_time, gpu_mj, cpu_mj, node_rest_mj, it_shared_mj, facility_mj,
+		allocation, workload, model_id, purpose, from_us, to_us, device_time, unavailable_time, gpu_mj, cpu_mj, node_rest_mj, it_shared_mj, facility_mj,
 		measured_mj, estimated_mj, modelled_mj, uncertainty_mj, sm_active_us, carbon_ug, carbon_market_ug, carbon_embodied_ug, water_ul, heat_reused_mj
 		FROM (SELECT * FROM entries FINAL) AS e INNER JOIN (SELECT site, batch, root FROM seals FINAL) AS s USING (site, batch, root)
 		SETTINGS output_format_json_quote_64bit_integers = 0 FORMAT JSONEachRow`)
