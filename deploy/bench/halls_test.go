@@ -17,7 +17,8 @@ import (
 // a day, of ten seconds for two hours, raw rows for ten minutes, messages for three hours, and the ledger.
 //
 // Each of the GPUs has a power of its own between 400 and 900 W, activity to match, and noise. Nodes have eight, racks eight nodes; a node is
-// held by one of a hundred tenants for three days on end, one in ten by nobody, and a tenth of what is held is held idle.
+// held by one of a hundred tenants for three days on end, one in ten by nobody, and a tenth of what is held is held idle. One node in ten changed
+// its job in the running hour.
 //
 // What is not made: entries and device-hours older than a day, cuts, and the bytes that entries are hashed by. The sums of the ledger are there for
 // the whole month, with the rows a closer would write; their amounts are made up. Sums of nodes are made from the rollups without a look at
@@ -96,10 +97,10 @@ func (h halls) inventory(t testing.TB, s *stack) {
 	s.exec(t, `INSERT INTO wattledger.tenants (id, name, sector, size_class, country, allowed_countries, revision)
 		SELECT concat('tenant-', leftPad(toString(number), 2, '0')), concat('Tenant ', toString(number)), 'research', 'large', 'FR', if(number %% 4 = 0, ['FR'], ['FR', 'DE']), 1 FROM numbers(%d)`, hallTenants)
 	s.exec(t, `INSERT INTO wattledger.allocations (id, site, device, thousandths, start_us, end_us, tenant, project, workload, model_id, purpose, scheduler_ref, revision)
-		SELECT concat('a-', toString(d), '-', toString(b)), %s, %s, 1000, %d + b * 259200000000, if(b = %d, 0, %d + (b + 1) * 259200000000), %s,
-			concat('p', toString(n %% 3)), concat('job-', toString(n), '-', toString(b)), concat('model-', toString(n %% 40)), if(n %% 3 = 0, 'inference', 'training'), 'job', 1
-		FROM (SELECT number %% %d AS d, intDiv(d, 8) AS n, intDiv(number, %[7]d) AS b FROM numbers(%[8]d) WHERE NOT (%[9]s))`,
-		hallSite("n"), hallGPU("d"), from, hallDays/3, from, hallTenant("n", "b"), h.devices, h.devices*(hallDays/3+1), hallFree("n", "b"))
+		SELECT concat('a-', toString(d), '-', toString(b), if(again, '-2', '')), %s, %s, 1000, if(again, %[10]d, %[3]d + b * 259200000000), multiIf(again, 0, changes, %[10]d, b = %[4]d, 0, %[3]d + (b + 1) * 259200000000), %[6]s,
+			concat('p', toString(n %% 3)), concat('job-', toString(n), '-', toString(b), if(again, '-2', '')), concat('model-', toString(n %% 40)), if(n %% 3 = 0, 'inference', 'training'), 'job', 1
+		FROM (SELECT number %% %[7]d AS d, intDiv(d, 8) AS n, intDiv(number, %[7]d) AS b, b = %[4]d AND n %% 10 = 3 AS changes, arrayJoin(if(changes, [0, 1], [0])) AS again FROM numbers(%[8]d) WHERE NOT (%[9]s))`,
+		hallSite("n"), hallGPU("d"), from, hallDays/3, from, hallTenant("n", "b"), h.devices, h.devices*(hallDays/3+1), hallFree("n", "b"), (h.closed()+600)*1_000_000)
 	s.exec(t, `INSERT INTO wattledger.incidents (site, node, kind, reason, device, from_us, to_us, amount, run, first_seq, last_seq, received)
 		SELECT %s, %s, arrayElement(['gap', 'restart', 'loss', 'clock_step'], 1 + number %% 4), 'late', '', at, at + 5000000, 5, '', 0, 0, now64(6)
 		FROM (SELECT number, cityHash64(number) %% %d AS n, %d + cityHash64(number, 1) %% %d AS at FROM numbers(5000))`, hallSite("n"), hallNode("n"), h.nodes(), from, hallDays*86400*1_000_000)

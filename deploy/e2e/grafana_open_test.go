@@ -20,19 +20,19 @@ import (
 const openFor = 2 * time.Hour
 
 // estimates are what is estimated for hours that are not closed, and by how much of it an hour of a site may be off. What is held and what
-// GPUs took is counted; all else is scaled by the site's last closed hour, and does not follow the load as GPUs do, nor does the grid.
+// GPUs took is counted; all else is as in the site's last closed hour, by energy or by time, and the grid is not.
 var estimates = map[string]float64{
 	"usage device_time": 0.001, "carbon embodied": 0.001, "energy gpu": 0.001,
-	"energy total": 0.04, "energy overhead": 0.08, "carbon location": 0.15, "carbon market": 0.04, "carbon water": 0.04, "carbon heat_reused": 0.03,
+	"energy total": 0.01, "energy overhead": 0.03, "carbon location": 0.15, "carbon market": 0.01, "carbon water": 0.01, "carbon heat_reused": 0.01,
 }
 
 // wholeBound is by how much a tenant's GPUs may be off from what is booked to it of GPUs that it held as a whole: of a minute in which it
 // got one or gave one back, nothing is its own.
 const wholeBound = 0.015
 
-// misplaced is how much of the GPUs' energy may stand with others than it is booked to: of an hour in which a GPU changes hands, it is
+// misplaced is how much of the GPUs' energy may stand with others than it is booked to: of a minute in which a GPU changes hands, it is
 // given out by time.
-const misplaced = 0.03
+const misplaced = 0.01
 
 // notYetClosed takes the seals of the day's last hours away, so that they are as if nobody had closed them yet, and holds what the plugin
 // estimates for them to what the ledger booked.
