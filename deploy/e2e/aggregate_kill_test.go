@@ -18,6 +18,7 @@ import (
 // Two aggregators race, and either is killed at any instant, in the middle of a batch or between two: the ledger is the one that an
 // undisturbed aggregator writes, adjustments of what came late included, and no batch is there twice.
 func TestKilledAndRacingAggregatorsSealOnce(t *testing.T) {
+	t.Parallel() // it mostly waits
 	racing(t, 8, uint64(time.Now().UnixNano()), 5*time.Minute)
 }
 
@@ -106,6 +107,7 @@ func racing(t *testing.T, kills int, seed uint64, limit time.Duration) {
 
 // What is simulated with a late file is what is booked once the file has been stated, and then nothing is left to book.
 func TestWhatIsSimulatedIsBooked(t *testing.T) {
+	t.Parallel() // it mostly waits
 	p := newPlant(t, 1, 3*time.Minute)
 	p.sql(`INSERT INTO sites (id, country, zone, operator, operator_country, pue_thousandths, allocation_source, revision) VALUES ('s', 'FR', 'FR', 'op', 'FR', 1200, 'sched', 1)`)
 	p.sql(`INSERT INTO nodes VALUES ('n', 's', 'r', 'HGX B200', 900000, %d, 0, 1)`, yearday)

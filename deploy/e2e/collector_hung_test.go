@@ -11,8 +11,10 @@ import (
 // A call that never returns holds up nothing: the ticks go on without values, the calls are given up one after another, and
 // after the third a fresh process takes the place of this one, under the same id. What had been read is in Kafka once.
 func TestACallThatNeverReturnsIsLeftBehind(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := func(name, address string) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			const node = "node n1 hgx-b200 gpus=2\n"
 			s := newStation(t, node+"hang n1 dcgmEntitiesGetLatestValues +3s ever\n")
 			r := s.collect("--dcgm-address", address, "--set", "watchdog.abandon=600ms", "--set", "agent.max_age=400ms")

@@ -29,6 +29,7 @@ import (
 // A collector that is killed again and again while Kafka comes and goes: what its spool had is in Kafka in the end, in order,
 // and every stretch in which nobody read is stated.
 func TestAKilledCollectorLosesNothing(t *testing.T) {
+	t.Parallel() // it mostly waits
 	killedCollector(t, 8, uint64(time.Now().UnixNano()))
 }
 

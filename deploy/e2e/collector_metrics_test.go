@@ -51,6 +51,7 @@ func (s *station) certificate() (pool *x509.CertPool) {
 
 // The page is there over TLS for those with a login, in dcgm-exporter's names beside the collector's own.
 func TestMetricsOverTLSWithALogin(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStation(t, "node n1 hgx-b200 gpus=2\n")
 	pool := s.certificate()
 	hash, err := bcrypt.GenerateFromPassword([]byte("open sesame"), bcrypt.MinCost)
@@ -107,6 +108,7 @@ func TestMetricsOverTLSWithALogin(t *testing.T) {
 
 // What a site has set for dcgm-exporter goes on to hold; our own flags win.
 func TestDCGMExportersEnvironmentIsHonoured(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStation(t, "node n1 hgx-b200 gpus=2\n")
 	counters := s.write("counters.csv", "# our own\nDCGM_FI_DEV_GPU_TEMP, gauge, Temperature.\nDCGM_FI_DEV_POWER_USAGE, gauge, Power.\n")
 	env := []string{"DCGM_EXPORTER_COLLECTORS=" + counters, "DCGM_EXPORTER_INTERVAL=400", "DCGM_EXPORTER_LISTEN=127.0.0.1:0", "DCGM_EXPORTER_NO_HOSTNAME=true", "WLSIM_SCENARIO=" + s.scenario}
@@ -141,6 +143,7 @@ func TestDCGMExportersEnvironmentIsHonoured(t *testing.T) {
 
 // While the engine is away the collector lives and is not ready; when it is back it is, and says so.
 func TestACollectorIsNotReadyWhileTheEngineIsAway(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStation(t, "node n1 hgx-b200 gpus=2\nend n1 +2s\nboot n1 +5s\n")
 	r := s.collect("--dcgm-address", "n1")
 	status := func(path string) int { code, _ := get("http://" + r.address() + path); return code }
@@ -158,6 +161,7 @@ func TestACollectorIsNotReadyWhileTheEngineIsAway(t *testing.T) {
 
 // Without permission for the profiling metrics the rest is collected, and the metric says what is refused.
 func TestWithoutPermissionForProfilingTheRestIsCollected(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStation(t, "node n1 hgx-b200 gpus=2\nforbid n1 profiling\n")
 	r := s.collect()
 	r.until("energy arrives", 30*time.Second, func() bool {
@@ -190,6 +194,7 @@ func TestWithoutPermissionForProfilingTheRestIsCollected(t *testing.T) {
 
 // Without DCGM the driver's own library is read.
 func TestNVMLIsReadInPlaceOfDCGM(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStation(t, "node n1 hgx-b200\n")
 	r := s.start(nil, "--source", "nvml", "--set", "nvml.library="+s.bin.nvml)
 	r.energy(s, "nvml")
@@ -199,6 +204,7 @@ func TestNVMLIsReadInPlaceOfDCGM(t *testing.T) {
 
 // A dcgm-exporter that is there already is read: here our own page, which has its form.
 func TestADCGMExporterIsRead(t *testing.T) {
+	t.Parallel() // it mostly waits
 	inner := lonelyStation(t, "node n1 hgx-b200 gpus=2\n")
 	first := inner.collect()
 	s := newStation(t, "")
@@ -235,6 +241,7 @@ func (r *running) energy(s *station, source string) {
 
 // Until the exporter is there nothing is known of the node's devices: nothing is said of them.
 func TestAnExporterThatIsAwaySaysNothingOfTheDevices(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStation(t, "")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 // A SIGHUP puts a changed configuration in force: another tenant holds the devices from then on, the process stays the one that
 // systemd knows, and the run after it says what came before and why. A faulty one is named, counted and changes nothing.
 func TestAReloadTakesEffectAndAFaultyOneDoesNot(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStation(t, "node n1 hgx-b200 gpus=2\n")
 	assign := func(tenant string) string {
 		return "workload:\n  static:\n    - tenant: " + tenant + "\n      devices: all\n"
@@ -78,6 +79,7 @@ func TestAReloadTakesEffectAndAFaultyOneDoesNot(t *testing.T) {
 
 // A reload while the engine is away does not end the collector: the fresh process goes on trying, as the one before did.
 func TestAReloadWhileTheEngineIsAwayGoesOnTrying(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const node = "node n1 hgx-b200 gpus=2\n"
 	s := newStation(t, node)
 	r := s.collect("--dcgm-address", "n1", "--set", "agent.retry_max=200ms")

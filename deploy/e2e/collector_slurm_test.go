@@ -15,6 +15,7 @@ import (
 // Slurm's prolog and epilog, with what slurmd puts into their environment, become the start and the end of an allocation of the
 // GPU that Slurm means: it counts device files, which run against the index here. At each edge the counters are read once more.
 func TestPrologAndEpilogBecomeAnAllocation(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStation(t, "node n1 hgx-b200\nload n1 7 +0s +1h training\n")
 	jobs := filepath.Join(s.dir, "jobs")
 	file := s.write("collector.yaml", "workload:\n  poll: 200ms\n  rules:\n    - match: {account: '*'}\n      set: {tenant: '{account}', workload: '{job_name}'}\n")

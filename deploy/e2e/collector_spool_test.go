@@ -13,6 +13,7 @@ import (
 // With Kafka away the spool fills; the oldest goes first, and once Kafka is back every message is either there or within a
 // loss that is stated with its run, its sequences and its time.
 func TestASpoolThatOverflowsStatesWhatItGaveUp(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := lonelyStation(t, "node n1 hgx-b200\n")
 	r := s.collect("--set", "spool.segment_bytes=8192", "--set", "spool.max_bytes=32768", "--set", "forward.retry_max=500ms")
 	r.until("something is given up", 60*time.Second, func() bool { return r.metric("wattledger_collector_spool_dropped_messages_total") > 20 })

@@ -83,6 +83,7 @@ func TestAFaultyWebConfigurationIsNamed(t *testing.T) {
 // Ctrl-C ends it within seconds and well, though Kafka was never there: the disk has what was read. A second collector on the
 // same folder is refused meanwhile and told why.
 func TestCtrlCEndsACollectorWhoseKafkaIsAway(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := lonelyStation(t, calm)
 	r := s.collect()
 	r.until("it has read", 20*time.Second, func() bool { return r.metric("wattledger_collector_ticks_total") > 3 })

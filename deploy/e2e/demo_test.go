@@ -84,6 +84,7 @@ func everyTable(t *testing.T, out string) {
 }
 
 func TestTheSameSeedGivesTheSameBytes(t *testing.T) {
+	t.Parallel() // its data are its own
 	p := undisturbed(t)
 	dir := t.TempDir()
 	proven(t, short.once(t, filepath.Join(dir, "data"), filepath.Join(dir, "out")))

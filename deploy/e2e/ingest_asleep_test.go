@@ -10,6 +10,7 @@ import (
 // An ingester is stopped, as happens on a machine that swaps or is moved, for so long that its partitions pass on, and wakes with
 // what it had in its hands.
 func TestAnIngesterThatSleepsThroughARebalanceStoresNothingTwice(t *testing.T) {
+	t.Parallel() // it mostly waits
 	asleep(t, withAnswer("samples", true), strictly)
 }
 

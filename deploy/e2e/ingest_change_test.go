@@ -17,6 +17,7 @@ import (
 
 // Ingesters join and leave under load, in peace or not; the partitions pass between them.
 func TestIngestersComeAndGo(t *testing.T) {
+	t.Parallel() // it mostly waits
 	comeAndGo(t, 5, uint64(time.Now().UnixNano()), 5*time.Minute)
 }
 
@@ -52,6 +53,7 @@ func comeAndGo(t *testing.T, changes int, seed uint64, limit time.Duration) {
 
 // What changes around an ingester that goes on running.
 func TestWhatChangesUnderAnIngester(t *testing.T) {
+	t.Parallel() // it mostly waits
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	p := newPlant(t, 1, 5*time.Minute)

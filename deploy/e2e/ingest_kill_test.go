@@ -9,6 +9,7 @@ import (
 // Ingest, broker and engine are killed under load, two times in three at the worst instant: after the engine has acknowledged an insert
 // and before its offset is committed. In the end nobody can tell.
 func TestKilledIngestBrokerAndEngineStoreOnce(t *testing.T) {
+	t.Parallel() // it mostly waits
 	killedIngest(t, 12, uint64(time.Now().UnixNano()), 5*time.Minute)
 }
 

@@ -17,6 +17,7 @@ import (
 
 // ClickHouse is in trouble of several kinds. Ingest waits, says why, and goes on by itself when the trouble is over.
 func TestClickHouseInTroubleIsWaitedOut(t *testing.T) {
+	t.Parallel() // it mostly waits
 	troubles(t, time.Second, time.Second, 5*time.Minute)
 }
 
@@ -51,7 +52,10 @@ func troubles(t *testing.T, away, others, limit time.Duration) {
 }
 
 // The engine's disk is a small one, and somebody else fills it.
-func TestAFullDiskIsWaitedOut(t *testing.T) { fullDisk(t, time.Second, 5*time.Minute) }
+func TestAFullDiskIsWaitedOut(t *testing.T) {
+	t.Parallel() // it mostly waits
+	fullDisk(t, time.Second, 5*time.Minute)
+}
 
 func fullDisk(t *testing.T, lasting, limit time.Duration) {
 	t.Helper()

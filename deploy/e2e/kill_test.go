@@ -75,12 +75,14 @@ func disturbed(t *testing.T, d day, want played, seed uint64, pause time.Duratio
 }
 
 func TestKilledServicesLeaveNoTrace(t *testing.T) {
+	t.Parallel() // its data are its own
 	want := undisturbed(t)
 	disturbed(t, short, want, uint64(time.Now().UnixNano()), 600*time.Millisecond, 2)
 }
 
 // Killed as a whole, broker and all: the same command again completes the day.
 func TestAKilledDemoIsCompletedByTheNext(t *testing.T) {
+	t.Parallel() // its data are its own
 	completed(t, short, undisturbed(t), uint64(time.Now().UnixNano()), 4*time.Second, 1)
 }
 

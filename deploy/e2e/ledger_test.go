@@ -14,6 +14,7 @@ import (
 // The ledger of a demo is checked by the command that an auditor uses, each kind of entry is explained down to what the ledger
 // holds, and in a copy in which one bit of a stored figure was turned the check names it.
 func TestTheLedgerOfTheDemo(t *testing.T) {
+	t.Parallel() // its data are its own
 	data := filepath.Join(t.TempDir(), "copy")
 	if err := os.CopyFS(data, os.DirFS(undisturbed(t).data)); err != nil {
 		t.Fatal(err)

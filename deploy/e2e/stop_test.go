@@ -13,13 +13,15 @@ import (
 
 // A demo that is told to stop does so at once, leaves no process, and the same command completes the day.
 func TestCtrlCDuringTheDay(t *testing.T) {
+	t.Parallel() // its data are its own
 	want := undisturbed(t)
 	f := func(name string, reached func(r *running, data string) bool) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			data, out := filepath.Join(dir, "data"), filepath.Join(dir, "out")
 			r := short.once(t, data, out)
-			r.until(name, time.Minute, func() bool { return reached(r, data) })
+			r.until(name, 2*time.Minute, func() bool { return reached(r, data) })
 			r.signal(interrupt)
 			if code := r.endsWithin(20 * time.Second); code != 1 {
 				t.Errorf("ended with %d, want 1: the day is not done", code)
@@ -44,6 +46,7 @@ func TestCtrlCDuringTheDay(t *testing.T) {
 }
 
 func TestLive(t *testing.T) {
+	t.Parallel() // its data are its own
 	dir := t.TempDir()
 	data, out := filepath.Join(dir, "data"), filepath.Join(dir, "out")
 	d := day{seed: 7, start: time.Now().UTC().Truncate(time.Hour).Add(-time.Hour), hours: 1}
