@@ -157,11 +157,12 @@ web: $(WEB) ## Types and unit tests of the TypeScript (part of make test)
 	@npm run --silent typecheck --prefix dashboards
 	@npm run --silent test --prefix dashboards
 
+# The longest package comes first, so that the others run beside it and not before it. Its tests that mostly wait run three at once.
 .PHONY: test
 test: setup $(HAVE_KAFKA) build sim web ## Everything a user should run: all tests as shipped (no cgo), and the core ones with -race
 	@[ -n '$(HAVE_KAFKA)' ] || printf '\n== test: WITHOUT Apache Kafka: there is no java or no mvn here (apt-get install default-jre-headless maven); its tests are skipped\n'
 	$(say) 'test: all packages'
-	@CGO_ENABLED=0 $(GO) test -json -p 2 -timeout 14m ./... | $(GO) run ./internal/testreport
+	@CGO_ENABLED=0 $(GO) test -json -p 2 -parallel 3 -timeout 14m ./deploy/e2e ./... | $(GO) run ./internal/testreport
 	$(say) 'test: core packages with the race detector'
 	@CGO_ENABLED=1 $(GO) test -json -race -p 2 -timeout 14m $(CORE) | $(GO) run ./internal/testreport
 
