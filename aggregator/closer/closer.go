@@ -124,6 +124,8 @@ type Closer struct {
 	Tenants func(ctx context.Context) ([]record.Tenant, error)
 	// OnClose is called after each batch, when set: progress for people.
 	OnClose func(seal record.Seal)
+	// Pause, when set, says how long to wait when nothing can be closed, in the place of Poll.
+	Pause func() time.Duration
 	// Held is asked before each seal, when set: an error leaves the batch unsealed, as another closer may be at work.
 	Held func() error
 
@@ -217,10 +219,14 @@ func (c *Closer) Run(ctx context.Context) error {
 		if n > 0 {
 			continue
 		}
+		pause := c.cfg.Poll
+		if c.Pause != nil {
+			pause = c.Pause()
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(c.cfg.Poll):
+		case <-time.After(pause):
 		}
 	}
 	return nil

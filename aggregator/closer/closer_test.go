@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -167,6 +168,20 @@ func TestRunCountsErrorsAndStops(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("a clean stop returns %v", err)
 	}
+}
+
+// Who knows better when the next hour can be closed is asked how long to wait.
+func TestThePauseIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := closerOver(t, &ledgerOf{})
+		asked := 0
+		c.Pause = func() time.Duration { asked++; return 10 * time.Second }
+		ctx, cancel := context.WithTimeout(t.Context(), 35*time.Second)
+		defer cancel()
+		if err := c.Run(ctx); err != nil || asked != 4 {
+			t.Errorf("asked %d times in 35 s, want 4: %v", asked, err)
+		}
+	})
 }
 
 func TestConfigNamesEveryFault(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/wattledger/wattledger/aggregator/clickhouse"
@@ -39,6 +40,8 @@ type stack struct {
 	audit *clickhouse.Audit
 	// closed receives every seal as it is written.
 	closed chan record.Seal
+	// caughtUp is set when every hour that was played is closed: the next one is an hour away, or never comes.
+	caughtUp atomic.Bool
 }
 
 // withStack starts the pipeline on a data folder, calls use, and stops everything in the reverse order of the data's way.
@@ -146,9 +149,7 @@ func (s *stack) connect(ctx context.Context, data string) (io.Closer, error) {
 // closer closes hours and tells about it.
 func (s *stack) closer(env *process.Env) func(context.Context) error {
 	return func(ctx context.Context) error {
-		cfg := s.cfg.Closer
-		cfg.Poll = 100 * time.Millisecond
-		c, err := closer.New(cfg, s.keys.Secret, s.store, env.Log, env.Metrics)
+		c, err := closer.New(s.cfg.Closer, s.keys.Secret, s.store, env.Log, env.Metrics)
 		if err != nil {
 			return err
 		}
@@ -157,6 +158,13 @@ func (s *stack) closer(env *process.Env) func(context.Context) error {
 			return err
 		}
 		c.Publish, c.Tenants = logbook.Update, s.store.Tenants
+		// To look whether an hour can be closed takes the engine half a tenth of a second, which rollups and reports have a better use for.
+		c.Pause = func() time.Duration {
+			if s.caughtUp.Load() {
+				return freshness
+			}
+			return 100 * time.Millisecond
+		}
 		c.OnClose = func(seal record.Seal) {
 			select {
 			case s.closed <- seal:
@@ -245,6 +253,7 @@ func (s *stack) awaitClosed(ctx context.Context, from, to unit.Micros, sites int
 		if err == nil {
 			stage.Set(n)
 			if n >= want {
+				s.caughtUp.Store(true)
 				stage.Done()
 				return nil
 			}
