@@ -149,7 +149,7 @@ fmt: $(WEB) ## Format all Go and TypeScript files
 .PHONY: test-kafka
 test-kafka: setup kafka-jars ## The pipeline and its kill tests against Apache Kafka (part of make test where Java and Maven are)
 	$(say) 'test-kafka: Apache Kafka'
-	@CGO_ENABLED=0 $(GO) test -json -count=1 -p 1 -timeout 10m ./internal/kafkacluster/... ./deploy/kafka | $(GO) run ./internal/testreport
+	@CGO_ENABLED=0 $(GO) test -json -count=1 -p 1 -parallel 3 -timeout 10m ./internal/kafkacluster/... ./deploy/kafka | $(GO) run ./internal/testreport
 
 .PHONY: web
 web: $(WEB) ## Types and unit tests of the TypeScript (part of make test)

@@ -25,6 +25,7 @@ func restart(t *testing.T, b *kafkacluster.Broker) {
 }
 
 func TestTheOnlyBrokerIsKilledUnderLoad(t *testing.T) {
+	t.Parallel() // it mostly waits
 	cluster := clustertest.Start(t, kafkacluster.DefaultConfig())
 	conn, cfg := cluster.Conn(""), config(1)
 	create(t, cfg, conn)
@@ -68,6 +69,7 @@ func TestTheOnlyBrokerIsKilledUnderLoad(t *testing.T) {
 }
 
 func TestOneOfThreeBrokersIsKilledUnderLoad(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := kafkacluster.DefaultConfig()
 	c.Brokers = 3
 	c.Properties = map[string]string{"broker.session.timeout.ms": "6000", "controller.quorum.fetch.timeout.ms": "3000"} // sooner than by default

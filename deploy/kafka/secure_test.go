@@ -62,6 +62,7 @@ func documented(t *testing.T) (acls []kafka.ACLEntry) {
 }
 
 func TestEachPartHasTheRightsItNeedsAndNoOthers(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := kafkacluster.DefaultConfig()
 	c.Secure, c.Users = true, []string{"collector", "ingest", "aggregate", "import", "status", "quarantine", "topics", "stranger"}
 	cluster := clustertest.Start(t, c)
