@@ -52,8 +52,8 @@ func fetch(t *testing.T, conn kafkaconn.Config, topic string, n int) []pipeline.
 
 // The process dies between the steps of a batch: after the rows, after the lines, before the commit.
 func TestWhatWasStoredBeforeACrashIsNotStoredAgain(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), database(t)
-	migrate(t, db)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(7, 8))
 	for seq := range uint64(9) {
 		s.send(wire.TopicSample, "node-a", sampleBatch(r, "node-a", seq, 2, 3))
@@ -104,8 +104,8 @@ func TestWhatWasStoredBeforeACrashIsNotStoredAgain(t *testing.T) {
 
 // A client that got no answer sends the same insert again.
 func TestTheSameInsertTwiceIsOneInsert(t *testing.T) {
+	t.Parallel()
 	db := database(t)
-	migrate(t, db)
 	store := clickhouse.New(fixed(db), 1, nil)
 	defer store.Close()
 	r := rand.New(rand.NewPCG(9, 10))
@@ -147,8 +147,8 @@ func TestTheSameInsertTwiceIsOneInsert(t *testing.T) {
 
 // What was stated is stated again, as after a crash of its sender, and both stand in one batch.
 func TestRepeatsInABatchHideNoRows(t *testing.T) {
+	t.Parallel()
 	db := database(t)
-	migrate(t, db)
 	store := clickhouse.New(fixed(db), 1, nil)
 	defer store.Close()
 	allocations := func(offset int64, seq uint64, ids ...string) pipeline.Message {
@@ -196,8 +196,8 @@ func TestRepeatsInABatchHideNoRows(t *testing.T) {
 }
 
 func TestTwoIngestersShareAndHandOver(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 4), database(t)
-	migrate(t, db)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(11, 12))
 	nodes := []string{"n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8"}
 	seq := uint64(0)
@@ -234,6 +234,7 @@ func TestTwoIngestersShareAndHandOver(t *testing.T) {
 }
 
 func TestTheEngineIsKilledWhileRowsArrive(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	conn, _ := kafkatest.StartOn(t, t.TempDir(), topics(2)...)
 	engine := chtest.StartAt(t, data)

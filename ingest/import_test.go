@@ -12,6 +12,7 @@ import (
 )
 
 func TestAFileImportedTwiceAddsNothing(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), startDatabase(t)
 	publisher := func(topic string) *kafka.Publisher {
 		p, err := kafka.NewPublisher(conn, topic, nil)

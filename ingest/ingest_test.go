@@ -18,8 +18,8 @@ import (
 )
 
 func TestEveryColumnArrivesAsItWasSent(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 2), database(t)
-	migrate(t, db)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(1, 2))
 	want := map[string][]any{}
 	rows := 0
@@ -142,8 +142,8 @@ func scan(t *testing.T, rows driver.Rows) []any {
 }
 
 func TestDimensionsArrive(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), database(t)
-	migrate(t, db)
 	s := newSender(t, conn)
 	inventory := &wl.Inventory{
 		SchemaVersion: 1, Revision: 7,
@@ -195,8 +195,8 @@ func TestDimensionsArrive(t *testing.T) {
 
 // A producer without idempotence sends again what it got no answer for.
 func TestAMessageSentTwiceCountsOnce(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), database(t)
-	migrate(t, db)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(3, 4))
 	var sent []*wl.SampleBatch
 	for _, seq := range []uint64{0, 1, 2, 5, 4} { // 3 is lost, 4 is late
@@ -234,8 +234,8 @@ func TestAMessageSentTwiceCountsOnce(t *testing.T) {
 }
 
 func TestRefusedMessagesAreKeptAndTheOthersGoThrough(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), database(t)
-	migrate(t, db)
 	ch := open(t, db)
 	// A fault that only the store finds.
 	if err := ch.Exec(t.Context(), "ALTER TABLE samples ADD CONSTRAINT test CHECK node != 'poison'"); err != nil {

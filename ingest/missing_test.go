@@ -16,6 +16,7 @@ import (
 
 // Holes become gap records with bounds; what fills one later is counted when they are read, and a repeat fills nothing.
 func TestHolesBecomeGapRecords(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), startDatabase(t)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(31, 32))
 	send := func(seqs ...uint64) {
@@ -59,6 +60,7 @@ func TestHolesBecomeGapRecords(t *testing.T) {
 
 // What the store refuses is a gap until it is mended and sent again.
 func TestARefusedMessageIsMissingUntilItIsSentAgain(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), startDatabase(t)
 	ch := open(t, db)
 	if err := ch.Exec(t.Context(), "ALTER TABLE samples ADD CONSTRAINT test CHECK driver != 'poison'"); err != nil {
@@ -87,6 +89,7 @@ func TestARefusedMessageIsMissingUntilItIsSentAgain(t *testing.T) {
 
 // Crashes between the steps of batches, on the engine: the view says what is not stored, and nothing else.
 func TestTheViewOfWhatIsMissingIsExact(t *testing.T) {
+	t.Parallel()
 	db := startDatabase(t)
 	ch := open(t, db)
 	store := clickhouse.New(fixed(db), 1, nil)

@@ -12,10 +12,10 @@ import (
 	"github.com/wattledger/wattledger/schemas/wire"
 )
 
-// database is a fresh one over HTTP, and over the native protocol for the tests that TestOverNativeTCP runs once more.
+// database is a fresh one with our schema, over HTTP, and over the native protocol for the tests that TestOverNativeTCP runs once more.
 func database(t *testing.T) chconn.Config {
 	t.Helper()
-	engine := chtest.Start(t)
+	engine := startDatabase(t)
 	if !strings.HasPrefix(t.Name(), "TestOverNativeTCP/") {
 		return engine
 	}
@@ -25,6 +25,12 @@ func database(t *testing.T) chconn.Config {
 
 // What holds over HTTP holds over native TCP with TLS.
 func TestOverNativeTCP(t *testing.T) {
+	t.Parallel()
+	t.Run("Migration", func(t *testing.T) {
+		t.Parallel()
+		_, cfg := nativetest.StartTLS(t, chtest.Start(t))
+		migrate(t, cfg)
+	})
 	t.Run("EveryColumn", TestEveryColumnArrivesAsItWasSent)
 	t.Run("Dimensions", TestDimensionsArrive)
 	t.Run("Repeats", TestAMessageSentTwiceCountsOnce)
@@ -38,6 +44,7 @@ func TestOverNativeTCP(t *testing.T) {
 
 // The answer to an insert is lost on the way: what is sent again is what was sent, under the same token, and stands once.
 func TestLostAnswersOverNativeTCP(t *testing.T) {
+	t.Parallel()
 	conn, engine := startKafka(t, 1), startDatabase(t)
 	server, db := nativetest.Start(t, engine)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(7, 8))

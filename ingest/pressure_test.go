@@ -14,6 +14,7 @@ import (
 // While the engine takes nothing, nothing more is read than what was fetched already; readiness and a gauge say why; afterwards
 // all is stored.
 func TestAnEngineThatTakesNothingHoldsTheConsumerBack(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), startDatabase(t)
 	ch := open(t, db)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(61, 62))
@@ -63,6 +64,7 @@ func TestAnEngineThatTakesNothingHoldsTheConsumerBack(t *testing.T) {
 }
 
 func TestADatabaseThatIsAwayIsNamed(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), startDatabase(t)
 	up := make(chan struct{})
 	in := start(t, quick(), conn, func() (chconn.Config, error) {

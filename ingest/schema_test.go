@@ -24,6 +24,7 @@ import (
 // Collectors are upgraded one by one, before ingest or after it. What a newer one adds is left out, what it says in our words is
 // stored, and what cannot be stored without its words is kept for later.
 func TestMessagesOfOtherSchemaVersions(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), startDatabase(t)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(41, 42))
 	want := map[string][]any{}
@@ -82,6 +83,7 @@ func TestMessagesOfOtherSchemaVersions(t *testing.T) {
 
 // A name that no query could ask about is put aside; it does not hold up its partition.
 func TestANameThatIsTooLongIsRefused(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), startDatabase(t)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(43, 44))
 	s.send(wire.TopicSample, "x", sampleBatch(r, strings.Repeat("x", 400_000), 0, 1, 1))
@@ -94,6 +96,7 @@ func TestANameThatIsTooLongIsRefused(t *testing.T) {
 
 // Many runs, each more than once, by way of the database: memory stays in its bound and rows stand once.
 func TestRunsThatWereForgottenAreRecognised(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), startDatabase(t)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(45, 46))
 	const nodes = 510
@@ -133,6 +136,7 @@ func TestRunsThatWereForgottenAreRecognised(t *testing.T) {
 
 // The database may come up after ingest does; with another schema it is an error before anything is read.
 func TestADatabaseOfAnotherVersionIsAnError(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), chtest.Start(t)
 	up := make(chan struct{})
 	database := func() (chconn.Config, error) {

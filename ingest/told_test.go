@@ -28,8 +28,8 @@ func lost(first, last uint64) *wl.Incident {
 
 // Incidents come with samples or alone. What is stated again, by whatever message, is one incident as it was stated last.
 func TestIncidentsAreStoredOnce(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), database(t)
-	migrate(t, db)
 	s, r := newSender(t, conn), rand.New(rand.NewPCG(21, 22))
 	m := func(seq uint64, ticks int, incidents ...*wl.Incident) *wl.SampleBatch {
 		b := sampleBatch(r, "node-a", seq, ticks, 2)
@@ -74,8 +74,8 @@ func TestIncidentsAreStoredOnce(t *testing.T) {
 
 // The process dies after the rows of a message and before its incidents: they are stored with its line.
 func TestIncidentsSurviveACrashBetweenRowsAndLine(t *testing.T) {
+	t.Parallel()
 	db := database(t)
-	migrate(t, db)
 	store := clickhouse.New(fixed(db), 1, nil)
 	defer store.Close()
 	b := sampleBatch(rand.New(rand.NewPCG(23, 24)), "node-a", 0, 2, 2)
@@ -112,8 +112,8 @@ func TestIncidentsSurviveACrashBetweenRowsAndLine(t *testing.T) {
 }
 
 func TestReadingsArrive(t *testing.T) {
+	t.Parallel()
 	conn, db := startKafka(t, 1), database(t)
-	migrate(t, db)
 	s := newSender(t, conn)
 	counter := func(at, value int64) *wl.Reading {
 		return wire.ReadingTo(record.Reading{

@@ -51,6 +51,7 @@ func TestTopicsAreCheckedOrMadeBeforeTheStart(t *testing.T) {
 }
 
 func TestTopicsWaitForAClusterThatIsAway(t *testing.T) {
+	t.Parallel()
 	conn, stop := kafkatest.StartOn(t, t.TempDir())
 	stop()
 	conn.DialTimeout, conn.RequestTimeout = 100*time.Millisecond, 100*time.Millisecond

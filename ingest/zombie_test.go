@@ -67,6 +67,7 @@ func (s *slow) start(t *testing.T, table string, to chconn.Config) chconn.Config
 // An ingester dies while its insert is on its way, another one takes over with batches of another size, and then the insert
 // arrives: rows stand twice, until they are found and removed.
 func TestAnInsertThatArrivesAfterItsProcessHasGone(t *testing.T) {
+	t.Parallel()
 	for _, table := range []string{"samples", "messages"} {
 		t.Run(table, func(t *testing.T) {
 			conn, db := startKafka(t, 1), startDatabase(t)
