@@ -47,6 +47,7 @@ func batchOf(t *testing.T, s *Store, site record.Site) ledger.Sealed {
 
 // The cuts of an attempt that never sealed are not what the next hour goes on from.
 func TestCutsOfAnAttemptThatNeverSealedAreNotSeen(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	batch := batchOf(t, s, site)
@@ -83,6 +84,7 @@ func TestCutsOfAnAttemptThatNeverSealedAreNotSeen(t *testing.T) {
 
 // What is sealed stays: a second closer that saw other data is refused.
 func TestASealIsNotReplaced(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	batch := batchOf(t, s, site)
@@ -146,6 +148,7 @@ func (b *mortalBatch) Send() error {
 // A closer killed around any of its writes leaves nothing that its successor does not mend: the ledger is the same to the byte
 // as one that was written in peace.
 func TestAKilledCloserLeavesNoTrace(t *testing.T) {
+	t.Parallel()
 	run := func(conn driver.Conn) error {
 		s, err := New(conn)
 		if err != nil {

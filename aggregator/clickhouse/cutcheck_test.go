@@ -13,6 +13,7 @@ import (
 
 // What closed is sealed so that it can be checked, and when its samples are gone its cuts still say what was measured.
 func TestAClosedLedgerIsCheckedBySamplesAndByCuts(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	plant(t, conn)
 	closeAll(t, s)

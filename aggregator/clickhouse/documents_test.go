@@ -65,6 +65,7 @@ func entries(t *testing.T, s *Store, f documents.Filter) ([]report.Booked, error
 }
 
 func TestDocumentsFromTheLedger(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	exec(t, conn, `INSERT INTO tenants VALUES ('t1', 'Tenant One (fict.)', 'rail', 'large', 'FR', 'FR1234', ['FR', 'SE'], 1), ('t2', 'Tenant Two (fict.)', 'media', 'small', 'SE', 'SE1234', ['SE'], 1)`)
@@ -163,6 +164,7 @@ func TestDocumentsFromTheLedger(t *testing.T) {
 // An adjustment of the first hour, booked with a batch of its own, is in documents made from then on and in none made as of before; the
 // difference between the two is the adjustment.
 func TestAdjustmentInDocuments(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	lines := book(t, s, site)
@@ -238,6 +240,7 @@ func TestAdjustmentInDocuments(t *testing.T) {
 
 // Of two batches that speak of a device's hour the newer counts, as far as it was there; what contradicts nothing is not listed.
 func TestQuality(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	book(t, s, site)
@@ -310,6 +313,7 @@ func TestQuality(t *testing.T) {
 
 // Whoever changes, adds or removes an entry behind the ledger's back is found out.
 func TestTampering(t *testing.T) {
+	t.Parallel()
 	export := func(s *Store, says string) {
 		t.Helper()
 		if err := s.Export(t.Context(), &bytes.Buffer{}, nil); err == nil || !strings.Contains(err.Error(), says) {
@@ -342,6 +346,7 @@ func TestTampering(t *testing.T) {
 
 // An iteration that the caller ends early, or whose context ends, leaves nothing open.
 func TestEntriesStop(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	book(t, s, plant(t, conn))
 	for range s.Entries(t.Context(), documents.Filter{Period: twoHours}) {

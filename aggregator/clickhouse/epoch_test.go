@@ -50,6 +50,7 @@ func frozen(t *testing.T, conn driver.Conn) {
 
 // Energy that a frozen counter missed is estimated from power: neither lost nor invented, and apart from what was measured.
 func TestAFrozenCounterIsNeitherLostNorInvented(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	frozen(t, conn)
 	closeAll(t, s)

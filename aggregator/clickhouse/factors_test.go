@@ -22,6 +22,7 @@ func gridHour(from unit.Micros, value int64) factor.Edition {
 
 // What goes in comes out; twice changes nothing; a revision counts from its sequence on, and as of before the old value still does.
 func TestFactors(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	append := func(want factor.Appended, editions ...factor.Edition) {
 		t.Helper()
@@ -106,6 +107,7 @@ func TestFactors(t *testing.T) {
 
 // Writers that meet end under a sequence each.
 func TestFactorsOfWritersThatMeet(t *testing.T) {
+	t.Parallel()
 	s, _ := open(t)
 	const writers = 4
 	sequences := make([]uint64, writers)

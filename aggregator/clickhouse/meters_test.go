@@ -12,6 +12,7 @@ import (
 // The meters of a node and of the site, read every minute, come with the readings around each edge and no others; the hour adds
 // up to what they say.
 func TestMetersAreLoaded(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	const insert = `INSERT INTO readings SELECT 's', 'x', '%s', '%s', '%s', '%s', %d + number * 60000000, %d + number * 60000000 + %d, %s, %t, 'counter', 'e', 'run', number, now64(6)
@@ -55,6 +56,7 @@ func TestMetersAreLoaded(t *testing.T) {
 
 // A GPU in MIG mode has the lowest hourly mean that its own device-hours tell of while nobody held it; else the table's.
 func TestIdlePowerIsTheDevicesOwn(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	idle := func(what string, want unit.Milliwatts, basis string) {
@@ -104,6 +106,7 @@ func TestIdlePowerIsTheDevicesOwn(t *testing.T) {
 }
 
 func TestTenantsAndBackwardAllocationsAreLookedAt(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	exec(t, conn, `INSERT INTO tenants (id, name, revision) VALUES ('t1', 'One', 1)`)

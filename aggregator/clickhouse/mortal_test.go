@@ -83,6 +83,7 @@ func (deadRow) ScanStruct(any) error { return errKilled }
 // A closer may be killed at any call that it makes to the store while it closes hours and books adjustments: its successor ends with
 // the same ledger, to the byte.
 func TestAKilledCloserLeavesNoTraceOfAdjustments(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	prepare := func() *yard {
 		y := newYard(t, conn, s)

@@ -27,6 +27,7 @@ func load(t *testing.T, s *Store, site record.Site) closing.Hour {
 
 // The digest of an hour's samples is of what was read: neither repeats nor where and how rows are stored change it.
 func TestTheDigestOfSamplesIsOfTheirContent(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	h := load(t, s, site)
@@ -51,6 +52,7 @@ func TestTheDigestOfSamplesIsOfTheirContent(t *testing.T) {
 
 // However few devices are in memory at a time, and whatever the protocol, the hour is the same.
 func TestTheHourDoesNotDependOnHowItIsRead(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	h := load(t, s, site)

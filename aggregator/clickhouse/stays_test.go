@@ -48,6 +48,7 @@ type deviceHour struct {
 // A device and a node leave and come back. A collector's next start undoes nothing, each hour counts whom it has, and the
 // whole ledger is still proved afterwards.
 func TestWhoIsRetiredIsNotExpectedUntilItReturns(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := fleetOfTwo(t, conn)
 	waits := func(what string, want ...string) {
@@ -120,6 +121,7 @@ func TestWhoIsRetiredIsNotExpectedUntilItReturns(t *testing.T) {
 }
 
 func TestExpected(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	fleetOfTwo(t, conn)
 	exec(t, conn, `INSERT INTO stays VALUES ('s', 'n', 'GPU-b', 0, %d, 'sold', 5), ('s', 'n', 'GPU-b', 0, %d, 'lent', 6), ('s', 'n', 'GPU-b', %d, 0, '', 9),
@@ -162,6 +164,7 @@ func TestExpected(t *testing.T) {
 // Collectors state their devices as always there, and the stays of MIG instances apart: at half past one GPU-b is divided anew. Each
 // hour counts the instances it had, and the ledger is proved.
 func TestStaysOfInstancesAreLayouts(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	fleetOfTwo(t, conn)
 	exec(t, conn, `INSERT INTO devices VALUES

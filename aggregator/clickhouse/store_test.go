@@ -102,6 +102,7 @@ func declare(t *testing.T, conn driver.Conn, topic, source string, upTo unit.Mic
 }
 
 func TestLoadKeepsWhatClosingNeeds(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	p, err := s.Progress(t.Context(), site)
@@ -144,6 +145,7 @@ func TestLoadKeepsWhatClosingNeeds(t *testing.T) {
 
 // Two hours one after the other sum to what the counters rose by; writing a batch twice changes nothing.
 func TestAppendIsIdempotent(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	for range 2 {
@@ -175,6 +177,7 @@ func TestAppendIsIdempotent(t *testing.T) {
 
 // A site whose nodes are all gone waits for the next one: it does not close hour after hour into the future.
 func TestASiteWithoutNodesWaits(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	site.AllocationSource = "" // nobody else has to declare anything
@@ -196,6 +199,7 @@ func TestASiteWithoutNodesWaits(t *testing.T) {
 // Where nodes state who holds their devices, an hour waits for that of each node, besides the node itself. What a node says
 // of its meters holds nothing up, and neither speaks for the node.
 func TestAnHourWaitsForTheAllocationsOfEachNode(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	site.AllocationSource = record.AllocationsByNodes
@@ -221,6 +225,7 @@ func TestAnHourWaitsForTheAllocationsOfEachNode(t *testing.T) {
 }
 
 func TestIncidentsAreCountedByNodeAndKind(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	for i, kind := range []string{"gap", "gap", "gap", "loss"} {
 		exec(t, conn, `INSERT INTO incidents VALUES ('s', 'n', '%s', 'why', '', %d, %d, 1, '', 0, 0, fromUnixTimestamp64Micro(%d), '', 0)`, kind, hour0+unit.Micros(i/2), hour0+10, hour0+unit.Micros(i))
@@ -235,6 +240,7 @@ func TestIncidentsAreCountedByNodeAndKind(t *testing.T) {
 
 // A gap record stays; what arrived since, or stands in another record too, is not missing.
 func TestMissingIsWhatHasNotArrived(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	gap := func(source, run string, first, last uint64) {
 		exec(t, conn, `INSERT INTO incidents VALUES ('s', '%s', 'missing', 'hole', '', %d, %d, %d, '%s', %d, %d, now64(6), '%s', %[7]d)`,
@@ -264,6 +270,7 @@ func TestMissingIsWhatHasNotArrived(t *testing.T) {
 
 // A node that is replaced by one of another name never speaks again: the new one's word lets the lateness limit pass.
 func TestNewestIsOfAnyNode(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	exec(t, conn, `INSERT INTO seals (site, batch, root, hour) VALUES ('s', 1, 'r', %d)`, (hour0+unit.Hour)/unit.Second)
@@ -276,6 +283,7 @@ func TestNewestIsOfAnyNode(t *testing.T) {
 }
 
 func TestAllocationsOfUnknownDevicesAreLoadedToBeNamed(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	exec(t, conn, `INSERT INTO allocations VALUES ('typo', 's', 'GPU-A', 1000, %d, 0, 't1', 'p', 'w', 'm', 'training', 'x', 1)`, hour0+1)
@@ -287,6 +295,7 @@ func TestAllocationsOfUnknownDevicesAreLoadedToBeNamed(t *testing.T) {
 
 // The engine's 128-bit arithmetic gives the cuts that package window gives: both are held against one file.
 func TestCutVectors(t *testing.T) {
+	t.Parallel()
 	_, conn := open(t)
 	file, err := os.Open("../window/testdata/cuts.csv")
 	if err != nil {
@@ -317,6 +326,7 @@ func TestCutVectors(t *testing.T) {
 
 // A GPU that was moved to another node is still stated on the one it left. It counts once, where it was stated last.
 func TestAMovedDeviceCountsOnce(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	site := plant(t, conn)
 	exec(t, conn, `INSERT INTO nodes VALUES ('a-new', 's', 'r', 'HGX B200', 0, %d, 0, 1)`, hour0)

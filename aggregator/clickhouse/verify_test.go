@@ -103,6 +103,7 @@ func closeAll(t *testing.T, s *Store) {
 
 // What the aggregator books on the engine is proved by means of its own: every residual and error is 0.
 func TestVerifyFindsNothingInARightLedger(t *testing.T) {
+	t.Parallel()
 	for i, seed := range []uint64{0, 1, 41, 3, 4, 111} {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			s, conn := open(t)
@@ -137,6 +138,7 @@ func TestVerifyFindsNothingInARightLedger(t *testing.T) {
 
 // When samples are gone, the cuts prove what they can, and the report says so.
 func TestVerifyByCutsWhenSamplesAreGone(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	plant(t, conn)
 	closeAll(t, s)
@@ -161,6 +163,7 @@ func TestVerifyByCutsWhenSamplesAreGone(t *testing.T) {
 
 // So is what meters of nodes and of the site make of it, where they count and where they are refused.
 func TestVerifyFindsNothingInALedgerOfMeters(t *testing.T) {
+	t.Parallel()
 	for _, seed := range []uint64{2, 5, 9} {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			s, conn := open(t)
@@ -180,6 +183,7 @@ func TestVerifyFindsNothingInALedgerOfMeters(t *testing.T) {
 
 // A plant of steady power is within its bounds of the truth, and outside them when the truth is another.
 func TestVerifyAgainstTheTruth(t *testing.T) {
+	t.Parallel()
 	s, conn := open(t)
 	plant(t, conn)
 	closeAll(t, s)
@@ -215,6 +219,7 @@ func TestVerifyAgainstTheTruth(t *testing.T) {
 
 // A sample without a line is a mismatch, unless it is older than lines are kept.
 func TestSamplesOutliveTheLinesOfTheirMessages(t *testing.T) {
+	t.Parallel()
 	_, conn := open(t)
 	if err := conn.Exec(t.Context(), "INSERT INTO samples (site, node, device, run, tick, received) SELECT 's', 'n', 'd', '', fromUnixTimestamp64Micro(?), now64(6) - INTERVAL 100 DAY", int64(hour0+1)); err != nil {
 		t.Fatal(err)
