@@ -101,17 +101,20 @@ type lake struct {
 	now   unit.Micros
 }
 
-func newLake(t *testing.T) *lake {
-	t.Helper()
-	cfg := chtest.Start(t)
-	db, err := chconn.OpenDB(t.Context(), cfg)
+// migrated brings a database to our schema.
+func migrated(ctx context.Context, cfg chconn.Config) error {
+	db, err := chconn.OpenDB(ctx, cfg)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer db.Close()
-	if _, err := schema.Migrate(t.Context(), db, schema.Flavour{}); err != nil {
-		t.Fatal(err)
-	}
+	_, err = schema.Migrate(ctx, db, schema.Flavour{})
+	return err
+}
+
+func newLake(t *testing.T) *lake {
+	t.Helper()
+	cfg := chtest.StartLike(t, migrated)
 	conn, err := chconn.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -256,44 +259,48 @@ func (f *faulty) Build(ctx context.Context, level int, w rollup.Window) error {
 
 // Whatever the order of arrival, with repeats, passes in between and passes cut off, the rollups are those of one pass over the whole.
 func TestRollupsOfAnyArrivalAreThoseOfTheWhole(t *testing.T) {
-	l := newLake(t)
+	t.Parallel()
 	for seed := range uint64(2) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		sent := history(r)
-		l.empty()
-		l.said = 1
-		l.put(sent)
-		if err := l.pass(l.store); err != nil {
-			t.Fatal(err)
-		}
-		whole := l.text()
-		if len(whole) < 20 {
-			t.Fatalf("seed %d: only %d rows", seed, len(whole))
-		}
-		checkTiers(t, l, seed)
-		checkSums(t, l, r)
-
-		l.empty()
-		l.said = 1 + 10_000*int(seed)
-		r.Shuffle(len(sent), func(i, j int) { sent[i], sent[j] = sent[j], sent[i] })
-		for from := 0; from < len(sent); {
-			to := min(len(sent), from+1+r.IntN(6))
-			l.put(sent[from:to], sent[r.IntN(to)])
-			from = to
-			store := rollup.Store(l.store)
-			if r.IntN(2) == 0 {
-				store = &faulty{Store: l.store, at: 1 + r.IntN(6)}
-			}
-			if err := l.pass(store); err != nil && !errors.Is(err, errCut) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			l := newLake(t)
+			r := rand.New(rand.NewPCG(seed, 1))
+			sent := history(r)
+			l.empty()
+			l.said = 1
+			l.put(sent)
+			if err := l.pass(l.store); err != nil {
 				t.Fatal(err)
 			}
-		}
-		if err := l.pass(l.store); err != nil {
-			t.Fatal(err)
-		}
-		if err := same(l.text(), whole); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
+			whole := l.text()
+			if len(whole) < 20 {
+				t.Fatalf("seed %d: only %d rows", seed, len(whole))
+			}
+			checkTiers(t, l, seed)
+			checkSums(t, l, r)
+
+			l.empty()
+			l.said = 1 + 10_000*int(seed)
+			r.Shuffle(len(sent), func(i, j int) { sent[i], sent[j] = sent[j], sent[i] })
+			for from := 0; from < len(sent); {
+				to := min(len(sent), from+1+r.IntN(6))
+				l.put(sent[from:to], sent[r.IntN(to)])
+				from = to
+				store := rollup.Store(l.store)
+				if r.IntN(2) == 0 {
+					store = &faulty{Store: l.store, at: 1 + r.IntN(6)}
+				}
+				if err := l.pass(store); err != nil && !errors.Is(err, errCut) {
+					t.Fatal(err)
+				}
+			}
+			if err := l.pass(l.store); err != nil {
+				t.Fatal(err)
+			}
+			if err := same(l.text(), whole); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+		})
 	}
 }
 
@@ -323,6 +330,7 @@ func checkTiers(t *testing.T, l *lake, seed uint64) {
 
 // The checks above see a window that was lost, a sample that was, and one that says something else.
 func TestTheCheckOfRollupsCanFail(t *testing.T) {
+	t.Parallel()
 	l := newLake(t)
 	sent := history(rand.New(rand.NewPCG(1, 1)))
 	build := func(store rollup.Store, sent []message) []string {
@@ -355,6 +363,7 @@ func TestTheCheckOfRollupsCanFail(t *testing.T) {
 
 // A topic made anew counts from 0 again; what it brings is found by its time of receipt. And of a pass that found nothing, nothing is noted.
 func TestRollupsGoOnInATopicMadeAnew(t *testing.T) {
+	t.Parallel()
 	l := newLake(t)
 	sent := history(rand.New(rand.NewPCG(2, 1)))
 	l.put(sent[:9])

@@ -12,6 +12,7 @@ import (
 
 // Rows arrive as they were sent however they are compressed on the way, and one token is one insert.
 func TestInsertsArriveCompressed(t *testing.T) {
+	t.Parallel()
 	db := chtest.Start(t)
 	conn, err := chconn.Open(t.Context(), db)
 	if err != nil {
@@ -52,6 +53,7 @@ func TestInsertsArriveCompressed(t *testing.T) {
 
 // A client that still reads when its call has returned does not see what becomes of the batch's memory.
 func TestABodyIsOverWhenItsInsertIs(t *testing.T) {
+	t.Parallel()
 	b := &block{rows: 2}
 	b.add("r", "UInt32", raw{1, 0, 0, 0, 2, 0, 0, 0})
 	body := b.body(new([]byte))

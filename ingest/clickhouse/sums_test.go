@@ -60,6 +60,7 @@ func (l *lake) roll() {
 }
 
 func TestSumsOfNodes(t *testing.T) {
+	t.Parallel()
 	l := newLake(t)
 	f := func(view string, want ...string) {
 		t.Helper()
