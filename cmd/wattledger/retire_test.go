@@ -33,17 +33,20 @@ type servers struct {
 	broker kafkaconn.Config
 }
 
+// withTables brings a database to our schema.
+func withTables(ctx context.Context, cfg chconn.Config) error {
+	db, err := chconn.OpenDB(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = schema.Migrate(ctx, db, schema.Flavour{})
+	return err
+}
+
 func startServers(t *testing.T) *servers {
 	t.Helper()
-	db, broker := chtest.Start(t), kafkatest.Start(t, defaultConfig(t.TempDir()).Embedded.Kafka.Topics...)
-	goose, err := chconn.OpenDB(t.Context(), db)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer goose.Close()
-	if _, err := schema.Migrate(t.Context(), goose, schema.Flavour{}); err != nil {
-		t.Fatal(err)
-	}
+	db, broker := chtest.StartLike(t, withTables), kafkatest.Start(t, defaultConfig(t.TempDir()).Embedded.Kafka.Topics...)
 	conn, err := chconn.Open(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)

@@ -233,6 +233,7 @@ func (c *cluster) differences() []string {
 // What the migrations leave behind in a cluster is what they leave behind on a single server: tables, columns, types, codecs,
 // defaults, comments, keys, TTL, indices, views.
 func TestClusterFlavourIsTheSingleOne(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t)
 	for _, d := range c.differences() {
 		t.Error(d)

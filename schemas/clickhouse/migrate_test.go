@@ -14,6 +14,7 @@ import (
 )
 
 func TestMigrate(t *testing.T) {
+	t.Parallel()
 	cfg := chtest.Start(t)
 	db, err := chconn.OpenDB(t.Context(), cfg)
 	if err != nil {
@@ -48,6 +49,7 @@ func TestMigrate(t *testing.T) {
 
 // What tests start from is what migrations leave: the same tables, views and settings, and the same version.
 func TestADatabaseLikeAMigratedOneIsTheSame(t *testing.T) {
+	t.Parallel()
 	migrate := func(ctx context.Context, cfg chconn.Config) error {
 		db, err := chconn.OpenDB(ctx, cfg)
 		if err != nil {
@@ -102,6 +104,7 @@ func TestADatabaseLikeAMigratedOneIsTheSame(t *testing.T) {
 
 // A database made before collectors stated epochs gets the column; of its rows the epochs are unknown.
 func TestAnOlderSamplesTableGetsItsEpochs(t *testing.T) {
+	t.Parallel()
 	cfg := chtest.Start(t)
 	db, err := chconn.OpenDB(t.Context(), cfg)
 	if err != nil {
@@ -132,6 +135,7 @@ func TestAnOlderSamplesTableGetsItsEpochs(t *testing.T) {
 }
 
 func TestAnotherVersionIsAClearError(t *testing.T) {
+	t.Parallel()
 	cfg := chtest.Start(t)
 	db, err := chconn.OpenDB(t.Context(), cfg)
 	if err != nil {
@@ -169,6 +173,7 @@ func TestAnotherVersionIsAClearError(t *testing.T) {
 
 // ON CLUSTER cannot run here: it needs Keeper and servers. The engine's own parser reads every statement with it.
 func TestClusterFlavourParses(t *testing.T) {
+	t.Parallel()
 	cfg := chtest.Start(t)
 	db, err := chconn.OpenDB(t.Context(), cfg)
 	if err != nil {

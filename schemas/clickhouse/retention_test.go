@@ -11,6 +11,7 @@ import (
 )
 
 func TestRetain(t *testing.T) {
+	t.Parallel()
 	cfg := chtest.Start(t)
 	db, err := chconn.OpenDB(t.Context(), cfg)
 	if err != nil {
@@ -64,6 +65,7 @@ func TestRetain(t *testing.T) {
 }
 
 func TestRetentionNamesEveryFault(t *testing.T) {
+	t.Parallel()
 	if err := clickhouse.DefaultRetention().Validate(); err != nil {
 		t.Error(err)
 	}
