@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -220,6 +221,7 @@ func killedCollector(t *testing.T, kills int, seed uint64) {
 	}
 	broker.calm()
 	r := collect()
+	r.until("it has started", time.Minute, func() bool { return strings.Contains(r.err.String(), "collector starts") }) // or what follows is true of the dead one
 	r.until("the spool is empty", time.Minute, func() bool {
 		return len(inSpool(t, filepath.Join(data, "spool"))[wire.TopicSample]) == 0 && lastRun(broker) > 1
 	})
