@@ -39,9 +39,17 @@ type claim struct {
 	of, per string
 	// each is one unit of the metric in units of the rows; 0 is 1.
 	each int64
+	// most says that the greatest counts instead of the sum, second that the sum is over the time it is of.
+	most, second bool
 	// within is by how much the metric may be off, where the engine counts in floating point; 0 is one rounding.
 	within float64
 }
+
+const (
+	messages = `(SELECT *, source AS node FROM messages WHERE topic = 'wl.sample.v1' AND rows > 0)`
+	lastTick = "toUnixTimestamp(last_tick)"
+	underWay = "greatest(toUnixTimestamp64Micro(received) - toUnixTimestamp64Micro(last_tick), 0)"
+)
 
 const theHour = "toUnixTimestamp(hour)"
 
@@ -62,6 +70,13 @@ var claims = map[string]claim{
 		from: `(SELECT * FROM seals FINAL WHERE closing != 'adjustment')`, at: theHour,
 		of: "toUnixTimestamp64Micro(inserted) - 1000000 * (toUnixTimestamp(hour) + 3600)", per: "1", each: 1_000_000, within: 1e-6,
 	},
+
+	// Messages stand at their last tick. A clock that is ahead makes no delay less than none.
+	"pipeline messages":  {from: messages, at: lastTick, of: "1"},
+	"pipeline rows":      {from: messages, at: lastTick, of: "rows", second: true},
+	"pipeline delay":     {from: messages, at: lastTick, of: underWay, per: "1", each: 1_000_000, within: 1e-6},
+	"pipeline delay_max": {from: messages, at: lastTick, of: underWay, each: 1_000_000, most: true},
+
 	"events count": {from: events, at: "intDiv(began_us, 1000000)", of: "1"},
 }
 
@@ -148,6 +163,9 @@ func (s *stage) claimed(t *testing.T, q catalogue.Query, step time.Duration) (ma
 	if name == "ledger open_hours" {
 		return s.openHours(t, q, step), 0, true
 	}
+	if name == "pipeline age" {
+		return s.ages(t, q), clocks.Seconds(), true
+	}
 	c, ok := claims[name]
 	if !ok {
 		return nil, 0, false
@@ -170,9 +188,16 @@ func (s *stage) claimed(t *testing.T, q catalogue.Query, step time.Duration) (ma
 		groups[key][slot] = append(groups[key][slot], f)
 	}
 	out := map[string]map[int64]float64{}
+	seconds := s.to.Sub(s.from)
+	if formOf(q) == catalogue.FormSeries {
+		seconds = step
+	}
 	for key, slots := range groups {
 		for slot, of := range slots {
 			if v, ok := c.value(of); ok {
+				if c.second {
+					v /= seconds.Seconds()
+				}
 				if out[key] == nil {
 					out[key] = map[int64]float64{}
 				}
@@ -224,6 +249,12 @@ func (c claim) value(facts []fact) (float64, bool) {
 		per = new(big.Int)
 	}
 	for _, f := range facts {
+		if c.most && f.of.Cmp(of) > 0 {
+			of.Set(f.of)
+		}
+		if c.most {
+			continue
+		}
 		of.Add(of, f.of)
 		if c.per != "" {
 			per.Add(per, f.per)
@@ -296,6 +327,22 @@ func (s *stage) openHours(t *testing.T, q catalogue.Query, step time.Duration) m
 				n = 1
 			}
 			out[key][slot] += n
+		}
+	}
+	return out
+}
+
+// ages are how long ago anything was read, by the clock of now.
+func (s *stage) ages(t *testing.T, q catalogue.Query) map[string]map[int64]float64 {
+	t.Helper()
+	out := map[string]map[int64]float64{}
+	for _, f := range s.facts(t, "pipeline age", claim{from: messages, at: lastTick, of: "toUnixTimestamp64Micro(last_tick)"}) {
+		if !f.passes(q.Filters) {
+			continue
+		}
+		age := time.Since(time.UnixMicro(f.of.Int64())).Seconds()
+		if known, ok := out[f.group(q)]; !ok || age < known[0] {
+			out[f.group(q)] = map[int64]float64{0: age}
 		}
 	}
 	return out

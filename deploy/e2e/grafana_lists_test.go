@@ -55,6 +55,14 @@ var lists = map[string][]list{
 			FROM ` + deviceHours + ` AS h WHERE notEmpty(h.flags)`,
 		order: "hour DESC, site, node, device",
 	}},
+	// An age is told by the clock of whoever asked: the last tick beside it is held exactly.
+	"pipeline nodes": {{
+		sql: `SELECT site, rack, id AS node, model, gpus, last AS last_tick, toUnixTimestamp64Micro(now64(6)) / 1000000 - last / 1000000 AS age, complete AS complete_up_to, newest_run AS run FROM nodes AS n FINAL
+			LEFT JOIN (SELECT node, countIf(kind = 'gpu') AS gpus FROM devices FINAL GROUP BY node) AS d ON d.node = n.id
+			LEFT JOIN (SELECT source, toUnixTimestamp64Micro(max(last_tick)) AS last, toUnixTimestamp64Micro(max(complete_up_to)) AS complete, argMax(run, last_tick) AS newest_run
+				FROM messages WHERE topic = 'wl.sample.v1' GROUP BY source) AS m ON m.source = n.id`,
+		order: "last_tick, site, node",
+	}},
 	"coverage missing": {{sql: "SELECT * FROM incidents WHERE kind = 'missing'", order: "site"}},
 	"sovereignty matrix": {{
 		sql: `SELECT tenant, site, min(country) AS country, min(operator) AS operator, min(operator_country) AS operator_country, min(allowed_countries) AS allowed_countries, min(verdict) AS verdict,
@@ -227,6 +235,9 @@ func cells(f *data.Frame, want []map[string]any) []string {
 	return wrong
 }
 
+// clocks is by how much an age may be another when it is looked at.
+const clocks = 10 * time.Minute
+
 // cell reads one and says whether it is what the tables have.
 func cell(field *data.Field, row int, want any) (string, bool) {
 	v, there := field.ConcreteAt(row)
@@ -247,7 +258,10 @@ func cell(field *data.Field, row int, want any) (string, bool) {
 		}
 		w, err := n.Float64()
 		within := 0.0
-		if unitOf(field) == "s" {
+		switch {
+		case field.Name == "age":
+			within = clocks.Seconds()
+		case unitOf(field) == "s":
 			within = 1e-6
 		}
 		return fmt.Sprint(x), err == nil && near(within)(x, w)

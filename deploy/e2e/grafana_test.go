@@ -25,6 +25,7 @@ func TestGrafana(t *testing.T) {
 	t.Run("power over time is the ledger's energy", func(t *testing.T) { powerIsEnergy(t, s, lines) })
 	t.Run("a tenant sees its own", func(t *testing.T) { ownOnly(t, s, lines) })
 	t.Run("hours that are not closed are estimated", func(t *testing.T) { notYetClosed(t, s, lines) })
+	t.Run("a channel is live", func(t *testing.T) { live(t, s) })
 	t.Run("nobody sees nothing", func(t *testing.T) { nobody(t, s) })
 	t.Run("every panel can be read", func(t *testing.T) { everyPage(t, s, lines) })
 	t.Run("what is wrong is found", func(t *testing.T) { wrongIsFound(t, s, lines) })
