@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -65,42 +66,10 @@ func ownOnly(t *testing.T, s *stage, lines []line) {
 		t.Fatalf("the day has %d tenants", len(everybody))
 	}
 	for _, id := range everybody {
-		own := slices.DeleteFunc(slices.Clone(lines), func(l line) bool { return l.Tenant != id })
-		foreign := slices.DeleteFunc(slices.Clone(everybody), func(other string) bool { return other == id })
-		for device := range devices {
-			if !held[id][device] {
-				foreign = append(foreign, device)
-			}
-		}
-		questions := revealing()
-		queries := make([]catalogue.Query, len(questions))
-		for i, q := range questions {
-			queries[i] = q.q
-		}
-		source := s.tenant(t, id)
-		for i, answer := range s.ask(t, source, queries...) {
-			if answer.Error != nil {
-				continue // refused: nothing is told
-			}
-			got, _ := read(answer, queries[i])
-			if want := expected(own, queries[i], s.from, s.to, got.step); want != nil {
-				for _, wrong := range differences(got.closed, want) {
-					t.Errorf("%s asks %s: %s", id, questions[i].where, wrong)
-				}
-			}
-			for _, wrong := range tells(words(answer.Frames), foreign) {
-				t.Errorf("%s asks %s and learns of %s", id, questions[i].where, wrong)
-			}
-		}
-		for _, d := range []catalogue.Dimension{catalogue.Tenant, catalogue.DeviceID, catalogue.Node, catalogue.Project, catalogue.EntryID} {
-			offered := map[string]bool{}
-			for _, v := range values(t, source, d, nil) {
-				offered[v.Value], offered[v.Text] = true, true
-			}
-			for _, wrong := range tells(offered, foreign) {
-				t.Errorf("%s is offered %s among the values of %s", id, wrong, d)
-			}
-		}
+		t.Run(id, func(t *testing.T) {
+			t.Parallel()
+			s.ownOnly(t, id, lines, everybody, held[id], devices)
+		})
 	}
 	// The same search finds something where there is something: the operator sees them all.
 	seen := map[string]bool{}
@@ -114,18 +83,50 @@ func ownOnly(t *testing.T, s *stage, lines []line) {
 	}
 }
 
-// tells are those of the names that the words tell of, be it in the midst of others.
-func tells(words map[string]bool, names []string) []string {
-	var found []string
-	for _, name := range names {
-		for word := range words {
-			if strings.Contains(word, name) {
-				found = append(found, name)
-				break
-			}
+// ownOnly asks as one of them.
+func (s *stage) ownOnly(t *testing.T, id string, lines []line, everybody []string, held, devices map[string]bool) {
+	own := slices.DeleteFunc(slices.Clone(lines), func(l line) bool { return l.Tenant != id })
+	foreign := slices.DeleteFunc(slices.Clone(everybody), func(other string) bool { return other == id })
+	for device := range devices {
+		if !held[device] {
+			foreign = append(foreign, device)
 		}
 	}
-	return found
+	questions := revealing()
+	queries := make([]catalogue.Query, len(questions))
+	for i, q := range questions {
+		queries[i] = q.q
+	}
+	source := s.tenant(t, id)
+	for i, answer := range s.ask(t, source, queries...) {
+		if answer.Error != nil {
+			continue // refused: nothing is told
+		}
+		got, _ := read(answer, queries[i])
+		if want := expected(own, queries[i], s.from, s.to, got.step); want != nil {
+			for _, wrong := range differences(got.closed, want) {
+				t.Errorf("%s asks %s: %s", id, questions[i].where, wrong)
+			}
+		}
+		for _, wrong := range tells(words(answer.Frames), foreign) {
+			t.Errorf("%s asks %s and learns of %s", id, questions[i].where, wrong)
+		}
+	}
+	for _, d := range []catalogue.Dimension{catalogue.Tenant, catalogue.DeviceID, catalogue.Node, catalogue.Project, catalogue.EntryID} {
+		offered := map[string]bool{}
+		for _, v := range values(t, source, d, nil) {
+			offered[v.Value], offered[v.Text] = true, true
+		}
+		for _, wrong := range tells(offered, foreign) {
+			t.Errorf("%s is offered %s among the values of %s", id, wrong, d)
+		}
+	}
+}
+
+// tells are those of the names that the words tell of, be it in the midst of others.
+func tells(words map[string]bool, names []string) []string {
+	all := strings.Join(slices.Collect(maps.Keys(words)), "\n")
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.Contains(all, name) })
 }
 
 // nobody asks sources that answer persons: without one, or with one whom nobody vouches for, every kind is refused.
