@@ -105,6 +105,14 @@ func (b board) all() []boardPanel {
 	return out
 }
 
+// pixels is how wide a panel is in a window of 1,400 pixels; a question without a panel is asked as by half of it.
+func (p boardPanel) pixels() int64 {
+	if p.GridPos.W == 0 {
+		return 700
+	}
+	return int64(p.GridPos.W * 1400 / 24)
+}
+
 // chosen is how a reader sets the variables: all, where that is offered, else the one named here or the first.
 type chosen map[string][]string
 

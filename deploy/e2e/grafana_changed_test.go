@@ -13,17 +13,19 @@ import (
 )
 
 // changedIsFound changes one cell of each column of an answer to each metric, by as little as shows, and sees that the same comparison tells.
-// It returns the metrics of which the values are known.
-func changedIsFound(t *testing.T, s *stage, questions []question, answers []backend.DataResponse, lines []line) map[string]bool {
+// A metric once proved is not again.
+func changedIsFound(t *testing.T, s *stage, questions []question, answers []backend.DataResponse, lines []line) {
 	t.Helper()
-	asked := map[string]bool{}
+	if s.proved == nil {
+		s.proved = map[string]bool{}
+	}
 	for i := len(questions) - 1; i >= 0; i-- { // those that ask for most come last
 		q, answer := questions[i], answers[i]
 		name := string(q.q.Kind) + " " + q.q.Metric
-		if answer.Error != nil || asked[name] || !s.held(t, q.q, lines) {
+		if answer.Error != nil || s.proved[name] || !s.held(t, q.q, lines) {
 			continue
 		}
-		asked[name] = true
+		s.proved[name] = true
 		for _, f := range answer.Frames {
 			for _, field := range f.Fields {
 				row := telling(f, field)
@@ -42,7 +44,6 @@ func changedIsFound(t *testing.T, s *stage, questions []question, answers []back
 			t.Errorf("%s: wrong with nothing changed: %s", q.where, wrong[0])
 		}
 	}
-	return asked
 }
 
 // telling is a row that has the field, and all others where there is one: of what is not known there is no group and no time.

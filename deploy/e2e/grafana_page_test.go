@@ -78,7 +78,7 @@ func (s *stage) answers(t *testing.T, b board, lines []line) render.Answers {
 				t.Fatal(err)
 			}
 			queries[i] = backend.DataQuery{
-				RefID: q.RefID, JSON: body, MaxDataPoints: int64(p.GridPos.W * 1400 / 24), TimeRange: backend.TimeRange{From: s.from, To: s.to},
+				RefID: q.RefID, JSON: body, MaxDataPoints: p.pixels(), TimeRange: backend.TimeRange{From: s.from, To: s.to},
 			}
 		}
 		answers, err := operator.Query(t.Context(), queries...)

@@ -27,6 +27,8 @@ type stage struct {
 	// known are rows of the tables that were asked for already, by what they are for.
 	known map[string][]fact
 	told  map[string][]map[string]any
+	// proved are the metrics of which a change in an answer was found.
+	proved map[string]bool
 }
 
 var pluginOnce = sync.OnceValues(func() (string, error) { return host.Build(context.Background(), scratch) })
@@ -99,13 +101,19 @@ func (s *stage) tenant(t *testing.T, id string) host.Source {
 // ask puts questions to a source at once, each as a panel of 700 pixels would, over the whole day.
 func (s *stage) ask(t *testing.T, from host.Source, questions ...catalogue.Query) []backend.DataResponse {
 	t.Helper()
+	return s.askWide(t, from, func(int) int64 { return 700 }, questions...)
+}
+
+// askWide asks each question as a panel of so many pixels would.
+func (s *stage) askWide(t *testing.T, from host.Source, pixels func(int) int64, questions ...catalogue.Query) []backend.DataResponse {
+	t.Helper()
 	queries := make([]backend.DataQuery, len(questions))
 	for i, q := range questions {
 		body, err := json.Marshal(q)
 		if err != nil {
 			t.Fatal(err)
 		}
-		queries[i] = backend.DataQuery{RefID: strconv.Itoa(i), JSON: body, MaxDataPoints: 700, TimeRange: backend.TimeRange{From: s.from, To: s.to}}
+		queries[i] = backend.DataQuery{RefID: strconv.Itoa(i), JSON: body, MaxDataPoints: pixels(i), TimeRange: backend.TimeRange{From: s.from, To: s.to}}
 	}
 	answers, err := from.Query(t.Context(), queries...)
 	if err != nil {

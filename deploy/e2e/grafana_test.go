@@ -131,20 +131,20 @@ func (s *stage) check(t *testing.T, from host.Source, questions []question, line
 	return wrong
 }
 
-// holds checks answers, and that the checks would find a change in them. It returns the metrics of which the values are known.
-func (s *stage) holds(t *testing.T, from host.Source, questions []question, lines []line) map[string]bool {
+// holds checks answers, each as wide as its panel, and that the checks would find a change in them.
+func (s *stage) holds(t *testing.T, from host.Source, questions []question, lines []line) {
 	t.Helper()
 	queries := make([]catalogue.Query, len(questions))
 	for i, q := range questions {
 		queries[i] = q.q
 	}
-	answers := s.ask(t, from, queries...)
+	answers := s.askWide(t, from, func(i int) int64 { return questions[i].panel.pixels() }, queries...)
 	for i, answer := range answers {
 		for _, wrong := range s.wrongWith(t, questions[i], answer, lines) {
 			t.Error(wrong)
 		}
 	}
-	return changedIsFound(t, s, questions, answers, lines)
+	changedIsFound(t, s, questions, answers, lines)
 }
 
 // everything asks each metric of the catalogue in each of its forms, and by all of its dimensions at once.
@@ -183,11 +183,11 @@ func everything(entry string) []question {
 var quiet = []string{"ledger adjustments", "ledger adjusted_energy", "coverage missing"}
 
 func everyMetric(t *testing.T, s *stage, lines []line) {
-	known := s.holds(t, s.operator(t), everything(lines[0].ID), lines)
+	s.holds(t, s.operator(t), everything(lines[0].ID), lines)
 	for _, m := range catalogue.Metrics {
 		name := string(m.Kind) + " " + m.Name
 		readings := m.Kind == catalogue.KindFleet || m.Kind == catalogue.KindDevice // known of a node and a GPU, which dashboards ask for
-		if !known[name] && !readings && !slices.Contains(quiet, name) && !slices.Contains(shapeOnly, name) {
+		if !s.proved[name] && !readings && !slices.Contains(quiet, name) && !slices.Contains(shapeOnly, name) {
 			t.Errorf("%s is held to nothing but its shape", name)
 		}
 	}
