@@ -123,6 +123,14 @@ func (s *Store) Query(ctx context.Context, scope query.Scope, q query.Query, spa
 			return nil, err
 		}
 	}
+	if asked := query.OpenOf(q, scope, span, state, s.options()); asked != nil {
+		state.Open = &query.Open{}
+		for _, st := range asked {
+			if err := s.rows(ctx, st.SQL, st.Args, false, func(rows driver.Rows) error { return st.Read(rows, state.Open) }); err != nil {
+				return nil, fmt.Errorf("find out about hours that are not closed: %w", err)
+			}
+		}
+	}
 	plan, err := query.New(q, scope, span, state, s.options())
 	if err != nil {
 		return nil, err

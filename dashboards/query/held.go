@@ -6,28 +6,8 @@ import (
 	"strings"
 )
 
-// stretch is the time of the hours that are not closed, in seconds since 1970: from the begin of the first to the end of what is looked at, which is
-// also a parameter of the statement.
-type stretch struct {
-	from, to int64
-	end      string
-}
-
-// Pieces are what a stretch is divided into: hours, and of a device whose holders changed in it, minutes; where hours have been open for long, some more.
-func (o stretch) fine() int64 {
-	if o.to-o.from > 6*3600 {
-		return 600
-	}
-	return 60
-}
-
-// long is for how long a piece is looked at, in seconds.
-func (o stretch) long(slot, width string) string {
-	return "(least(" + slot + " + " + width + ", " + o.end + ") - " + slot + ")"
-}
-
 // ofNobody is what the GPUs of each node took, from the sums of nodes, where nothing is asked about who held them; else empty.
-func (s statement) ofNobody(o stretch) string {
+func (s statement) ofNobody(o open) string {
 	if !s.scope.All {
 		return ""
 	}
@@ -58,30 +38,69 @@ const nearEdge = 120
 // be read all the time to know what it grew by: after the rollups of hours, which the running hour is among as far as it has come, the last readings
 // before the ends of hours and before the end of all are enough. A counter that began anew in between shows with the next rollup. Only of
 // devices that changed hands every minute is read.
-func (s statement) spent(o stretch, edged string) string {
+func (s statement) spent(o open, devices, edged string) string {
+	keep := oneOf("device", devices)
+	minutes := s.state.segments("", 2, o.from-lookback(2), o.to)
 	st, ok := s.state.Levels["1h"]
 	if !ok || st.Complete.Unix() <= o.from {
-		return s.pieces(s.state.segments("", 2, o.from-lookback(2), o.to), o, pieceWidth(o, edged), s.heldBy(o))
+		return s.pieces(minutes, o, width(o, "device", edged), keep)
 	}
 	edge := min(st.Complete.Unix(), o.to)
-	segs := []segment{{len(levels) - 1, o.from - lookback(len(levels)-1), edge}}
+	edges := []segment{{len(levels) - 1, o.from - lookback(len(levels)-1), edge}}
 	for edge < o.to {
 		next := min(floor(edge, 3600)+3600, o.to)
-		segs = append(segs, s.state.segments("", 1, max(edge, next-nearEdge), next)...)
+		edges = append(edges, s.state.segments("", 1, max(edge, next-nearEdge), next)...)
 		edge = next
 	}
-	return "(SELECT * FROM " + s.pieces(segs, o, "3600", s.heldBy(o), "device NOT IN "+edged) + " UNION ALL SELECT * FROM " +
-		s.pieces(s.state.segments("", 2, o.from-lookback(2), o.to), o, strconv.FormatInt(o.fine(), 10), s.heldBy(o), "device IN "+edged) + ")"
+	if edged == "" {
+		return s.pieces(edges, o, "3600", keep)
+	}
+	return "(SELECT * FROM " + s.pieces(edges, o, "3600", keep, "device NOT IN "+edged) + " UNION ALL SELECT * FROM " + s.pieces(minutes, o, o.fine(), keep, "device IN "+edged) + ")"
 }
 
-// pieceWidth is the width of a device's pieces.
-func pieceWidth(o stretch, edged string) string {
-	return "if(device IN " + edged + ", " + strconv.FormatInt(o.fine(), 10) + ", 3600)"
+// oneOf is the condition that a device is in a list; an empty one holds all.
+func oneOf(device, list string) string {
+	if list == "" {
+		return ""
+	}
+	return device + " IN " + list
+}
+
+// devicesOf are the GPUs that those asked for held something of; empty where all are asked for.
+func (s statement) devicesOf() string {
+	if s.state.Open.Devices == nil {
+		return ""
+	}
+	return s.args.texts(s.state.Open.Devices)
+}
+
+// edged are the GPUs that changed hands within the stretch; empty where there are none.
+func (s statement) edged(o open) string {
+	switch {
+	case s.state.Open.Many:
+		return "(SELECT if(m.parent = '', a.device, m.parent) FROM " + item("*", s.allocated(o), s.edge(o)) + " AS a LEFT ANY JOIN " + s.instances() + " AS m ON m.device = a.device)"
+	case len(s.state.Open.Edged) == 0:
+		return ""
+	}
+	return s.args.texts(s.state.Open.Edged)
+}
+
+// width is that of the pieces of a device.
+func width(o open, device, edged string) string {
+	if edged == "" {
+		return "3600"
+	}
+	return "if(" + device + " IN " + edged + ", " + o.fine() + ", 3600)"
+}
+
+// long is for how long a piece is looked at, in seconds.
+func (s statement) long(o open) string {
+	return "(least(slot + width, " + s.args.whole(o.to) + ") - slot)"
 }
 
 // pieces gives what counters grew by to pieces. Between two readings a device is taken to draw evenly. Sorted by the counter, of each run and epoch a
 // reading follows the one before it in time; after an hour without any, only what is known counts.
-func (s statement) pieces(segs []segment, o stretch, width string, keep ...string) string {
+func (s statement) pieces(segs []segment, o open, width string, keep ...string) string {
 	keep = append(keep, s.key(Site, "site"), s.key(Node, "node"))
 	parts := make([]string, len(segs))
 	for i, seg := range segs {
@@ -91,46 +110,20 @@ func (s statement) pieces(segs []segment, o stretch, width string, keep ...strin
 		strings.Join(parts, " UNION ALL ") + ") WHERE isNotNull(energy_mj_hi) GROUP BY site, device, run, epoch, held)"
 	const steps = "arrayMap((x, p) -> (x.2, if(p.2 > 0 AND x.2 - p.2 BETWEEN 0 AND 3600, (toFloat64(x.1 - p.1), greatest(x.2 - p.2, width)), (toFloat64(x.1 - x.3), width))), r, " +
 		"arrayPushFront(arrayPopBack(r), (toUInt64(0), toInt64(0), toUInt64(0))))"
-	return "(SELECT site, any(node) AS node, device, width, g.1 - back AS slot, sum(g.2.1 * width / g.2.2) AS amount FROM " + readings + " ARRAY JOIN " + steps +
-		" AS g ARRAY JOIN range(0, toInt64(g.2.2), toInt64(width)) AS back WHERE slot >= " + s.args.whole(o.from) + " GROUP BY site, device, width, slot)"
-}
-
-// allocated are the allocations that touch a stretch.
-func (s statement) allocated(o stretch, where ...string) string {
-	return s.allocations(append(where, "start_us < "+s.args.whole(o.to*1_000_000), "(end_us = 0 OR end_us > "+s.args.whole(o.from*1_000_000)+")", s.key(Site, "site"))...)
-}
-
-// heldBy is the condition for devices that those asked for held something of: of others nothing is theirs. Empty where all are asked for.
-func (s statement) heldBy(o stretch) string {
-	var conds []string
-	for _, d := range []Dimension{Tenant, Project, Workload, Allocation, ModelID, Purpose} {
-		conds = append(conds, s.key(d, bookColumns[d].column))
-	}
-	if and(conds...) == "1" {
-		return ""
-	}
-	return "device IN (SELECT if(m.parent = '', a.device, m.parent) FROM " + s.allocated(o, conds...) + " AS a LEFT ANY JOIN " + s.instances() + " AS m ON m.device = a.device)"
-}
-
-// edged are the GPUs that changed hands within a stretch, wholly or in part.
-func (s statement) edged(o stretch) string {
-	lo, hi := s.args.whole(o.from*1_000_000), s.args.whole(o.to*1_000_000)
-	return "(SELECT if(m.parent = '', a.device, m.parent) FROM " + s.allocated(o, "(start_us > "+lo+" OR end_us > "+lo+" AND end_us < "+hi+")") +
-		" AS a LEFT ANY JOIN " + s.instances() + " AS m ON m.device = a.device)"
+	// Not ARRAY JOIN: the engine takes twice as long to understand what is under one.
+	return "(SELECT site, any(node) AS node, device, width, g.1 - back AS slot, sum(g.2.1 * width / g.2.2) AS amount FROM (SELECT site, node, device, width, arrayJoin(" + steps +
+		") AS g, arrayJoin(range(0, toInt64(g.2.2), toInt64(width))) AS back FROM " + readings + ") WHERE slot >= " + s.args.whole(o.from) + " GROUP BY site, device, width, slot)"
 }
 
 // holders is a FROM item: who held which GPU in which piece: site, device, slot, and an array of who, with the share of the piece's time and of
-// the device, and which instance of it. A MIG instance has its slices' part of its GPU. Without edged, all pieces are hours.
-func (s statement) holders(o stretch, edged string) string {
-	width := "3600"
-	if edged != "" {
-		width = pieceWidth(o, edged)
-	}
+// the device, and which instance of it. A MIG instance has its slices' part of its GPU.
+func (s statement) holders(o open, devices, edged string) string {
 	held := "(SELECT a.*, if(m.parent = '', a.device, m.parent) AS gpu, if(m.parent = '', '', a.device) AS instance, a.thousandths / 1000. * if(m.parent = '', 1., m.slices / 7.) AS part FROM " +
-		s.allocated(o) + " AS a LEFT ANY JOIN " + s.instances() + " AS m ON m.device = a.device)"
+		s.allocated(o) + " AS a LEFT ANY JOIN " + s.instances() + " AS m ON m.device = a.device WHERE " + and(oneOf("gpu", devices)) + ")"
 	first := "greatest(intDiv(start_us, 1000000), " + s.args.whole(o.from) + ")"
-	last := "if(end_us = 0, " + o.end + ", least(intDiv(end_us + 999999, 1000000), " + o.end + "))"
-	raw := "(SELECT *, toInt64(" + strings.ReplaceAll(width, "device IN", "gpu IN") + ") AS width, arrayJoin(range(intDiv(" + first + ", width) * width, " + last + ", width)) AS slot, " + o.long("slot", "width") + " AS long, " +
+	end := s.args.whole(o.to)
+	last := "if(end_us = 0, " + end + ", least(intDiv(end_us + 999999, 1000000), " + end + "))"
+	raw := "(SELECT *, toInt64(" + width(o, "gpu", edged) + ") AS width, arrayJoin(range(intDiv(" + first + ", width) * width, " + last + ", width)) AS slot, " + s.long(o) + " AS long, " +
 		"least(if(end_us = 0, 9223372036854775807, end_us), (slot + long) * 1000000) - greatest(start_us, slot * 1000000) AS overlap FROM " + held + ")"
 	return "(SELECT site AS h_site, gpu AS h_device, slot AS h_slot, " +
 		"groupArray((toString(tenant), toString(project), workload, allocation, model_id, toString(purpose), overlap / (long * 1000000.) * part, instance)) AS who FROM " +
@@ -139,15 +132,15 @@ func (s statement) holders(o stretch, edged string) string {
 
 // shared gives what a device took in a piece to those who held it, by their share, and the rest to nobody; and the time of a device, in ms ×
 // thousandths, alike. Of a tenant, what a device took while it held it is its own as a whole.
-func (s statement) shared(amounts, held string, o stretch) string {
+func (s statement) shared(amounts, held string, o open) string {
 	who, part := "arrayConcat(w, [('', '', '', '', '', '', greatest(1. - claimed, 0.), '')])", "x.7"
 	if !s.scope.All {
 		who, part = "w", "x.7 / claimed"
 	}
 	rows := "(SELECT site, node, if(x.8 = '', gpu, x.8) AS device, intDiv(slot, 3600) * 3600 AS hour, if(x.1 = '', 'unallocated', 'tenant') AS account, " +
-		"x.1 AS tenant, x.2 AS project, x.3 AS workload, x.4 AS allocation, x.5 AS model_id, x.6 AS purpose, amount * " + part + " AS amount, " + o.long("slot", "width") + " * 1e6 * x.7 AS time FROM " +
-		"(SELECT e.site AS site, e.node AS node, e.device AS gpu, e.slot AS slot, e.width AS width, e.amount AS amount, h.who AS w, arraySum(y -> y.7, w) AS claimed FROM " + amounts + " AS e LEFT JOIN " + held +
-		" AS h ON h_site = site AND h_device = gpu AND h_slot = slot) ARRAY JOIN " + who + " AS x WHERE x.7 > 0)"
+		"x.1 AS tenant, x.2 AS project, x.3 AS workload, x.4 AS allocation, x.5 AS model_id, x.6 AS purpose, amount * " + part + " AS amount, " + s.long(o) + " * 1e6 * x.7 AS time FROM " +
+		"(SELECT e.site AS site, e.node AS node, e.device AS gpu, e.slot AS slot, e.width AS width, e.amount AS amount, h.who AS w, arraySum(y -> y.7, w) AS claimed, arrayJoin(" + who + ") AS x FROM " + amounts + " AS e LEFT JOIN " + held +
+		" AS h ON h_site = site AND h_device = gpu AND h_slot = slot) WHERE x.7 > 0)"
 	if !s.filtered(Model) && !slices.Contains(s.grouping(), Model) {
 		return rows
 	}
@@ -155,8 +148,8 @@ func (s statement) shared(amounts, held string, o stretch) string {
 }
 
 // timeRows are the times that devices were held, and the rest of the time of each GPU.
-func (s statement) timeRows(o stretch) string {
-	held := s.holders(o, "")
+func (s statement) timeRows(o open) string {
+	held := s.holders(o, "", "")
 	if !s.scope.All { // What was held is all that a tenant sees: the holdings themselves are the rows.
 		gpus := "(SELECT h_site AS site, any(d.node) AS node, h_device AS device, h_slot AS slot, 3600 AS width, 0. AS amount FROM (SELECT *, (h_slot + 3600) * 1000000 - 1 AS h_till FROM " + held + ")" +
 			" AS g ASOF LEFT JOIN " + s.stays() + " AS d ON d.site = h_site AND d.device = h_device AND h_till >= d.from_us GROUP BY site, device, slot)"

@@ -167,21 +167,29 @@ func (s statement) end(sql string, result Result) {
 	s.plan.Statements = append(s.plan.Statements, Statement{SQL: sql, Args: s.args.values, Result: result})
 }
 
-// New plans a question. It reads no clock: what is now comes with the state.
-func New(q Query, scope Scope, span Span, state State, opt Options) (Plan, error) {
+func newBuilder(q Query, scope Scope, span Span, state State, opt Options) (*builder, error) {
 	if err := scope.Check(); err != nil {
-		return Plan{}, refuse(ReasonNoScope, "%s", err)
+		return nil, refuse(ReasonNoScope, "%s", err)
 	}
 	m, err := q.Validate()
 	if err != nil {
-		return Plan{}, err
+		return nil, err
 	}
 	if span, err = span.checked(); err != nil {
-		return Plan{}, err
+		return nil, err
 	}
 	b := &builder{q: q, m: m, form: q.Form, by: q.By, span: span, scope: scope, state: state, opt: opt, now: state.At}
 	if b.form == "" && len(m.Forms) > 0 {
 		b.form = m.Forms[0]
+	}
+	return b, nil
+}
+
+// New plans a question. It reads no clock: what is now comes with the state.
+func New(q Query, scope Scope, span Span, state State, opt Options) (Plan, error) {
+	b, err := newBuilder(q, scope, span, state, opt)
+	if err != nil {
+		return Plan{}, err
 	}
 	if q.Kind == KindSQL {
 		err = b.sql()

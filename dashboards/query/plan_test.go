@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"math"
 	"os"
 	"reflect"
 	"regexp"
@@ -31,6 +32,7 @@ func state() query.State {
 		At: noon, Newest: noon.Add(-5 * time.Second),
 		Sites:  map[string]query.SiteState{"s1": {Batches: 7, ClosedUpTo: noon.Add(-2 * time.Hour)}},
 		Levels: map[string]query.LevelState{"10s": {Complete: noon.Add(-time.Minute)}, "1m": {Complete: noon.Add(-2 * time.Minute)}, "1h": {Complete: noon.Add(-time.Hour)}},
+		Open:   &query.Open{Last: map[string]query.LastHour{"s1": {GPU: 100, CPU: 10, Rest: 20, Total: 156, DeviceTime: 1000, Figure: 7}}},
 	}
 }
 
@@ -378,5 +380,27 @@ func TestHoursOpenForLongAreNamed(t *testing.T) {
 		if got := strings.Contains(strings.Join(p.Statements[1].Result.Notices, " "), "48 hours"); got != want {
 			t.Errorf("closed up to %s ago: %q", closed, p.Statements[1].Result.Notices)
 		}
+	}
+}
+
+// What is estimated for an hour is what was, where the hour is like the last closed one; and without its like nothing is.
+func TestEstimatesOfAnHourLikeTheLast(t *testing.T) {
+	last := query.LastHour{GPU: 100, CPU: 10, Rest: 20, Total: 156, DeviceTime: 1000, Figure: 7}
+	for name, want := range map[string]float64{
+		"energy gpu": 100, "energy total": 156, "energy overhead": 56, "usage device_time": 1000,
+		"carbon location": 7, "carbon market": 7, "carbon water": 7, "carbon heat_reused": 7, "carbon embodied": 7,
+	} {
+		energy, time, ok := query.EstimateOf(name, last)
+		if got := energy*last.GPU + time*last.DeviceTime; !ok || math.Abs(got-want) > 1e-9 {
+			t.Errorf("%s of the same hour again: %v, want %v", name, got, want)
+		}
+		_, _, ok = query.EstimateOf(name, query.LastHour{})
+		if counts := name == "energy gpu" || name == "usage device_time"; ok != counts {
+			t.Errorf("%s after an hour of nothing: %v", name, ok)
+		}
+	}
+	// GPUs that do nothing have the rest of their nodes, and its share of the facility.
+	if _, time, _ := query.EstimateOf("energy total", last); math.Abs(time*1000-24) > 1e-9 {
+		t.Errorf("an idle hour: %v", time*1000)
 	}
 }

@@ -14,6 +14,8 @@ type State struct {
 	Sites map[string]SiteState
 	// Levels by name: 10s, 1m, 1h, and node_10s, … of the sums of nodes. One that is missing has no row.
 	Levels map[string]LevelState
+	// Open is what was found out of hours that are not closed, for the question that is asked: see OpenOf. Without it they are not estimated.
+	Open *Open
 	// Held is what a tenant who asks held, where that is known: see HoldingsOf.
 	Held *Holdings
 }

@@ -1,0 +1,194 @@
+package query
+
+import (
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Open is what is found out of hours that are not closed before they are estimated. It is asked apart and handed on as values: the engine takes
+// longer to understand it as a part of the statement than to answer it.
+type Open struct {
+	// Last has the last closed hour of sites.
+	Last map[string]LastHour
+	// Devices are the GPUs that those asked for held something of; nil is all of them.
+	Devices []string
+	// Edged are those of them that changed hands in the stretch, wholly or in part.
+	Edged []string
+	// Many says that they are more than a statement carries: the engine finds them itself.
+	Many bool
+}
+
+// mostOpenDevices is how many GPUs a statement carries as values, which stand in its address over HTTP.
+const mostOpenDevices = 4000
+
+// OpenStatement finds out a part of an Open.
+type OpenStatement struct {
+	SQL  string
+	Args Args
+	Read func(Row, *Open) error
+}
+
+// open is what of a question is estimated, and over which stretch.
+type open struct {
+	estimate
+	sites []string
+	// closed are the ends of the sites' last closed hours, in seconds since 1970.
+	closed []int64
+	// from and to are the stretch, in seconds since 1970: from the begin of its first hour to the end of what is looked at.
+	from, to int64
+}
+
+// opened says what is to be estimated; nothing where it is not ok.
+func (b *builder) opened() (o open, ok bool) {
+	e, ok := estimates[string(b.q.Kind)+" "+b.q.Metric]
+	if !ok || b.q.ClosedOnly || b.divided() != "" {
+		return open{}, false
+	}
+	sites, closed, from, to := b.openSites()
+	if len(sites) == 0 || !from.Before(to) {
+		return open{}, false
+	}
+	// Of a large fleet the newest samples wait until they are rolled up.
+	if st, known := b.state.Levels[levels[1].name]; known && st.Complete.Before(to) && (statement{builder: b}).tooMany(segment{0, st.Complete.Unix(), to.Unix()}) != "" {
+		if to = st.Complete; !from.Before(to) {
+			return open{}, false
+		}
+	}
+	return open{e, sites, closed, from.Unix(), to.Unix()}, true
+}
+
+// divided is the dimension asked for by which the energy of hours that are not closed does not divide yet.
+func (b *builder) divided() Dimension {
+	for d := range split {
+		if slices.Contains(b.grouping(), d) || b.filtered(d) {
+			return d
+		}
+	}
+	return ""
+}
+
+// openSites are the sites asked for with the end of their last closed hour, and the stretch in which hours are not closed.
+func (b *builder) openSites() (sites []string, closed []int64, from, to time.Time) {
+	to = b.span.To
+	if over := b.over(); over.Before(to) {
+		to = over
+	}
+	oldest := to.Add(-mostOpen)
+	from = to
+	asked := b.values(Site)
+	for id, st := range b.state.Sites {
+		if st.ClosedUpTo.IsZero() || b.filtered(Site) && !slices.Contains(asked, id) {
+			continue
+		}
+		sites = append(sites, id)
+		begin := st.ClosedUpTo
+		if begin.Before(oldest) {
+			begin = oldest
+		}
+		if begin.Before(from) {
+			from = begin
+		}
+	}
+	slices.Sort(sites)
+	for _, id := range sites {
+		closed = append(closed, b.state.Sites[id].ClosedUpTo.Unix())
+	}
+	if from.Before(b.span.From) {
+		from = b.span.From
+	}
+	return sites, closed, time.Unix(floor(from.Unix()+3599, 3600), 0), to
+}
+
+// OpenOf plans what to find out before a question's open hours are estimated. None says that there is nothing to find out; a question that cannot
+// be asked has none, and New says why.
+func OpenOf(q Query, scope Scope, span Span, state State, opt Options) []OpenStatement {
+	b, err := newBuilder(q, scope, span, state, opt)
+	if err != nil {
+		return nil
+	}
+	o, ok := b.opened()
+	if !ok {
+		return nil
+	}
+	s := b.begin()
+	last := OpenStatement{
+		"SELECT toString(site) AS id, " + LastHour{}.columns(o.column) + " FROM " +
+			s.lines(subtotals, "*", "(toString(site), toInt64(toUnixTimestamp(hour)) + 3600) IN (SELECT arrayJoin(arrayZip("+s.args.texts(o.sites)+", "+s.args.wholes(o.closed)+")) AS z)") + " GROUP BY id",
+		s.args.values,
+		func(rows Row, to *Open) error {
+			to.Last = map[string]LastHour{}
+			for rows.Next() {
+				var site string
+				var l LastHour
+				if err := rows.Scan(&site, &l.GPU, &l.CPU, &l.Rest, &l.Total, &l.DeviceTime, &l.Figure); err != nil {
+					return err
+				}
+				to.Last[site] = l
+			}
+			return nil
+		},
+	}
+	if !o.energy || s.ofNobody(o) != "" {
+		return []OpenStatement{last}
+	}
+	s = b.begin()
+	asked := s.askedFor()
+	sql := "SELECT if(m.parent = '', a.device, m.parent) AS gpu, max(" + asked + ") AS wanted, max(" + s.edge(o) + ") AS edged FROM " + s.allocated(o) + " AS a LEFT ANY JOIN " + s.instances() +
+		" AS m ON m.device = a.device GROUP BY gpu HAVING wanted"
+	if asked == "1" {
+		sql += " AND edged"
+	}
+	return []OpenStatement{last, {sql + " ORDER BY gpu LIMIT " + s.args.whole(mostOpenDevices+1), s.args.values, func(rows Row, to *Open) error {
+		n := 0
+		for rows.Next() {
+			var gpu string
+			var wanted, edged uint8
+			if err := rows.Scan(&gpu, &wanted, &edged); err != nil {
+				return err
+			}
+			if asked != "1" {
+				to.Devices = append(to.Devices, gpu)
+			}
+			if edged != 0 {
+				to.Edged = append(to.Edged, gpu)
+			}
+			n++
+		}
+		if asked != "1" && to.Devices == nil {
+			to.Devices = []string{} // nobody asked for held anything
+		}
+		if n > mostOpenDevices {
+			to.Devices, to.Edged, to.Many = nil, nil, true
+		}
+		return nil
+	}}}
+}
+
+// askedFor is the condition that an allocation is of those asked for; 1 where all are.
+func (s statement) askedFor() string {
+	var conds []string
+	for _, d := range []Dimension{Tenant, Project, Workload, Allocation, ModelID, Purpose} {
+		conds = append(conds, s.key(d, bookColumns[d].column))
+	}
+	return and(conds...)
+}
+
+// allocated are the allocations that touch a stretch.
+func (s statement) allocated(o open) string {
+	return s.allocations("start_us < "+s.args.whole(o.to*1_000_000), "(end_us = 0 OR end_us > "+s.args.whole(o.from*1_000_000)+")", s.key(Site, "site"))
+}
+
+// edge is the condition that an allocation begins or ends within a stretch.
+func (s statement) edge(o open) string {
+	lo, hi := s.args.whole(o.from*1_000_000), s.args.whole(o.to*1_000_000)
+	return "(start_us > " + lo + " OR end_us > " + lo + " AND end_us < " + hi + ")"
+}
+
+// fine is the width of the pieces of a device that changed hands; where hours have been open for long, a larger one. All others have hours.
+func (o open) fine() string {
+	if o.to-o.from > 6*3600 {
+		return "600"
+	}
+	return strconv.Itoa(60)
+}
