@@ -38,12 +38,15 @@ const nearEdge = 120
 // be read all the time to know what it grew by: after the rollups of hours, which the running hour is among as far as it has come, the last readings
 // before the ends of hours and before the end of all are enough. A counter that began anew in between shows with the next rollup. Only of
 // devices that changed hands every minute is read.
-func (s statement) spent(o open, devices, edged string) string {
-	keep := oneOf("device", devices)
+func (s statement) spent(o open) string {
+	keep := ""
+	if asked := s.askedFor(); asked != "1" {
+		keep = s.of("device", o, asked)
+	}
 	minutes := s.state.segments("", 2, o.from-lookback(2), o.to)
 	st, ok := s.state.Levels["1h"]
 	if !ok || st.Complete.Unix() <= o.from {
-		return s.pieces(minutes, o, width(o, "device", edged), keep)
+		return s.pieces(minutes, o, s.width(o, "device"), keep)
 	}
 	edge := min(st.Complete.Unix(), o.to)
 	edges := []segment{{len(levels) - 1, o.from - lookback(len(levels)-1), edge}}
@@ -52,45 +55,27 @@ func (s statement) spent(o open, devices, edged string) string {
 		edges = append(edges, s.state.segments("", 1, max(edge, next-nearEdge), next)...)
 		edge = next
 	}
-	if edged == "" {
+	if !s.state.Open.Edged {
 		return s.pieces(edges, o, "3600", keep)
 	}
-	return "(SELECT * FROM " + s.pieces(edges, o, "3600", keep, "device NOT IN "+edged) + " UNION ALL SELECT * FROM " + s.pieces(minutes, o, o.fine(), keep, "device IN "+edged) + ")"
+	return union(s.pieces(edges, o, "3600", keep, "NOT "+s.of("device", o, s.edge(o))), s.pieces(minutes, o, o.fine(), keep, s.of("device", o, s.edge(o))))
 }
 
-// oneOf is the condition that a device is in a list; an empty one holds all.
-func oneOf(device, list string) string {
-	if list == "" {
-		return ""
+// union is a FROM item of the rows of several.
+func union(items ...string) string {
+	parts := make([]string, len(items))
+	for i, item := range items {
+		parts[i] = strings.TrimSuffix(strings.TrimPrefix(item, "("), ")")
 	}
-	return device + " IN " + list
-}
-
-// devicesOf are the GPUs that those asked for held something of; empty where all are asked for.
-func (s statement) devicesOf() string {
-	if s.state.Open.Devices == nil {
-		return ""
-	}
-	return s.args.texts(s.state.Open.Devices)
-}
-
-// edged are the GPUs that changed hands within the stretch; empty where there are none.
-func (s statement) edged(o open) string {
-	switch {
-	case s.state.Open.Many:
-		return "(SELECT if(m.parent = '', a.device, m.parent) FROM " + item("*", s.allocated(o), s.edge(o)) + " AS a LEFT ANY JOIN " + s.instances() + " AS m ON m.device = a.device)"
-	case len(s.state.Open.Edged) == 0:
-		return ""
-	}
-	return s.args.texts(s.state.Open.Edged)
+	return "(" + strings.Join(parts, " UNION ALL ") + ")"
 }
 
 // width is that of the pieces of a device.
-func width(o open, device, edged string) string {
-	if edged == "" {
+func (s statement) width(o open, device string) string {
+	if !o.energy || !s.state.Open.Edged {
 		return "3600"
 	}
-	return "if(" + device + " IN " + edged + ", " + o.fine() + ", 3600)"
+	return "if(" + s.of(device, o, s.edge(o)) + ", " + o.fine() + ", 3600)"
 }
 
 // long is for how long a piece is looked at, in seconds.
@@ -104,10 +89,10 @@ func (s statement) pieces(segs []segment, o open, width string, keep ...string) 
 	keep = append(keep, s.key(Site, "site"), s.key(Node, "node"))
 	parts := make([]string, len(segs))
 	for i, seg := range segs {
-		parts[i] = "SELECT * FROM " + s.telemetry(seg, true, []string{"energy_mj"}, nil, nil, keep...)
+		parts[i] = s.telemetry(seg, true, []string{"energy_mj"}, nil, nil, keep...)
 	}
-	readings := "(SELECT site, any(node) AS node, device, " + width + " AS width, arraySort(groupArray((assumeNotNull(energy_mj_hi), intDiv(at, width) * width, assumeNotNull(energy_mj_lo)))) AS r FROM (" +
-		strings.Join(parts, " UNION ALL ") + ") WHERE isNotNull(energy_mj_hi) GROUP BY site, device, run, epoch, held)"
+	readings := "(SELECT site, any(node) AS node, device, " + width + " AS width, arraySort(groupArray((assumeNotNull(energy_mj_hi), intDiv(at, width) * width, assumeNotNull(energy_mj_lo)))) AS r FROM " +
+		union(parts...) + " WHERE isNotNull(energy_mj_hi) GROUP BY site, device, run, epoch, held)"
 	const steps = "arrayMap((x, p) -> (x.2, if(p.2 > 0 AND x.2 - p.2 BETWEEN 0 AND 3600, (toFloat64(x.1 - p.1), greatest(x.2 - p.2, width)), (toFloat64(x.1 - x.3), width))), r, " +
 		"arrayPushFront(arrayPopBack(r), (toUInt64(0), toInt64(0), toUInt64(0))))"
 	// Not ARRAY JOIN: the engine takes twice as long to understand what is under one.
@@ -117,14 +102,13 @@ func (s statement) pieces(segs []segment, o open, width string, keep ...string) 
 
 // holders is a FROM item: who held which GPU in which piece: site, device, slot, and an array of who, with the share of the piece's time and of
 // the device, and which instance of it. A MIG instance has its slices' part of its GPU.
-func (s statement) holders(o open, devices, edged string) string {
-	held := "(SELECT a.*, if(m.parent = '', a.device, m.parent) AS gpu, if(m.parent = '', '', a.device) AS instance, a.thousandths / 1000. * if(m.parent = '', 1., m.slices / 7.) AS part FROM " +
-		s.allocated(o) + " AS a LEFT ANY JOIN " + s.instances() + " AS m ON m.device = a.device WHERE " + and(oneOf("gpu", devices)) + ")"
+func (s statement) holders(o open) string {
 	first := "greatest(intDiv(start_us, 1000000), " + s.args.whole(o.from) + ")"
 	end := s.args.whole(o.to)
 	last := "if(end_us = 0, " + end + ", least(intDiv(end_us + 999999, 1000000), " + end + "))"
-	raw := "(SELECT *, toInt64(" + width(o, "gpu", edged) + ") AS width, arrayJoin(range(intDiv(" + first + ", width) * width, " + last + ", width)) AS slot, " + s.long(o) + " AS long, " +
-		"least(if(end_us = 0, 9223372036854775807, end_us), (slot + long) * 1000000) - greatest(start_us, slot * 1000000) AS overlap FROM " + held + ")"
+	raw := "(SELECT *, toInt64(" + s.width(o, "gpu") + ") AS width, arrayJoin(range(intDiv(" + first + ", width) * width, " + last + ", width)) AS slot, " + s.long(o) + " AS long, " +
+		"least(if(end_us = 0, 9223372036854775807, end_us), (slot + long) * 1000000) - greatest(start_us, slot * 1000000) AS overlap FROM " +
+		s.allocated(o, "id AS allocation, site, gpu, instance, part, start_us, end_us, tenant, project, workload, model_id, purpose") + ")"
 	return "(SELECT site AS h_site, gpu AS h_device, slot AS h_slot, " +
 		"groupArray((toString(tenant), toString(project), workload, allocation, model_id, toString(purpose), overlap / (long * 1000000.) * part, instance)) AS who FROM " +
 		raw + " WHERE overlap > 0 GROUP BY h_site, h_device, h_slot)"
@@ -149,7 +133,7 @@ func (s statement) shared(amounts, held string, o open) string {
 
 // timeRows are the times that devices were held, and the rest of the time of each GPU.
 func (s statement) timeRows(o open) string {
-	held := s.holders(o, "", "")
+	held := s.holders(o)
 	if !s.scope.All { // What was held is all that a tenant sees: the holdings themselves are the rows.
 		gpus := "(SELECT h_site AS site, any(d.node) AS node, h_device AS device, h_slot AS slot, 3600 AS width, 0. AS amount FROM (SELECT *, (h_slot + 3600) * 1000000 - 1 AS h_till FROM " + held + ")" +
 			" AS g ASOF LEFT JOIN " + s.stays() + " AS d ON d.site = h_site AND d.device = h_device AND h_till >= d.from_us GROUP BY site, device, slot)"

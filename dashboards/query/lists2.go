@@ -167,9 +167,11 @@ func (s statement) events() string {
 			s.incidents(append(places, "from_us < "+hi, "to_us >= "+lo)...))
 	}
 	if wanted("violation") && !deviceOnly && !nodeOnly {
-		parts = append(parts, "SELECT min(from_us) AS at, max(to_us) AS till, 'violation' AS event, toString(site) AS site, '' AS node, '' AS device, toString(tenant) AS tenant, "+
-			"'allocation ' || allocation || ' ran in ' || any(country) AS text, any(id) AS entry FROM "+
-			s.judged(entries, "id, site, tenant, allocation, from_us, to_us", s.hours(), "(site, tenant) IN "+s.failing())+" GROUP BY site, tenant, allocation")
+		// What the tenant and the site are judged to be, each of their lines is.
+		lines := s.lines(entries, "id, site, tenant, allocation, from_us, to_us", heldAccounts, s.hours(), s.key(Site, "site"), s.key(Tenant, "tenant"), "(site, tenant) IN "+s.failing())
+		parts = append(parts, "SELECT v.at AS at, v.till AS till, 'violation' AS event, toString(v.site) AS site, '' AS node, '' AS device, toString(v.tenant) AS tenant, "+
+			"'allocation ' || v.allocation || ' ran in ' || s.country AS text, v.id AS entry FROM (SELECT site, tenant, allocation, min(from_us) AS at, max(to_us) AS till, any(id) AS id FROM "+lines+
+			" GROUP BY site, tenant, allocation) AS v LEFT ANY JOIN "+s.sites()+" AS s ON s.site = v.site")
 	}
 	if wanted("closing") && !nodeOnly {
 		parts = append(parts, "SELECT toInt64(toUnixTimestamp(hour) + 3600) * 1000000 AS at, at AS till, 'closing' AS event, toString(site) AS site, '' AS node, '' AS device, '' AS tenant, "+
@@ -179,7 +181,7 @@ func (s statement) events() string {
 	if wanted("adjustment") {
 		parts = append(parts, "SELECT toInt64(toUnixTimestamp(hour)) * 1000000 AS at, at + 3600000000 AS till, 'adjustment' AS event, toString(site) AS site, toString(node) AS node, "+
 			"if(uniqExact(device) = 1, toString(any(device)), '') AS device, toString(tenant) AS tenant, toString(count()) || ' lines of batch ' || toString(batch) || ', ' || toString(round(toFloat64(sum("+total+")) / "+mjPerWh+", 3)) || ' Wh: ' || any(reason) AS text, any(id) AS entry FROM "+
-			s.lines(entries, "*", append(places, "kind = 'adjustment'", s.hours())...)+" GROUP BY site, node, tenant, hour, batch")
+			s.lines(entries, "id, site, node, device, tenant, hour, batch, reason, "+energyOf, append(places, "kind = 'adjustment'", s.hours())...)+" GROUP BY site, node, tenant, hour, batch")
 	}
 	if parts == nil {
 		return "(SELECT toInt64(0) AS at, at AS till, '' AS event, '' AS site, '' AS node, '' AS device, '' AS tenant, '' AS text, '' AS entry WHERE 0)"

@@ -6,21 +6,13 @@ import (
 	"time"
 )
 
-// Open is what is found out of hours that are not closed before they are estimated. It is asked apart and handed on as values: the engine takes
-// longer to understand it as a part of the statement than to answer it.
+// Open is what is found out of hours that are not closed before they are estimated, as each part that a statement need not have makes it cheaper.
 type Open struct {
 	// Last has the last closed hour of sites.
 	Last map[string]LastHour
-	// Devices are the GPUs that those asked for held something of; nil is all of them.
-	Devices []string
-	// Edged are those of them that changed hands in the stretch, wholly or in part.
-	Edged []string
-	// Many says that they are more than a statement carries: the engine finds them itself.
-	Many bool
+	// Held says that those asked for held anything in the stretch, Edged that anything of it changed hands.
+	Held, Edged bool
 }
-
-// mostOpenDevices is how many GPUs a statement carries as values, which stand in its address over HTTP.
-const mostOpenDevices = 4000
 
 // OpenStatement finds out a part of an Open.
 type OpenStatement struct {
@@ -133,33 +125,13 @@ func OpenOf(q Query, scope Scope, span Span, state State, opt Options) []OpenSta
 		return []OpenStatement{last}
 	}
 	s = b.begin()
-	asked := s.askedFor()
-	sql := "SELECT if(m.parent = '', a.device, m.parent) AS gpu, max(" + asked + ") AS wanted, max(" + s.edge(o) + ") AS edged FROM " + s.allocated(o) + " AS a LEFT ANY JOIN " + s.instances() +
-		" AS m ON m.device = a.device GROUP BY gpu HAVING wanted"
-	if asked == "1" {
-		sql += " AND edged"
-	}
-	return []OpenStatement{last, {sql + " ORDER BY gpu LIMIT " + s.args.whole(mostOpenDevices+1), s.args.values, func(rows Row, to *Open) error {
-		n := 0
+	return []OpenStatement{last, {"SELECT * FROM " + s.allocated(o, "toUInt64(count()), toUInt64(countIf("+s.edge(o)+"))", s.askedFor()), s.args.values, func(rows Row, to *Open) error {
 		for rows.Next() {
-			var gpu string
-			var wanted, edged uint8
-			if err := rows.Scan(&gpu, &wanted, &edged); err != nil {
+			var held, edged uint64
+			if err := rows.Scan(&held, &edged); err != nil {
 				return err
 			}
-			if asked != "1" {
-				to.Devices = append(to.Devices, gpu)
-			}
-			if edged != 0 {
-				to.Edged = append(to.Edged, gpu)
-			}
-			n++
-		}
-		if asked != "1" && to.Devices == nil {
-			to.Devices = []string{} // nobody asked for held anything
-		}
-		if n > mostOpenDevices {
-			to.Devices, to.Edged, to.Many = nil, nil, true
+			to.Held, to.Edged = held > 0, edged > 0
 		}
 		return nil
 	}}}
@@ -169,14 +141,23 @@ func OpenOf(q Query, scope Scope, span Span, state State, opt Options) []OpenSta
 func (s statement) askedFor() string {
 	var conds []string
 	for _, d := range []Dimension{Tenant, Project, Workload, Allocation, ModelID, Purpose} {
-		conds = append(conds, s.key(d, bookColumns[d].column))
+		column := bookColumns[d].column
+		if d == Allocation {
+			column = "id"
+		}
+		conds = append(conds, s.key(d, column))
 	}
 	return and(conds...)
 }
 
 // allocated are the allocations that touch a stretch.
-func (s statement) allocated(o open) string {
-	return s.allocations("start_us < "+s.args.whole(o.to*1_000_000), "(end_us = 0 OR end_us > "+s.args.whole(o.from*1_000_000)+")", s.key(Site, "site"))
+func (s statement) allocated(o open, columns string, where ...string) string {
+	return s.parts(columns, append(where, "start_us < "+s.args.whole(o.to*1_000_000), "(end_us = 0 OR end_us > "+s.args.whole(o.from*1_000_000)+")", s.key(Site, "site"))...)
+}
+
+// of is the condition for GPUs of allocations that touch a stretch.
+func (s statement) of(device string, o open, where ...string) string {
+	return device + " IN " + s.allocated(o, "gpu", where...)
 }
 
 // edge is the condition that an allocation begins or ends within a stretch.

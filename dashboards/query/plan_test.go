@@ -32,7 +32,7 @@ func state() query.State {
 		At: noon, Newest: noon.Add(-5 * time.Second),
 		Sites:  map[string]query.SiteState{"s1": {Batches: 7, ClosedUpTo: noon.Add(-2 * time.Hour)}},
 		Levels: map[string]query.LevelState{"10s": {Complete: noon.Add(-time.Minute)}, "1m": {Complete: noon.Add(-2 * time.Minute)}, "1h": {Complete: noon.Add(-time.Hour)}},
-		Open:   &query.Open{Last: map[string]query.LastHour{"s1": {GPU: 100, CPU: 10, Rest: 20, Total: 156, DeviceTime: 1000, Figure: 7}}},
+		Open:   &query.Open{Held: true, Last: map[string]query.LastHour{"s1": {GPU: 100, CPU: 10, Rest: 20, Total: 156, DeviceTime: 1000, Figure: 7}}},
 	}
 }
 

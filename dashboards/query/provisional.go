@@ -18,10 +18,13 @@ func (b *builder) provisional() {
 		}
 		return
 	}
-	if b.state.Open == nil || b.state.Open.Devices != nil && len(b.state.Open.Devices) == 0 {
-		return // not found out, or nothing was held
+	if b.state.Open == nil { // not found out
+		return
 	}
 	s := b.begin()
+	if o.energy && !b.state.Open.Held && (s.askedFor() != "1" || !b.scope.All) {
+		return // nothing was held
+	}
 	var sites []string
 	var ends []int64
 	var perEnergy, perTime []float64
@@ -37,8 +40,7 @@ func (b *builder) provisional() {
 	if !o.energy {
 		rows = s.timeRows(o)
 	} else if rows = s.ofNobody(o); rows == "" {
-		devices, edged := s.devicesOf(), s.edged(o)
-		rows = s.shared(s.spent(o, devices, edged), s.holders(o, devices, edged), o)
+		rows = s.shared(s.spent(o), s.holders(o), o)
 	}
 	of := func(per string) string {
 		return "transform(toString(site), " + s.args.texts(sites) + ", " + per + ", 0.)"

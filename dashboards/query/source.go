@@ -384,6 +384,11 @@ func (r reader) stays() string {
 	return item("site, uuid AS device, node, from_us", "device", where)
 }
 
+// parts are the parts of GPUs that were held; of a tenant, by itself.
+func (r reader) parts(columns string, where ...string) string {
+	return item(columns, "gpu_allocation", append([]string{r.tenantOnly("tenant")}, where...)...)
+}
+
 // placed are allocations with the node that their device was on last.
 func (r reader) placed(where ...string) string {
 	columns := strings.Split("allocation, site, device, thousandths, start_us, end_us, tenant, project, workload, model_id, purpose, scheduler_ref", ", ")
@@ -392,11 +397,6 @@ func (r reader) placed(where ...string) string {
 	}
 	return "(SELECT " + strings.Join(columns, ", ") + ", d.node AS node FROM (SELECT *, if(end_us = 0, " + noEnd + ", end_us) - 1 AS seen FROM " + r.allocations(where...) +
 		") AS a ASOF LEFT JOIN " + r.stays() + " AS d ON d.site = a.site AND d.device = a.device AND a.seen >= d.from_us)"
-}
-
-// instances are the MIG instances, with their GPUs and slices.
-func (r reader) instances() string {
-	return item("uuid AS device, parent_uuid AS parent, slices", "devices FINAL", "kind = 'mig'")
 }
 
 // Holdings are the stretches in which a tenant held devices wholly, within [From, To) in microseconds. They are asked once for a question

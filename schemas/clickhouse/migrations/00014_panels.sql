@@ -25,16 +25,29 @@ ALTER TABLE {{.Table "messages"}} MATERIALIZE PROJECTION heads;
 ALTER TABLE {{.Table "messages"}} DROP PROJECTION IF EXISTS runs;
 -- +goose StatementEnd
 
--- Who asks for a node reads its devices only: keys lead with devices, which lie in no order of nodes. Samples and the finer rollups do not live
--- long: what is stored from now on has the index.
+-- Who asks for a node reads its devices only: keys lead with devices, which lie in no order of nodes. And who asks for XIDs, which are few, reads what has
+-- any. Samples and the finer rollups do not live long: what is stored from now on has the indices.
 -- +goose StatementBegin
-ALTER TABLE {{.Table "samples"}} ADD INDEX IF NOT EXISTS by_node node TYPE bloom_filter GRANULARITY 1;
+ALTER TABLE {{.Table "samples"}} ADD INDEX IF NOT EXISTS by_node node TYPE bloom_filter GRANULARITY 1, ADD INDEX IF NOT EXISTS by_xid xid TYPE set(4) GRANULARITY 1;
 -- +goose StatementEnd
 {{- range .Tiers}}
 -- +goose StatementBegin
-ALTER TABLE {{$.Table .Table}} ADD INDEX IF NOT EXISTS by_node node TYPE bloom_filter GRANULARITY 1;
+ALTER TABLE {{$.Table .Table}} ADD INDEX IF NOT EXISTS by_node node TYPE bloom_filter GRANULARITY 1, ADD INDEX IF NOT EXISTS by_xid xid TYPE set(4) GRANULARITY 1;
 -- +goose StatementEnd
 {{- end}}
 -- +goose StatementBegin
 ALTER TABLE {{.Table "rollup_1h"}} MATERIALIZE INDEX by_node;
+-- +goose StatementEnd
+-- +goose StatementBegin
+ALTER TABLE {{.Table "rollup_1h"}} MATERIALIZE INDEX by_xid;
+-- +goose StatementEnd
+
+-- Who held which GPU: an allocation of a MIG instance has its slices' part of its GPU.
+-- +goose StatementBegin
+CREATE OR REPLACE VIEW gpu_allocation {{.OnCluster}} AS
+SELECT a.id AS id, a.site AS site, if(m.parent_uuid = '', a.device, m.parent_uuid) AS gpu, if(m.parent_uuid = '', '', a.device) AS instance,
+    a.thousandths / 1000. * if(m.parent_uuid = '', 1., m.slices / 7.) AS part, a.start_us AS start_us, a.end_us AS end_us,
+    a.tenant AS tenant, a.project AS project, a.workload AS workload, a.model_id AS model_id, a.purpose AS purpose
+FROM (SELECT id, site, device, thousandths, start_us, end_us, tenant, project, workload, model_id, purpose FROM allocations FINAL) AS a
+LEFT ANY JOIN (SELECT uuid, parent_uuid, slices FROM devices FINAL WHERE kind = 'mig') AS m ON m.uuid = a.device;
 -- +goose StatementEnd
