@@ -47,6 +47,10 @@ func (b *builder) fleet() error {
 		span.MaxPoints = fewPoints
 	}
 	at, step := b.opt.Kept.reach(span.step(10*time.Second), b.span.From, b.now, 1)
+	for at < len(levels)-2 && b.sumRows(at) > mostSums {
+		at++
+		step = max(step, time.Duration(levels[at].width)*time.Second)
+	}
 	grid := span.grid(span.step(step))
 	join, exprs := s.nodePlaces()
 	cols, names := groups(exprs)
@@ -113,6 +117,20 @@ func (b *builder) sums(grid Grid, at int) []segment {
 	from = max(grid.from(), floor(b.span.From.Unix(), levels[at-1].width))
 	whole := min(floor(from+levels[at].width-1, levels[at].width), to)
 	return append(b.state.segments("node_", at-1, from, whole), b.state.segments("node_", at, whole, to)...)
+}
+
+// mostSums is how many rows of sums a panel of a fleet reads at most, where a coarser level has fewer: a day of minutes of 2,250 nodes is 3.2 million.
+const mostSums = 3_500_000
+
+// sumRows is how many rows of a level a question reads, as far as its filters say; a node has 8 GPUs as a rule.
+func (b *builder) sumRows(at int) int64 {
+	nodes := int64(b.state.Devices) / 8
+	if b.filtered(Node) {
+		nodes = int64(len(b.values(Node)))
+	} else if b.filtered(Rack) {
+		nodes = min(nodes, 72*int64(len(b.values(Rack))))
+	}
+	return nodes * int64(b.span.To.Sub(b.span.From)/time.Second) / levels[at].width
 }
 
 // mostRecent is how many rows of samples a panel of a fleet reads at most for what no sum holds yet.

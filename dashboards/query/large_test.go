@@ -75,3 +75,30 @@ func TestAFigureBeginsWithItsRange(t *testing.T) {
 		t.Errorf("reads %s with %v", sql, plan.Statements[0].Args)
 	}
 }
+
+// A panel of a large fleet reads a coarser level rather than millions of rows; one of a node, or of a small fleet, as fine a one as it is wide.
+func TestALargeFleetIsReadCoarser(t *testing.T) {
+	power := query.Query{Kind: query.KindFleet, Metric: "power"}
+	one := query.Query{Kind: query.KindFleet, Metric: "power", Filters: []query.Filter{{Dimension: query.Node, Values: []string{"n1"}}}}
+	for _, c := range []struct {
+		q       query.Query
+		devices uint64
+		length  time.Duration
+		want    string
+	}{
+		{power, 144, 6 * time.Hour, "node_10s"}, {power, 18000, 3 * time.Hour, "node_10s"}, {power, 18000, 6 * time.Hour, "node_1m"}, {one, 18000, 6 * time.Hour, "node_10s"},
+		{power, 18000, 24 * time.Hour, "node_1m"}, {power, 18000, 48 * time.Hour, "node_1m"},
+	} {
+		st := state()
+		st.Devices = c.devices
+		s := span(c.length)
+		s.MaxPoints = 3000
+		plan, err := query.New(c.q, query.Scope{All: true}, s, st, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := plan.Statements[0].Result; got.Source != c.want || c.want == "node_1m" && got.Step < time.Minute {
+			t.Errorf("%d devices, %v, %s: read from %s in steps of %v, want %s", c.devices, c.q.Filters, c.length, got.Source, got.Step, c.want)
+		}
+	}
+}

@@ -385,12 +385,12 @@ func TestHealth(t *testing.T) {
 			}
 		}
 	}
-	newest := 13
+	newest := 14
 	well := query.Health{Version: "26.5", Schema: int64(newest), Sites: []query.SiteHealth{
 		{Site: "par", Batches: 3, ClosedUpTo: time.Date(2026, 3, 1, 4, 0, 0, 0, time.UTC), LastSample: time.Now(), Age: 4 * time.Second},
 		{Site: "fra", Age: -1},
 	}}
-	f(operatorSource, well, nil, backend.HealthStatusOk, "ClickHouse 26.5, schema 13", "as an operator", "2 sites", "par closed up to 2026-03-01 04:00 UTC, last sample 4s ago", "fra no hour closed yet, no sample")
+	f(operatorSource, well, nil, backend.HealthStatusOk, "ClickHouse 26.5, schema 14", "as an operator", "2 sites", "par closed up to 2026-03-01 04:00 UTC, last sample 4s ago", "fra no hour closed yet, no sample")
 	f(tenantSource, well, nil, backend.HealthStatusOk, "answers for tenant t-bank")
 	f(identitySource, well, nil, backend.HealthStatusOk, "and not you: nobody's verified identity")
 	old := well
