@@ -212,8 +212,8 @@ func (l *lake) ledger() {
 		}
 		for _, site := range []string{"s1", "s2"} {
 			root := fmt.Sprintf("%s-root-%d", site, h)
-			l.put("seals (site, batch, root, previous, hour, entries, adjustments, closing, reason, rules, inserted)", `'%s', %d, '%s', '', fromUnixTimestamp(%d), 9, 0, 'complete', 'all nodes n1 n2', '2026-12', fromUnixTimestamp64Micro(%d)`,
-				site, h+1, root, start.Unix(), us(start.Add(time.Hour+2*time.Minute)))
+			l.put("seals (site, batch, root, previous, hour, entries, adjustments, closing, reason, rules, inserted)", `'%s', %d, '%s', '', fromUnixTimestamp(%d), 9, %d, 'complete', 'all nodes n1 n2', '2026-12', fromUnixTimestamp64Micro(%d)`,
+				site, h+1, root, start.Unix(), map[bool]int{true: 2}[h == 2 && site == "s1"], us(start.Add(time.Hour+2*time.Minute)))
 			l.put("log_records (position, site, batch, root, record)", `%d, '%s', %d, '%s', ''`, 2*h+map[string]int{"s1": 0, "s2": 1}[site], site, h+1, root)
 		}
 		put := func(n int, kind string, of time.Time, x line, sign int64, corrects, reason string) {

@@ -40,8 +40,8 @@ func (l LastHour) rates() (perEnergy, perTime float64, ok bool) {
 type estimate struct {
 	// column is what the ledger has of it, scale what a sum of it is divided by to be shown.
 	column, scale string
-	// energy and time say which of the two it follows.
-	energy, time bool
+	// energy and time say which of the two it follows; alone, that it is counted whatever the last hour held.
+	energy, time, alone bool
 	// per is how much of it there is for each unit of energy and of time after a last hour like that; not ok where that hour does not say.
 	per func(LastHour) (energy, time float64, ok bool)
 }
@@ -60,18 +60,18 @@ func ofTotal(l LastHour) (float64, float64, bool) {
 }
 
 var estimates = map[string]estimate{
-	"usage device_time": {"device_time", timePerHour, false, true, counted(0, 1)},
-	"energy gpu":        {"gpu_mj", mjPerWh, true, false, counted(1, 0)},
-	"energy total":      {"gpu_mj", mjPerWh, true, true, LastHour.rates},
-	"energy overhead": {"gpu_mj", mjPerWh, true, true, func(l LastHour) (float64, float64, bool) {
+	"usage device_time": {"device_time", timePerHour, false, true, true, counted(0, 1)},
+	"energy gpu":        {"gpu_mj", mjPerWh, true, false, true, counted(1, 0)},
+	"energy total":      {"gpu_mj", mjPerWh, true, true, false, LastHour.rates},
+	"energy overhead": {"gpu_mj", mjPerWh, true, true, false, func(l LastHour) (float64, float64, bool) {
 		e, t, ok := l.rates()
 		return e - 1, t, ok
 	}},
-	"carbon location":    {"carbon_ug", ugPerGram, true, true, ofTotal},
-	"carbon market":      {"carbon_market_ug", ugPerGram, true, true, ofTotal},
-	"carbon water":       {"water_ul", ulPerLitre, true, true, ofTotal},
-	"carbon heat_reused": {"heat_reused_mj", mjPerWh, true, true, ofTotal},
-	"carbon embodied": {"carbon_embodied_ug", ugPerGram, false, true, func(l LastHour) (float64, float64, bool) {
+	"carbon location":    {"carbon_ug", ugPerGram, true, true, false, ofTotal},
+	"carbon market":      {"carbon_market_ug", ugPerGram, true, true, false, ofTotal},
+	"carbon water":       {"water_ul", ulPerLitre, true, true, false, ofTotal},
+	"carbon heat_reused": {"heat_reused_mj", mjPerWh, true, true, false, ofTotal},
+	"carbon embodied": {"carbon_embodied_ug", ugPerGram, false, true, false, func(l LastHour) (float64, float64, bool) {
 		return 0, l.Figure / l.DeviceTime, l.DeviceTime > 0
 	}},
 }

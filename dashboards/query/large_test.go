@@ -86,8 +86,12 @@ func TestALargeFleetIsReadCoarser(t *testing.T) {
 		length  time.Duration
 		want    string
 	}{
-		{power, 144, 6 * time.Hour, "node_10s"}, {power, 18000, 3 * time.Hour, "node_10s"}, {power, 18000, 6 * time.Hour, "node_1m"}, {one, 18000, 6 * time.Hour, "node_10s"},
-		{power, 18000, 24 * time.Hour, "node_1m"}, {power, 18000, 48 * time.Hour, "node_1m"},
+		{power, 144, 6 * time.Hour, "node_10s"},
+		{power, 18000, 3 * time.Hour, "node_10s"},
+		{power, 18000, 6 * time.Hour, "node_1m"},
+		{one, 18000, 6 * time.Hour, "node_10s"},
+		{power, 18000, 24 * time.Hour, "node_1m"},
+		{power, 18000, 48 * time.Hour, "node_1m"},
 	} {
 		st := state()
 		st.Devices = c.devices

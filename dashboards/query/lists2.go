@@ -178,7 +178,7 @@ func (s statement) events() string {
 			"'hour closed, ' || toString(closing) || ', batch ' || toString(batch) || if(reason = '', '', ': ' || reason) AS text, root AS entry FROM "+
 			s.seals("closing != 'adjustment'", "hour >= "+s.args.seconds(s.span.From.Unix()-3600), "hour < "+s.args.seconds(s.span.To.Unix()), s.key(Site, "site"))+" WHERE at >= "+lo+" AND at < "+hi)
 	}
-	if wanted("adjustment") {
+	if wanted("adjustment") && s.adjustedAny() {
 		parts = append(parts, "SELECT toInt64(toUnixTimestamp(hour)) * 1000000 AS at, at + 3600000000 AS till, 'adjustment' AS event, toString(site) AS site, toString(node) AS node, "+
 			"if(uniqExact(device) = 1, toString(any(device)), '') AS device, toString(tenant) AS tenant, toString(count()) || ' lines of batch ' || toString(batch) || ', ' || toString(round(toFloat64(sum("+total+")) / "+mjPerWh+", 3)) || ' Wh: ' || any(reason) AS text, any(id) AS entry FROM "+
 			s.lines(entries, "id, site, node, device, tenant, hour, batch, reason, "+energyOf, append(places, "kind = 'adjustment'", s.hours())...)+" GROUP BY site, node, tenant, hour, batch")
@@ -191,6 +191,16 @@ func (s statement) events() string {
 		rows = "(SELECT * FROM " + rows + " WHERE " + c + ")"
 	}
 	return rows
+}
+
+// adjustedAny says that there is a line that corrects another.
+func (b *builder) adjustedAny() bool {
+	for _, site := range b.state.Sites {
+		if site.Adjustments > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (b *builder) eventList() error {

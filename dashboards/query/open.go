@@ -92,8 +92,8 @@ func (b *builder) openSites() (sites []string, closed []int64, from, to time.Tim
 	return sites, closed, time.Unix(floor(from.Unix()+3599, 3600), 0), to
 }
 
-// OpenOf plans what to find out before a question's open hours are estimated. None says that there is nothing to find out; a question that cannot
-// be asked has none, and New says why.
+// OpenOf plans what to find out before a question's open hours are estimated. Nil says that nothing is to be estimated, none that nothing has to be
+// found out for it. Of a question that cannot be asked nothing is, and New says why.
 func OpenOf(q Query, scope Scope, span Span, state State, opt Options) []OpenStatement {
 	b, err := newBuilder(q, scope, span, state, opt)
 	if err != nil {
@@ -103,6 +103,7 @@ func OpenOf(q Query, scope Scope, span Span, state State, opt Options) []OpenSta
 	if !ok {
 		return nil
 	}
+	out := []OpenStatement{} // not nil: there is something to estimate
 	s := b.begin()
 	last := OpenStatement{
 		"SELECT toString(site) AS id, " + LastHour{}.columns(o.column) + " FROM " +
@@ -121,11 +122,14 @@ func OpenOf(q Query, scope Scope, span Span, state State, opt Options) []OpenSta
 			return nil
 		},
 	}
+	if !o.alone {
+		out = append(out, last)
+	}
 	if !o.energy || s.ofNobody(o) != "" {
-		return []OpenStatement{last}
+		return out
 	}
 	s = b.begin()
-	return []OpenStatement{last, {"SELECT * FROM " + s.allocated(o, "toUInt64(count()), toUInt64(countIf("+s.edge(o)+"))", s.askedFor()), s.args.values, func(rows Row, to *Open) error {
+	return append(out, OpenStatement{"SELECT * FROM " + s.allocated(o, "toUInt64(count()), toUInt64(countIf("+s.edge(o)+"))", s.askedFor()), s.args.values, func(rows Row, to *Open) error {
 		for rows.Next() {
 			var held, edged uint64
 			if err := rows.Scan(&held, &edged); err != nil {
@@ -134,7 +138,7 @@ func OpenOf(q Query, scope Scope, span Span, state State, opt Options) []OpenSta
 			to.Held, to.Edged = held > 0, edged > 0
 		}
 		return nil
-	}}}
+	}})
 }
 
 // askedFor is the condition that an allocation is of those asked for; 1 where all are.

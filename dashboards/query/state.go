@@ -24,6 +24,8 @@ type State struct {
 type SiteState struct {
 	// Batches is how many are sealed; ledger figures as of the same number are the same.
 	Batches uint64
+	// Adjustments is how many lines of them correct others.
+	Adjustments uint64
 	// ClosedUpTo is the end of the last closed hour; zero before the first.
 	ClosedUpTo time.Time
 }

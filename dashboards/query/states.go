@@ -35,16 +35,16 @@ func StateStatements() []StateStatement {
 			},
 		},
 		{
-			"SELECT site, toUInt64(count()), toInt64(toUnixTimestamp(maxIf(hour, closing != 'adjustment'))) FROM " + seals.seals() + " GROUP BY site", seals.args.values,
+			"SELECT site, toUInt64(count()), toUInt64(sum(adjustments)), toInt64(toUnixTimestamp(maxIf(hour, closing != 'adjustment'))) FROM " + seals.seals() + " GROUP BY site", seals.args.values,
 			func(rows Row, st *State) error {
 				for rows.Next() {
 					var site string
-					var batches uint64
+					var batches, adjustments uint64
 					var hour int64
-					if err := rows.Scan(&site, &batches, &hour); err != nil {
+					if err := rows.Scan(&site, &batches, &adjustments, &hour); err != nil {
 						return err
 					}
-					s := SiteState{Batches: batches}
+					s := SiteState{Batches: batches, Adjustments: adjustments}
 					if hour > 0 {
 						s.ClosedUpTo = time.Unix(hour+3600, 0).UTC()
 					}
