@@ -12,28 +12,37 @@ import (
 	"github.com/wattledger/wattledger/dashboards/query"
 )
 
-// recent is the state as it was known a few seconds ago at most. Of many questions that find it older, one asks.
+// recent is the state as it was known a few seconds ago at most. Of many questions that find it older, one asks, and the others go on with what was
+// known, unless that is three times as old as it should be.
 func (s *Store) recent(ctx context.Context) (query.State, error) {
-	if st, ok := s.fresh(); ok {
+	if st, ok := s.known(s.opt.StateFor); ok {
 		return st, nil
 	}
 	select {
 	case s.asking <- struct{}{}:
-		defer func() { <-s.asking }()
-	case <-ctx.Done():
-		return query.State{}, ctx.Err()
+	default:
+		if st, ok := s.known(3 * s.opt.StateFor); ok {
+			return st, nil
+		}
+		select {
+		case s.asking <- struct{}{}:
+		case <-ctx.Done():
+			return query.State{}, ctx.Err()
+		}
 	}
-	if st, ok := s.fresh(); ok { // asked while this one waited
+	defer func() { <-s.asking }()
+	if st, ok := s.known(s.opt.StateFor); ok { // asked while this one waited
 		return st, nil
 	}
 	return s.State(ctx)
 }
 
-func (s *Store) fresh() (query.State, bool) {
+// known is the state, if it is no older than that.
+func (s *Store) known(within time.Duration) (query.State, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	age := s.opt.Now().Sub(s.state.At)
-	return s.state, !s.state.At.IsZero() && age >= 0 && age < s.opt.StateFor
+	return s.state, !s.state.At.IsZero() && age >= 0 && age < within
 }
 
 // State is how far the ledger and the rollups are: what lies before does not move until a batch is added or late data come.
