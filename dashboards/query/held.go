@@ -87,6 +87,9 @@ func (s statement) long(o open) string {
 // reading follows the one before it in time; after an hour without any, only what is known counts.
 func (s statement) pieces(segs []segment, o open, width string, keep ...string) string {
 	keep = append(keep, s.key(Site, "site"), s.key(Node, "node"))
+	if s.scope.All { // of an instance its GPU's counter is read, which counts once; a tenant sees none on it
+		keep = append(keep, "device NOT IN "+s.noGPUs())
+	}
 	parts := make([]string, len(segs))
 	for i, seg := range segs {
 		parts[i] = s.telemetry(seg, true, []string{"energy_mj"}, nil, nil, keep...)

@@ -84,13 +84,15 @@ func (b *builder) rollups() error {
 	s := b.begin()
 	var names []string
 	var complete []int64
-	for _, l := range levels[1:] {
-		if st, ok := b.state.Levels[l.name]; ok {
-			names, complete = append(names, l.name), append(complete, st.Complete.UnixMicro())
+	for _, of := range []string{"", "node_"} {
+		for _, l := range levels[1:] {
+			if st, ok := b.state.Levels[of+l.name]; ok {
+				names, complete = append(names, of+l.name), append(complete, st.Complete.UnixMicro())
+			}
 		}
 	}
 	s.table("tier, "+moment("transform(toString(tier), "+s.args.texts(names)+", "+s.args.wholes(complete)+", toInt64(0))")+", max(received), max(at) AS built, max(kafka_offset)",
-		s.progress()+" GROUP BY tier", "indexOf(['10s', '1m', '1h'], toString(tier))",
+		s.progress()+" GROUP BY tier", "indexOf("+s.args.texts(names)+", toString(tier)), tier",
 		"text level, time complete_up_to, time received, time built, number offset", "rollup_progress")
 	return nil
 }
