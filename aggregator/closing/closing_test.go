@@ -246,6 +246,9 @@ func TestTheBalanceNoticesMutations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if len(res.Entries) == 0 {
+			return // nodes without devices: there is nothing to mutate
+		}
 		i := rapid.IntRange(0, len(res.Entries)-1).Draw(t, "entry")
 		if res.Entries[i].DeviceTime == 0 && res.Entries[i].Total() == 0 {
 			return
