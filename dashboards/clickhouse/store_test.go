@@ -4,14 +4,11 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 	_ "time/tzdata" // zones, also where the machine has none
-
-	clickhousego "github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/wattledger/wattledger/dashboards/query"
 )
@@ -274,143 +271,6 @@ func (l *lake) levelsAgree(t *testing.T) {
 					break
 				}
 			}
-		}
-	}
-}
-
-// Hours that are not closed are frames of their own, and never among the closed ones.
-func (l *lake) provisional(t *testing.T) {
-	l = on(l, t)
-	q := query.Query{Kind: query.KindEnergy, Metric: "gpu", By: []query.Dimension{query.Tenant}}
-	got := map[string]float64{}
-	for _, f := range l.ask(all, q, hours()) {
-		c := f.Columns[1]
-		if c.Provisional != (c.Labels["provisional"] == "true") {
-			t.Errorf("%v is provisional: %v", c.Labels, c.Provisional)
-		}
-		if c.Provisional {
-			for i, at := range f.Columns[0].Times {
-				if v := c.Numbers[i]; !math.IsNaN(v) {
-					if !at.Equal(base.Add(3 * time.Hour)) {
-						t.Errorf("a closed hour, %v, is provisional", at)
-					}
-					got[c.Labels["tenant"]] = v
-				}
-			}
-		}
-	}
-	// Ten minutes: half of GPU-b and four sevenths of GPU-c and GPU-e; and so on.
-	want := map[string]float64{"alpha": (200 + 300*4.0/7 + 200) / 6, "beta": (700 + 200 + 300*3.0/7 + 600) / 6, "": 100.0 / 6}
-	for tenant, w := range want {
-		if math.Abs(got[tenant]-w) > 0.5 {
-			t.Errorf("%q has %v Wh provisionally, want %v", tenant, got[tenant], w)
-		}
-	}
-	q.ClosedOnly = true
-	for _, f := range l.ask(all, q, hours()) {
-		if f.Columns[1].Provisional {
-			t.Error("closed hours alone were asked for")
-		}
-	}
-}
-
-// The running hour is among the rollups of hours, as far as they have come: the rest follows from the readings at the edges. Who asks for one who
-// held something is told the same, also of a part of a GPU and of an instance.
-func (l *lake) provisionalOfHours(t *testing.T) {
-	l = on(l, t)
-	l.rollups(1100) // until 23:03:20
-	l.provisional(t)
-	last := func(q query.Query) (out float64) {
-		for _, f := range l.ask(all, q, hours()) {
-			if c := f.Columns[1]; c.Provisional {
-				for _, v := range c.Numbers {
-					if !math.IsNaN(v) {
-						out += v
-					}
-				}
-			}
-		}
-		return out
-	}
-	of := map[query.Dimension]map[string]float64{}
-	for _, d := range []query.Dimension{query.Tenant, query.Project, query.Workload, query.Allocation} {
-		of[d] = map[string]float64{}
-		for _, f := range l.ask(all, query.Query{Kind: query.KindEnergy, Metric: "gpu", By: []query.Dimension{d}}, hours()) {
-			if c := f.Columns[1]; c.Provisional && c.Labels[string(d)] != "" {
-				of[d][c.Labels[string(d)]] = last(query.Query{Kind: query.KindEnergy, Metric: "gpu", Filters: []query.Filter{{Dimension: d, Values: []string{c.Labels[string(d)]}}}})
-				sum := 0.0
-				for _, v := range c.Numbers {
-					if !math.IsNaN(v) {
-						sum += v
-					}
-				}
-				if got := of[d][c.Labels[string(d)]]; math.Abs(got-sum) > 1e-9*sum || sum == 0 {
-					t.Errorf("%s %s took %v Wh provisionally, and asked for alone %v", d, c.Labels[string(d)], sum, got)
-				}
-			}
-		}
-		if len(of[d]) == 0 {
-			t.Errorf("nothing is provisional by %s", d)
-		}
-	}
-}
-
-// What every panel asks of messages is in projections of the table: an expression that is not as there would read every line.
-func (l *lake) projections(t *testing.T) {
-	l = on(l, t)
-	l.exec(`INSERT INTO messages (topic, site, source, run, seq, schema_version, complete_up_to, rows, first_tick, last_tick, received, kafka_partition, kafka_offset)
-		SELECT 'wl.sample.v1', 's1', 'n' || toString(number %% 2 + 1), 'aa', number, 1, at, 8, at, at, at + 0.5, 0, number FROM (SELECT number, toDateTime64(%d + number / 100, 6, 'UTC') AS at FROM numbers(100000))`, base.Unix())
-	reads := func(what, sql string, args query.Args, projections ...string) {
-		t.Helper()
-		var named []any
-		for name, v := range args {
-			named = append(named, clickhousego.Named(name, v))
-		}
-		rows, err := l.conn.Query(t.Context(), "EXPLAIN "+sql, named...)
-		if err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-		defer rows.Close()
-		var text strings.Builder
-		for rows.Next() {
-			var line string
-			if err := rows.Scan(&line); err != nil {
-				t.Fatal(err)
-			}
-			text.WriteString(line + "\n")
-		}
-		if err := rows.Err(); err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(text.String(), ".messages)") || !slices.ContainsFunc(projections, func(p string) bool { return strings.Contains(text.String(), "("+p+")") }) {
-			t.Errorf("%s does not read a projection of %v alone:\n%s", what, projections, text.String())
-		}
-	}
-	for metric, projection := range map[string]string{"rows": "ticks", "messages": "ticks", "delay": "ticks", "delay_max": "ticks", "age": "heads", "nodes": "heads"} {
-		q := query.Query{Kind: query.KindPipeline, Metric: metric}
-		m, err := q.Validate()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, form := range m.Forms {
-			if q.Form = form; slices.Contains(m.By, query.Site) && metric != "nodes" {
-				q.By = []query.Dimension{query.Site}
-			}
-			plan, err := query.New(q, all, hours(), query.State{At: until}, query.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			reads(metric, plan.Statements[0].SQL, plan.Statements[0].Args, projection)
-		}
-	}
-	for i, s := range query.StateStatements() {
-		if strings.Contains(s.SQL, "messages") {
-			reads("state "+strconv.Itoa(i), s.SQL, s.Args, "heads", "ticks")
-		}
-	}
-	for _, s := range query.HealthStatements(all) {
-		if strings.Contains(s.SQL, "messages") {
-			reads("health", s.SQL, s.Args, "heads", "ticks")
 		}
 	}
 }
